@@ -1,0 +1,151 @@
+//! After the pull: what was here and what moved.
+//!
+//! Two witnesses are heard: the engine's stream, and the prediction made from the manifest and what the engine held.
+//! Where they agree the report is exact. Where they do not, the stream's word counts for bytes that it saw moving, the
+//! prediction's where the stream is silent, and the report says `inferred` and why.
+
+use std::time::Duration;
+
+use crate::bytes::Bytes;
+use crate::inventory::StoreKind;
+use crate::layers::Presence;
+use crate::progress::{LayerProgress, PullProgress};
+use crate::reference::Reference;
+use crate::reuse::{Certainty, Estimate, LayerEstimate, LayerReport, ReuseReport, Source};
+
+/// One try at a pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Layer bytes that the stream saw moving.
+    pub moved: Bytes,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it failed; none for the one that succeeded.
+    pub failure: Option<String>,
+}
+
+/// What is known about a pull that succeeded.
+#[derive(Debug, Clone)]
+pub struct Evidence<'a> {
+    /// What was pulled.
+    pub reference: &'a Reference,
+    /// The engine's store: what its stream leaves out differs.
+    pub store: StoreKind,
+    /// Made right before the attempt that succeeded; none where the daemon could not read the manifest.
+    pub estimate: Option<&'a Estimate>,
+    /// The stream of the attempt that succeeded.
+    pub stream: &'a PullProgress,
+    /// Manifests and config that moved.
+    pub overhead: Bytes,
+    /// Every attempt, the one that succeeded last.
+    pub attempts: &'a [Attempt],
+}
+
+/// Draws up the report.
+pub fn account(evidence: &Evidence<'_>) -> ReuseReport {
+    let mut doubts = Vec::new();
+    let layers = match evidence.estimate {
+        Some(estimate) => estimate.layers.iter().map(|layer| judge(layer, evidence, &mut doubts)).collect(),
+        None => {
+            doubts.push("the daemon could not read the manifest; sizes are the engine's stream's, and layers that were here have none".to_owned());
+            Vec::new()
+        }
+    };
+    let unlisted = match evidence.estimate {
+        Some(_) => Bytes::ZERO,
+        None => evidence.stream.moved(),
+    };
+    let wasted = evidence.attempts.iter().filter(|a| a.failure.is_some()).map(|a| a.moved).sum();
+    ReuseReport {
+        reference: evidence.reference.clone(),
+        digest: evidence.stream.digest,
+        reused: layers.iter().filter_map(|l: &LayerReport| l.size.map(|size| size - l.downloaded)).sum(),
+        downloaded: layers.iter().map(|layer| layer.downloaded).sum::<Bytes>() + unlisted,
+        layers,
+        overhead: evidence.overhead,
+        wasted,
+        certainty: if doubts.is_empty() { Certainty::Exact } else { Certainty::Inferred(doubts) },
+        estimate: evidence.estimate.cloned(),
+        attempts: evidence.attempts.to_vec(),
+        duration: evidence.attempts.iter().map(|attempt| attempt.duration).sum(),
+    }
+}
+
+/// What the stream says of a layer's bytes.
+enum Word {
+    Moved,
+    Here,
+    Nothing,
+}
+
+fn word(store: StoreKind, seen: Option<&LayerProgress>) -> Word {
+    match seen {
+        None => Word::Nothing,
+        Some(layer) if layer.download_seen => Word::Moved,
+        Some(layer) if layer.already_here => Word::Here,
+        // the classic store extracts only what it fetched; a lossy stream may have dropped the download's own lines
+        Some(layer) if store == StoreKind::Graphdriver && layer.extraction_seen => Word::Moved,
+        Some(_) => Word::Nothing,
+    }
+}
+
+fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String>) -> LayerReport {
+    let id = layer.blob.short();
+    let seen = evidence.stream.layers.get(&id);
+    let mut doubt = |text: String| doubts.push(format!("layer {id}: {text}"));
+    let source = match (layer.presence, word(evidence.store, seen)) {
+        // one stream entry stands for both places of the blob, and the other place has counted it
+        (Presence::Repeated, _) => Source::Reused,
+        (Presence::Here, Word::Here | Word::Nothing) => Source::Reused,
+        (Presence::ToFetch, Word::Moved) => Source::Downloaded,
+        (Presence::Unknown, Word::Moved) => Source::Downloaded,
+        (Presence::Unknown, Word::Here) => Source::Reused,
+        (Presence::Here, Word::Moved) if repeated_elsewhere(layer, evidence) => Source::Reused,
+        (Presence::Here, Word::Moved) => {
+            doubt("was expected to be here, but the engine fetched it".to_owned());
+            Source::Downloaded
+        }
+        (Presence::ToFetch, Word::Here) if repeated_elsewhere(layer, evidence) => Source::Downloaded,
+        (Presence::ToFetch, Word::Here) => {
+            doubt("was expected to move, but the engine had it".to_owned());
+            Source::Reused
+        }
+        (Presence::ToFetch, Word::Nothing) => {
+            doubt("the engine's stream did not mention it; it was not here, so it moved".to_owned());
+            Source::Downloaded
+        }
+        (Presence::Unknown, Word::Nothing) => {
+            doubt("the engine's stream did not mention it; its content was here, so it did not move".to_owned());
+            Source::Reused
+        }
+    };
+    let resumed = resumed_at(seen, evidence);
+    if source == Source::Downloaded && resumed > Bytes::ZERO {
+        doubt(format!("the engine went on from about {resumed} of an earlier attempt"));
+    }
+    LayerReport {
+        blob: layer.blob,
+        diff_id: Some(layer.diff_id),
+        size: Some(layer.size),
+        source,
+        downloaded: if source == Source::Downloaded { layer.size - resumed } else { Bytes::ZERO },
+        created_by: layer.created_by.clone(),
+    }
+}
+
+/// The blob stands at several places, some here and some to be fetched: the stream has one entry for all of them.
+fn repeated_elsewhere(layer: &LayerEstimate, evidence: &Evidence<'_>) -> bool {
+    evidence.estimate.is_some_and(|estimate| {
+        estimate.layers.iter().any(|other| other.blob == layer.blob && other.presence != layer.presence)
+    })
+}
+
+/// Only the containerd store keeps what an earlier attempt fetched, and only then can a first report above zero mean
+/// that the engine went on from there.
+fn resumed_at(seen: Option<&LayerProgress>, evidence: &Evidence<'_>) -> Bytes {
+    let may_resume = evidence.store == StoreKind::Containerd && evidence.attempts.iter().any(|a| a.failure.is_some());
+    match seen {
+        Some(layer) if may_resume => layer.resumed_at.unwrap_or_default(),
+        _ => Bytes::ZERO,
+    }
+}

@@ -1,0 +1,3 @@
+//! layerkeeper
+
+fn main() {}

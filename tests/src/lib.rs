@@ -1,0 +1,1 @@
+//! End-to-end tests; see the test targets beside this file.
