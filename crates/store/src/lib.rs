@@ -1,1 +1,3 @@
-//! layerkeeper-store
+//! Everything durable, in one SQLite file.
+
+pub mod record;

@@ -1,0 +1,174 @@
+//! Estimates and reuse reports.
+
+use serde::{Deserialize, Serialize};
+
+use layerkeeper_core::layers::Presence;
+use layerkeeper_core::reuse::{Attempt, Certainty, Estimate, LayerEstimate, LayerReport, ReuseReport, Source};
+
+/// One layer before the pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerEstimateRecord {
+    /// The compressed blob.
+    pub digest: String,
+    /// Its uncompressed content.
+    pub diff_id: String,
+    /// Compressed bytes.
+    pub size: u64,
+    /// `here`, `repeated`, `to fetch` or `unknown`.
+    pub presence: String,
+    /// The instruction that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+}
+
+/// What a pull was expected to move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EstimateRecord {
+    /// Sum of the layers' sizes.
+    pub total_bytes: u64,
+    /// Surely here.
+    pub here_bytes: u64,
+    /// Surely to fetch.
+    pub fetch_bytes_least: u64,
+    /// To fetch if every unknown layer is.
+    pub fetch_bytes_most: u64,
+    /// Bottom layer first.
+    pub layers: Vec<LayerEstimateRecord>,
+}
+
+/// One layer after the pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecordJson {
+    /// The compressed blob.
+    pub digest: String,
+    /// Its uncompressed content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff_id: Option<String>,
+    /// Compressed bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// `reused` or `downloaded`.
+    pub source: String,
+    /// Bytes of it that moved in the attempt that succeeded.
+    pub downloaded_bytes: u64,
+    /// The instruction that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+}
+
+/// One try at a pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Layer bytes that moved.
+    pub moved_bytes: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why it failed; none for the one that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A pull that succeeded: which bytes were here and which moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PullRecord {
+    /// The image's name.
+    pub image: String,
+    /// What it resolved to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Layer bytes that were here.
+    pub reused_bytes: u64,
+    /// Layer bytes that moved.
+    pub downloaded_bytes: u64,
+    /// Manifests and config.
+    pub overhead_bytes: u64,
+    /// What failed or cancelled attempts moved.
+    pub wasted_bytes: u64,
+    /// Reused over reused and downloaded, 0 to 1.
+    pub reuse_ratio: f64,
+    /// `exact` or `inferred`.
+    pub certainty: String,
+    /// Why it is inferred, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
+    /// Bottom layer first.
+    pub layers: Vec<LayerRecordJson>,
+    /// What was expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateRecord>,
+    /// Every attempt, the one that succeeded last.
+    pub attempts: Vec<AttemptRecord>,
+    /// From the first attempt's start to the verified end.
+    pub duration_ms: u64,
+}
+
+impl From<&Estimate> for EstimateRecord {
+    fn from(estimate: &Estimate) -> Self {
+        Self {
+            total_bytes: estimate.total.0,
+            here_bytes: estimate.here.0,
+            fetch_bytes_least: estimate.fetch_least.0,
+            fetch_bytes_most: estimate.fetch_most.0,
+            layers: estimate.layers.iter().map(LayerEstimateRecord::from).collect(),
+        }
+    }
+}
+
+impl From<&LayerEstimate> for LayerEstimateRecord {
+    fn from(layer: &LayerEstimate) -> Self {
+        Self {
+            digest: layer.blob.to_string(),
+            diff_id: layer.diff_id.to_string(),
+            size: layer.size.0,
+            presence: Presence::as_str(layer.presence).to_owned(),
+            created_by: layer.created_by.clone(),
+        }
+    }
+}
+
+impl From<&LayerReport> for LayerRecordJson {
+    fn from(layer: &LayerReport) -> Self {
+        Self {
+            digest: layer.blob.to_string(),
+            diff_id: layer.diff_id.map(|d| d.to_string()),
+            size: layer.size.map(|s| s.0),
+            source: Source::as_str(layer.source).to_owned(),
+            downloaded_bytes: layer.downloaded.0,
+            created_by: layer.created_by.clone(),
+        }
+    }
+}
+
+impl From<&Attempt> for AttemptRecord {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            moved_bytes: attempt.moved.0,
+            duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+            failure: attempt.failure.clone(),
+        }
+    }
+}
+
+impl From<&ReuseReport> for PullRecord {
+    fn from(report: &ReuseReport) -> Self {
+        let (certainty, doubts) = match &report.certainty {
+            Certainty::Exact => ("exact", Vec::new()),
+            Certainty::Inferred(doubts) => ("inferred", doubts.clone()),
+        };
+        Self {
+            image: report.reference.to_string(),
+            digest: report.digest.map(|d| d.to_string()),
+            reused_bytes: report.reused.0,
+            downloaded_bytes: report.downloaded.0,
+            overhead_bytes: report.overhead.0,
+            wasted_bytes: report.wasted.0,
+            reuse_ratio: report.ratio(),
+            certainty: certainty.to_owned(),
+            doubts,
+            layers: report.layers.iter().map(LayerRecordJson::from).collect(),
+            estimate: report.estimate.as_ref().map(EstimateRecord::from),
+            attempts: report.attempts.iter().map(AttemptRecord::from).collect(),
+            duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
