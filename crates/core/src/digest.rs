@@ -64,6 +64,11 @@ macro_rules! sha256_type {
                 Self(bytes)
             }
 
+            /// The 32 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+
             /// The digest of this content.
             pub fn of(content: &[u8]) -> Self {
                 Self(Sha256::digest(content).into())

@@ -154,8 +154,7 @@ impl Container {
     /// containerd store names a container's image by one of several digests, by any digest of the image. A container
     /// whose image is unknown holds by name only.
     pub fn holds(&self, image: &Image) -> bool {
-        self.image
-            .is_some_and(|id| id == image.id || image.digests.iter().any(|(_, d)| d.to_string() == id.to_string()))
+        self.image.is_some_and(|id| id == image.id || image.digests.iter().any(|(_, d)| d.as_bytes() == id.as_bytes()))
             || self.created_from.as_ref().is_some_and(|name| image.names.contains(name))
     }
 }

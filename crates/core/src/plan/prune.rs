@@ -1,0 +1,259 @@
+//! Which old tags go, which stay, and why. The only maker of removals.
+//!
+//! Candidates are tags of runtime repositories that match `prune_tags`, taken together by image: several tags of one
+//! image stay or go together. The newest succeeded deploy comes first, then everything by its place in our own record,
+//! never by wall clock. A dry run prints this very plan.
+
+mod gather;
+pub mod reason;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bytes::Bytes;
+use crate::digest::ImageId;
+use crate::inventory::{Image, Inventory};
+use crate::layers::LayerRecord;
+use crate::plan::history::{MadeName, NameHistory, SupersededDigest};
+use crate::plan::space::Space;
+use crate::policy::{Policy, RemoveSuperseded, Runtime};
+use crate::reference::{ImageName, Reference};
+use crate::time::Timestamp;
+
+use gather::{Group, groups};
+pub use reason::{KeepReason, RemovalReason};
+
+/// Everything that a prune is judged by.
+#[derive(Debug, Clone)]
+pub struct PruneQuestion<'a> {
+    /// What is here.
+    pub inventory: &'a Inventory,
+    /// What is wanted.
+    pub policy: &'a Policy,
+    /// Our record of the names here.
+    pub history: &'a BTreeMap<ImageName, NameHistory>,
+    /// Rows that our pulls made.
+    pub made: &'a [MadeName],
+    /// Digests that our pulls left behind.
+    pub superseded: &'a [SupersededDigest],
+    /// The operator asks for the superseded digests this once.
+    pub superseded_now: bool,
+    /// What our pulls recorded of layers, for the blobs that the containerd store keeps.
+    pub layers: &'a [LayerRecord],
+    /// Why nothing may be removed now, if so.
+    pub blocked: Option<&'a str>,
+    /// Why ages cannot be trusted now, if so.
+    pub clock_doubt: Option<&'a str>,
+    /// Wall clock.
+    pub now: Timestamp,
+}
+
+/// One name that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// `repository:tag`, or `repository@digest` for rows of our own making.
+    pub name: Reference,
+    /// The image behind it.
+    pub image: ImageId,
+    /// Why.
+    pub reason: RemovalReason,
+    /// What it frees: nothing unless this is the image's last name.
+    pub freed: Bytes,
+}
+
+/// One name that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The name.
+    pub name: Reference,
+    /// The image behind it.
+    pub image: ImageId,
+    /// Why.
+    pub reason: KeepReason,
+}
+
+/// The plan: removals in the order in which they are to be done, oldest first, and everything considered that stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrunePlan {
+    /// What goes.
+    pub removals: Vec<Removal>,
+    /// What stays.
+    pub kept: Vec<Kept>,
+}
+
+/// Makes the plan.
+pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
+    let mut plan = PrunePlan::default();
+    let mut going: Vec<(Group<'_>, RemovalReason)> = Vec::new();
+    for runtime in &question.policy.runtime {
+        keep_unprunable(question, runtime, &mut plan.kept);
+        let groups = groups(question, runtime);
+        // newest first here; removed oldest first
+        for (rank, group) in groups.into_iter().enumerate().rev() {
+            match stays(question, runtime, rank, &group) {
+                Some(reason) => plan.kept.extend(group.names.iter().map(|name| Kept {
+                    name: name.to_reference(),
+                    image: group.image.id,
+                    reason: reason.clone(),
+                })),
+                None => {
+                    let reason = RemovalReason::Old { rank: rank + 1, keep_last: runtime.keep_last, age: group.age };
+                    going.push((group, reason));
+                }
+            }
+        }
+    }
+    let sizes: BTreeMap<_, _> = question.layers.iter().map(|layer| (layer.diff_id, layer.size)).collect();
+    let keeps_blobs = question.inventory.engine.store == crate::inventory::StoreKind::Containerd;
+    let mut space = Space::new(&question.inventory.images, |layer| {
+        if keeps_blobs { sizes.get(&layer).copied().unwrap_or_default() } else { Bytes::ZERO }
+    });
+    let made: BTreeSet<&Reference> = question.made.iter().map(|made| &made.reference).collect();
+    let mut gone = Gone::default();
+    for (group, reason) in going {
+        remove_group(&made, group, reason, &mut gone, &mut space, &mut plan.removals);
+    }
+    superseded(question, &mut gone, &mut space, &mut plan);
+    plan
+}
+
+/// Names that the plan so far takes away.
+#[derive(Default)]
+struct Gone(BTreeSet<Reference>);
+
+impl Gone {
+    /// The names and rows that still hold the image, other than those taken away. The classic store drops a
+    /// repository's digest rows with its last tag, and the containerd store shows a row for every tag, so a row counts
+    /// only where its repository keeps no tag that goes.
+    fn holders(&self, image: &Image) -> Vec<Reference> {
+        let tags: Vec<Reference> =
+            image.names.iter().map(ImageName::to_reference).filter(|name| !self.0.contains(name)).collect();
+        let rows = image.digests.iter().filter(|(repository, digest)| {
+            let row = repository.by_digest(*digest);
+            let went_with_its_tag = image.names.iter().any(|name| name.repository == *repository);
+            !self.0.contains(&row) && !went_with_its_tag
+        });
+        tags.into_iter().chain(rows.map(|(repository, digest)| repository.by_digest(*digest))).collect()
+    }
+}
+
+fn remove_group(
+    made: &BTreeSet<&Reference>,
+    group: Group<'_>,
+    reason: RemovalReason,
+    gone: &mut Gone,
+    space: &mut Space,
+    removals: &mut Vec<Removal>,
+) {
+    // another tag of the repository on the same image still shows the row
+    let repository = &group.names[0].repository;
+    let shared = group.image.names.iter().any(|name| name.repository == *repository && !group.names.contains(&name));
+    let rows = group.image.digests_in(repository).map(|digest| repository.by_digest(digest));
+    let rows = rows.filter(|row| !shared && made.contains(row));
+    let names: Vec<(Reference, RemovalReason)> = group
+        .names
+        .iter()
+        .map(|name| (name.to_reference(), reason.clone()))
+        .chain(rows.map(|row| (row, RemovalReason::OwnRow { of: group.names[0].clone() })))
+        .collect();
+    gone.0.extend(names.iter().map(|(name, _)| name.clone()));
+    let holders = gone.holders(group.image);
+    let freed = if holders.is_empty() { space.remove(group.image) } else { Bytes::ZERO };
+    let last_tag = group.names.len() - 1;
+    removals.extend(names.into_iter().enumerate().map(|(i, (name, reason))| Removal {
+        name,
+        image: group.image.id,
+        reason: match holders.first() {
+            Some(holder) => reason.only_untags(holder.clone()),
+            None => reason,
+        },
+        freed: if i == last_tag { freed } else { Bytes::ZERO },
+    }));
+}
+
+/// Names in the repository that no pattern allows to go: listed, so that nobody wonders.
+fn keep_unprunable(question: &PruneQuestion<'_>, runtime: &Runtime, kept: &mut Vec<Kept>) {
+    for image in &question.inventory.images {
+        for name in image.names.iter().filter(|name| name.repository == runtime.repository) {
+            if !runtime.may_prune(name) {
+                let reason = KeepReason::NotPrunable;
+                kept.push(Kept { name: name.to_reference(), image: image.id, reason });
+            }
+        }
+    }
+}
+
+/// Why this group stays; none when nothing keeps it.
+fn stays(question: &PruneQuestion<'_>, runtime: &Runtime, rank: usize, group: &Group<'_>) -> Option<KeepReason> {
+    if let Some(name) = group.names.iter().find(|name| question.policy.kept(name).is_some()) {
+        return Some(KeepReason::KeptImage((*name).clone()));
+    }
+    if rank < runtime.keep_last.max(1) {
+        return Some(KeepReason::Newest { rank: rank + 1, keep_last: runtime.keep_last, deployed: group.deployed });
+    }
+    if let Some(holder) = question.inventory.holders(group.image).next() {
+        return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
+    }
+    if let Some(why) = question.blocked {
+        return Some(KeepReason::Blocked(why.to_owned()));
+    }
+    if let Some(why) = question.clock_doubt {
+        return Some(KeepReason::ClockDoubt(why.to_owned()));
+    }
+    if group.age < runtime.min_age {
+        return Some(KeepReason::Young {
+            age: group.age,
+            min_age: runtime.min_age,
+            age_unknown: group.deployed.is_none().then_some(group.first_seen),
+        });
+    }
+    None
+}
+
+fn superseded(question: &PruneQuestion<'_>, gone: &mut Gone, space: &mut Space, plan: &mut PrunePlan) {
+    for old in question.superseded {
+        let row = old.repository.by_digest(old.digest);
+        let Some(image) = question.inventory.with_digest(&old.repository, old.digest) else { continue };
+        match superseded_stays(question, old, image) {
+            Some(reason) => plan.kept.push(Kept { name: row, image: image.id, reason }),
+            None => {
+                gone.0.insert(row.clone());
+                let holders = gone.holders(image);
+                let reason = RemovalReason::Superseded { was: old.was.clone() };
+                let (reason, freed) = match holders.first() {
+                    Some(holder) => (reason.only_untags(holder.clone()), Bytes::ZERO),
+                    None => (reason, space.remove(image)),
+                };
+                plan.removals.push(Removal { name: row, image: image.id, reason, freed });
+            }
+        }
+    }
+}
+
+fn superseded_stays(question: &PruneQuestion<'_>, old: &SupersededDigest, image: &Image) -> Option<KeepReason> {
+    if let Some(name) = image.names.iter().next() {
+        return Some(KeepReason::HasTag(name.clone()));
+    }
+    if let Some(holder) = question.inventory.holders(image).next() {
+        return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
+    }
+    if question.policy.keep.iter().any(|k| k.image.repository == old.repository && k.pin == Some(old.digest)) {
+        return Some(KeepReason::Pinned);
+    }
+    let successor = question.inventory.named(&old.was);
+    if successor.is_none_or(|image| image.has_digest(&old.repository, old.digest)) {
+        return Some(KeepReason::NoSuccessor(old.was.clone()));
+    }
+    if let Some(why) = question.blocked {
+        return Some(KeepReason::Blocked(why.to_owned()));
+    }
+    let age = question.now - old.at;
+    match question.policy.remove_superseded {
+        _ if question.superseded_now => None,
+        RemoveSuperseded::After(limit) => match question.clock_doubt {
+            Some(why) => Some(KeepReason::ClockDoubt(why.to_owned())),
+            None if age >= limit => None,
+            None => Some(KeepReason::Young { age, min_age: limit, age_unknown: None }),
+        },
+        RemoveSuperseded::Never | RemoveSuperseded::OnPressure => Some(KeepReason::Superseded),
+    }
+}

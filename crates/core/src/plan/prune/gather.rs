@@ -1,0 +1,57 @@
+//! Candidates for a prune, grouped by image and put in order, newest first.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use crate::inventory::Image;
+use crate::plan::prune::PruneQuestion;
+use crate::policy::Runtime;
+use crate::reference::ImageName;
+use crate::time::Timestamp;
+
+/// The prunable tags of one image in one repository: they stay or go together.
+pub(super) struct Group<'a> {
+    pub image: &'a Image,
+    /// Sorted; never empty.
+    pub names: Vec<&'a ImageName>,
+    /// The youngest tag's.
+    pub age: Duration,
+    /// The highest number of a succeeded deploy among the tags.
+    pub deployed: Option<u64>,
+    /// The latest first sighting among the tags.
+    pub first_seen: Timestamp,
+    place: u64,
+}
+
+/// All groups of the repository. The newest succeeded deploy leads; what somebody else brought since cannot push it
+/// out. A tag without a record counts as first seen just now.
+pub(super) fn groups<'a>(question: &PruneQuestion<'a>, runtime: &Runtime) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = question
+        .inventory
+        .images
+        .iter()
+        .filter_map(|image| {
+            let names: Vec<&ImageName> = image.names.iter().filter(|name| runtime.may_prune(name)).collect();
+            (!names.is_empty()).then(|| group(question, image, names))
+        })
+        .collect();
+    let newest = groups.iter().filter_map(|group| group.deployed).max();
+    groups.sort_by_key(|group| {
+        let leads = group.deployed.is_some() && group.deployed == newest;
+        (Reverse(leads), Reverse(group.place), Reverse(group.image.created), group.image.id)
+    });
+    groups
+}
+
+fn group<'a>(question: &PruneQuestion<'a>, image: &'a Image, names: Vec<&'a ImageName>) -> Group<'a> {
+    let records = || names.iter().map(|name| question.history.get(*name));
+    let age = records().map(|r| r.map_or(Duration::ZERO, |r| r.age(question.now))).min().unwrap_or_default();
+    Group {
+        age,
+        deployed: records().flatten().filter_map(|r| r.deployed.map(|(number, _)| number)).max(),
+        first_seen: records().map(|r| r.map_or(question.now, |r| r.first_seen)).max().unwrap_or(question.now),
+        place: records().map(|r| r.map_or(u64::MAX, |r| r.place)).max().unwrap_or(u64::MAX),
+        image,
+        names,
+    }
+}
