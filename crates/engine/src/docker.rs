@@ -1,1 +1,141 @@
-//! docker
+//! A real Docker Engine, by its HTTP API over bollard.
+//!
+//! Read and measured on engines 20.10 (classic store), 26.1 (classic store) and 26.1 (containerd store); the
+//! [conformance suite](crate::conformance) runs on all three. What bollard parses into `Option` is checked here before
+//! anybody relies on it: an answer without its id is [`EngineError::Malformed`], never an empty string.
+
+mod containers;
+mod events;
+mod history;
+mod images;
+mod info;
+mod instant;
+mod pull;
+mod session;
+
+use async_trait::async_trait;
+use bollard::query_parameters::{RemoveImageOptions, TagImageOptionsBuilder};
+use layerkeeper_core::{Container, Digest, EngineInfo, Image, ImageName, Inventory, Reference};
+use tracing::debug;
+
+use self::images::LayerCache;
+use self::session::{PING_LIMIT, Session};
+use crate::{Engine, EngineError, EventStream, Login, PullStream, Removed};
+
+/// A Docker Engine at a Unix socket or a TCP port.
+#[derive(Debug)]
+pub struct Docker {
+    session: Session,
+    layers: LayerCache,
+}
+
+impl Docker {
+    /// Takes note of where the engine is; connects with the first call, for the engine may be down now.
+    ///
+    /// `host` is `unix:///run/docker.sock`, or `tcp://HOST:PORT` (plain HTTP), as in `DOCKER_HOST`.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] for any other form.
+    pub fn connect(host: &str) -> Result<Self, EngineError> {
+        Ok(Self { session: Session::new(host)?, layers: LayerCache::default() })
+    }
+
+    /// Where it is, as given to [`Docker::connect`].
+    pub fn host(&self) -> &str {
+        self.session.host()
+    }
+
+    /// A call that waits for a registry behind the engine and was not answered: whose fault is it?
+    async fn blame(&self, error: EngineError) -> EngineError {
+        match error {
+            EngineError::Unreachable { cause, .. } if session::is_timeout(&cause) && self.ping().await.is_ok() => {
+                EngineError::RegistryUnreachable(cause)
+            }
+            other => other,
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for Docker {
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.session.call(PING_LIMIT, |client| async move { client.ping().await }).await.map(drop)
+    }
+
+    async fn info(&self) -> Result<EngineInfo, EngineError> {
+        let info = self.session.quick(|client| async move { client.info().await }).await?;
+        info::read(&info)
+    }
+
+    async fn inventory(&self) -> Result<Inventory, EngineError> {
+        let engine = self.info().await?;
+        // containers first: one that is created in between from an image listed now is a reason more to look again, while
+        // one that is missed would seem to hold nothing
+        let images = images::all(&self.session, &self.layers, engine.store).await?;
+        let containers = self.containers().await?;
+        Ok(Inventory { engine, images, containers })
+    }
+
+    async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
+        images::one(&self.session, &self.layers, reference).await
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        containers::all(&self.session).await
+    }
+
+    async fn resolve(&self, reference: &Reference, login: Option<&Login>) -> Result<Digest, EngineError> {
+        let (name, credentials) = (reference.to_string(), login.map(pull::credentials));
+        let ask = |client: bollard::Docker| {
+            let (name, credentials) = (name.clone(), credentials.clone());
+            async move { client.inspect_registry_image(&name, credentials).await }
+        };
+        let answer = match self.session.call(session::HEADER_LIMIT, ask).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.blame(error).await),
+        };
+        let text = answer.descriptor.digest.unwrap_or_default();
+        text.parse().map_err(|e| EngineError::Malformed(format!("what the registry resolves {reference} to: {e}")))
+    }
+
+    async fn pull(&self, reference: &Reference, login: Option<&Login>) -> Result<PullStream, EngineError> {
+        match pull::start(&self.session, reference, login).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(self.blame(error).await),
+        }
+    }
+
+    async fn tag(&self, source: &Reference, name: &ImageName) -> Result<(), EngineError> {
+        let options = TagImageOptionsBuilder::new().repo(&name.repository.to_string()).tag(name.tag.as_str()).build();
+        let source = source.to_string();
+        self.session
+            .quick(|client| {
+                let (source, options) = (source.clone(), options.clone());
+                async move { client.tag_image(&source, Some(options)).await }
+            })
+            .await
+    }
+
+    async fn remove(&self, reference: &Reference) -> Result<Removed, EngineError> {
+        let name = reference.to_string();
+        let rows = self
+            .session
+            .call(session::REMOVE_LIMIT, |client| {
+                let name = name.clone();
+                // neither force nor noprune: both are false unless asked for
+                async move { client.remove_image(&name, None::<RemoveImageOptions>, None).await }
+            })
+            .await?;
+        debug!(%reference, rows = rows.len(), "the engine removed a name");
+        let mut removed = Removed::default();
+        for row in rows {
+            removed.untagged.extend(row.untagged);
+            removed.deleted.extend(row.deleted);
+        }
+        Ok(removed)
+    }
+
+    async fn events(&self) -> Result<EventStream, EngineError> {
+        events::listen(&self.session).await
+    }
+}

@@ -3,9 +3,13 @@
 //! [`Engine`] is the one door. [`docker::Docker`] opens it onto a real engine, [`fake::Fake`] onto a stateful model for
 //! speed and for faults that cannot be had otherwise; [`conformance`] is one suite that both must pass.
 
+pub mod classify;
 pub mod conformance;
 pub mod docker;
 pub mod fake;
+mod pull_line;
+
+pub use pull_line::parse_pull_line;
 
 use std::pin::Pin;
 
@@ -113,6 +117,14 @@ pub enum EngineError {
         host: String,
         /// What the connection said.
         cause: String,
+    },
+    /// Not a place where an engine can be reached.
+    #[error("cannot reach an engine at {host:?}: {why}")]
+    Unsupported {
+        /// As configured.
+        host: String,
+        /// What would be right.
+        why: String,
     },
     /// It knows no such image, or the registry knows no such manifest.
     #[error("not found: {0}")]

@@ -1,0 +1,270 @@
+//! From what an engine says to an [`EngineError`]: by its words first, by the HTTP status where the words tell nothing.
+//!
+//! The engine has no machine-readable codes for what goes wrong in a pull: the registry's, the network's, the disk's and
+//! its own troubles all come as text, inside a stream that began with 200. The words below are from Docker Engine
+//! 20.10, 26.1, 28 and 29 with both image stores; the order matters, for one message often holds several of them
+//! (`failed commit on ref …: no space left on device`). Words that could be a part of an image's name carry the space or the
+//! colon that a name cannot have.
+
+use crate::EngineError;
+
+type Make = fn(String) -> EngineError;
+
+/// The first row that has one of its words in the message wins.
+const WORDS: &[(Make, &[&str])] = &[
+    (EngineError::NoSpace, &["no space left on device", "disk quota exceeded"]),
+    (EngineError::TooManyRequests, &["toomanyrequests: ", "too many requests", "rate limit"]),
+    (
+        EngineError::BadContent,
+        &[
+            "filesystem layer verification failed",
+            "image verification failed",
+            "manifest verification failed",
+            "unexpected commit digest",
+            "unexpected commit size",
+            "failed size validation",
+            "digest mismatch",
+            "does not match digest",
+            "mismatched digest",
+            "wrong diff id calculated",
+            "mismatched image rootfs",
+            "error processing tar file",
+            "invalid tar header",
+            "gzip: invalid",
+            "flate: corrupt",
+            "magic number mismatch",
+            "layers from manifest don't match image configuration",
+        ],
+    ),
+    (
+        EngineError::Vanished,
+        &["lease does not exist", "failed commit on ref", "failed to get reader from content store"],
+    ),
+    // the engine's own way to containerd, not the registry
+    (EngineError::Other, &["dial unix", "containerd.sock"]),
+    (
+        EngineError::Denied,
+        &[
+            "unauthorized: ",
+            "401 unauthorized",
+            "403 forbidden",
+            "access denied",
+            "denied: ",
+            "no basic auth credentials",
+            "authentication required",
+            "authorization failed",
+            "insufficient_scope",
+        ],
+    ),
+    (
+        EngineError::RegistryUnreachable,
+        &[
+            "connection refused",
+            "connection reset",
+            "i/o timeout",
+            "no such host",
+            "server misbehaving",
+            "temporary failure in name resolution",
+            "network is unreachable",
+            "no route to host",
+            "handshake timeout",
+            "client.timeout exceeded",
+            "context deadline exceeded",
+            "timeout awaiting response headers",
+            "proxyconnect",
+            "x509: ",
+            "tls: ",
+            "server gave http response to https client",
+            "http: server closed idle connection",
+            "unexpected eof",
+            "broken pipe",
+            "unexpected http status: 5",
+            "unexpected status code 5",
+            "500 internal server error",
+            "502 bad gateway",
+            "503 service unavailable",
+            "504 gateway timeout",
+        ],
+    ),
+    (
+        EngineError::NotFound,
+        &[
+            "manifest unknown",
+            "name unknown",
+            "repository name not known",
+            "no such image",
+            "no such container",
+            "not found",
+        ],
+    ),
+];
+
+/// Sorts what the engine said. `status` is the HTTP status of its answer; none for an error inside a stream.
+pub fn classify(status: Option<u16>, message: &str) -> EngineError {
+    let text = message.to_lowercase();
+    if status == Some(409) {
+        return EngineError::Conflict(message.to_owned());
+    }
+    // `content digest sha256:…: not found` and `lease "…": not found` speak of the engine's own store
+    if text.contains("not found") && (text.contains("content digest") || text.contains("lease ")) {
+        return EngineError::Vanished(message.to_owned());
+    }
+    for (make, words) in WORDS {
+        if words.iter().any(|word| text.contains(word)) {
+            return make(message.to_owned());
+        }
+    }
+    match status {
+        Some(404) => EngineError::NotFound(message.to_owned()),
+        Some(401 | 403) => EngineError::Denied(message.to_owned()),
+        Some(429) => EngineError::TooManyRequests(message.to_owned()),
+        _ if text.ends_with(": eof") => EngineError::RegistryUnreachable(message.to_owned()),
+        _ => EngineError::Other(message.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(error: &EngineError) -> &'static str {
+        match error {
+            EngineError::NotFound(_) => "not found",
+            EngineError::Conflict(_) => "conflict",
+            EngineError::Denied(_) => "denied",
+            EngineError::TooManyRequests(_) => "too many",
+            EngineError::RegistryUnreachable(_) => "registry",
+            EngineError::NoSpace(_) => "space",
+            EngineError::BadContent(_) => "content",
+            EngineError::Vanished(_) => "vanished",
+            EngineError::Other(_) => "other",
+            _ => "unexpected",
+        }
+    }
+
+    #[test]
+    fn the_engines_words_are_understood() {
+        for (status, message, wanted) in [
+            (
+                None,
+                "failed to register layer: Error processing tar file(exit status 1): write /a: no space left on device",
+                "space",
+            ),
+            (None, "failed commit on ref \"layer-sha256:00\": write /x/data: no space left on device", "space"),
+            (None, "toomanyrequests: You have reached your pull rate limit.", "too many"),
+            (Some(500), "toomanyrequests: retry-after: 880µs, allowed: 44000/minute", "too many"),
+            (
+                None,
+                "failed to copy: httpReadSeeker: failed open: unexpected status code https://r/v2/a/blobs/sha256:0: 429 Too Many Requests",
+                "too many",
+            ),
+            (None, "filesystem layer verification failed for digest sha256:00", "content"),
+            (
+                None,
+                "failed commit on ref \"layer-sha256:00\": unexpected commit digest sha256:11, expected sha256:00: failed precondition",
+                "content",
+            ),
+            (
+                None,
+                "failed commit on ref \"layer-sha256:00\": \"layer-sha256:00\" failed size validation: 1 != 2: failed precondition",
+                "content",
+            ),
+            (
+                None,
+                "failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header",
+                "content",
+            ),
+            (
+                None,
+                "failed to extract layer sha256:00: wrong diff id calculated on extraction \"sha256:11\"",
+                "content",
+            ),
+            (
+                None,
+                "failed commit on ref \"layer-sha256:00\": commit failed: rename: no such file or directory",
+                "vanished",
+            ),
+            (None, "lease does not exist: not found", "vanished"),
+            (None, "unable to lease content: lease does not exist: not found", "vanished"),
+            (None, "lease \"moby-image-123\": not found", "vanished"),
+            (None, "failed to get reader from content store: content digest sha256:00: not found", "vanished"),
+            (None, "content digest sha256:00: not found", "vanished"),
+            (Some(404), "manifest for 127.0.0.1:5000/a:b not found: manifest unknown: manifest unknown", "not found"),
+            (
+                Some(404),
+                "failed to resolve reference \"127.0.0.1:5000/a:b\": 127.0.0.1:5000/a:b: not found",
+                "not found",
+            ),
+            (
+                Some(404),
+                "pull access denied for acme/x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                "denied",
+            ),
+            (Some(500), "Head \"https://ghcr.io/v2/a/manifests/b\": unauthorized: authentication required", "denied"),
+            (Some(500), "Head \"http://127.0.0.1:5000/v2/a/manifests/b\": no basic auth credentials", "denied"),
+            (
+                Some(500),
+                "failed to resolve reference \"r/a:b\": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
+                "denied",
+            ),
+            (
+                Some(500),
+                "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 401 Unauthorized",
+                "denied",
+            ),
+            (
+                Some(500),
+                "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+                "registry",
+            ),
+            (
+                Some(500),
+                "Get \"https://r.invalid/v2/\": dial tcp: lookup r.invalid on 127.0.0.53:53: no such host",
+                "registry",
+            ),
+            (
+                Some(500),
+                "Get \"https://r/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+                "registry",
+            ),
+            (Some(500), "Get \"https://r/v2/\": x509: certificate signed by unknown authority", "registry"),
+            (Some(500), "Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "registry"),
+            (
+                None,
+                "error pulling image configuration: download failed after attempts=6: dial tcp 10.0.0.1:443: i/o timeout",
+                "registry",
+            ),
+            (
+                None,
+                "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"http://r/v2/\": EOF",
+                "registry",
+            ),
+            (None, "unexpected EOF", "registry"),
+            (Some(500), "received unexpected HTTP status: 500 Internal Server Error", "registry"),
+            (
+                Some(500),
+                "connection error: desc = \"transport: error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
+                "other",
+            ),
+            (
+                Some(409),
+                "conflict: unable to remove repository reference \"a:b\" (must force) - container 12 is using its referenced image 34",
+                "conflict",
+            ),
+            (Some(404), "No such image: a:b", "not found"),
+            (Some(404), "", "not found"),
+            (Some(404), "manifest for r/tls:v401 not found: manifest unknown: manifest unknown", "not found"),
+            (Some(400), "invalid reference format", "other"),
+        ] {
+            assert_eq!(kind(&classify(status, message)), wanted, "{status:?} {message}");
+        }
+    }
+
+    #[test]
+    fn the_message_is_kept_as_it_came() {
+        assert_eq!(
+            classify(None, "No Space Left On Device"),
+            EngineError::NoSpace("No Space Left On Device".to_owned())
+        );
+    }
+}

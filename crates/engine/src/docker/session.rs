@@ -1,0 +1,233 @@
+//! The connection: made when it is needed, and made anew after the engine went away or was replaced by another version.
+//!
+//! bollard's own negotiation is not used: its requests carry no version (`Url::join` drops the prefix), so that the engine
+//! answers in its newest API, which may be newer than what bollard can parse. Here the version that both know is put into
+//! each path.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use tracing::{debug, info};
+
+use crate::EngineError;
+use crate::classify::classify;
+
+/// For an answer that a healthy engine gives at once.
+pub(super) const PING_LIMIT: Duration = Duration::from_secs(10);
+/// For an answer out of the engine's own memory and disk; a busy host takes its time.
+pub(super) const QUICK_LIMIT: Duration = Duration::from_secs(60);
+/// For the first bytes of an answer that waits for a registry.
+pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(120);
+/// For a removal: unlinking gigabytes under I/O pressure is slow, and giving up does not stop it.
+pub(super) const REMOVE_LIMIT: Duration = Duration::from_secs(300);
+
+/// An API version, major and minor.
+type Version = (usize, usize);
+
+#[derive(Debug)]
+pub(super) struct Session {
+    host: String,
+    address: Address,
+    client: Mutex<Option<Docker>>,
+}
+
+#[derive(Debug)]
+enum Address {
+    Unix(String),
+    Http(String),
+}
+
+impl Session {
+    pub(super) fn new(host: &str) -> Result<Self, EngineError> {
+        let unsupported = |why: &str| EngineError::Unsupported { host: host.to_owned(), why: why.to_owned() };
+        let address = match host.split_once("://") {
+            Some(("unix", path)) if path.starts_with('/') => Address::Unix(path.to_owned()),
+            Some(("unix", _)) => {
+                return Err(unsupported("a Unix socket needs an absolute path, unix:///run/docker.sock"));
+            }
+            Some(("tcp" | "http", rest)) if !rest.is_empty() => Address::Http(rest.trim_end_matches('/').to_owned()),
+            Some(("https", _)) => return Err(unsupported("TLS to the engine is not supported; use its Unix socket")),
+            _ => {
+                return Err(unsupported("write unix:///PATH, or tcp://HOST:PORT for plain HTTP (TLS is not supported)"));
+            }
+        };
+        Ok(Self { host: host.to_owned(), address, client: Mutex::new(None) })
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// A client that speaks a version which the engine knows.
+    pub(super) async fn client(&self) -> Result<Docker, EngineError> {
+        if let Some(client) = self.slot().clone() {
+            return Ok(client);
+        }
+        let answer = tokio::time::timeout(PING_LIMIT, self.open()?.version()).await;
+        let answer = answer.map_err(|_| self.silent(PING_LIMIT))?.map_err(|e| self.failure(e))?;
+        let newest = version(answer.api_version.as_deref())
+            .ok_or_else(|| EngineError::Malformed("GET /version: no ApiVersion".to_owned()))?;
+        let oldest = version(answer.min_api_version.as_deref()).unwrap_or((1, 12));
+        let ours = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let agreed = ours.min(newest).max(oldest);
+        info!(host = %self.host, api = %format!("{}.{}", agreed.0, agreed.1), version = answer.version, "connected to the engine");
+        let client = self.open()?.with_request_modifier(move |request| amend(request, agreed));
+        *self.slot() = Some(client.clone());
+        Ok(client)
+    }
+
+    /// A call that the engine answers by itself.
+    pub(super) async fn quick<T, F>(&self, call: impl Fn(Docker) -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.call(QUICK_LIMIT, call).await
+    }
+
+    /// A call that must be answered, to the last byte, within `limit`.
+    pub(super) async fn call<T, F>(&self, limit: Duration, call: impl Fn(Docker) -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut tried = false;
+        loop {
+            let client = self.client().await?.with_timeout(limit);
+            match tokio::time::timeout(limit, call(client)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) if !tried && self.is_stale(&error) => tried = true,
+                Ok(Err(error)) => return Err(self.failure(error)),
+                Err(_) => return Err(self.silent(limit)),
+            }
+        }
+    }
+
+    /// Does the engine refuse our version, since it is another one than when we agreed on it? Then agree anew.
+    pub(super) fn is_stale(&self, error: &Error) -> bool {
+        let stale = matches!(error, Error::DockerResponseServerError { status_code: 400, message }
+            if message.contains("client version") || message.contains("API version"));
+        if stale {
+            debug!(host = %self.host, "the engine no longer speaks the API version agreed on");
+            self.forget();
+        }
+        stale
+    }
+
+    /// What bollard's error means. After one that says that the engine is gone, the next call agrees on a version anew.
+    pub(super) fn failure(&self, error: Error) -> EngineError {
+        match error {
+            Error::DockerResponseServerError { status_code, message } => classify(Some(status_code), &message),
+            Error::DockerStreamError { error } => classify(None, &error),
+            Error::JsonDataError { message, .. } => EngineError::Malformed(message),
+            Error::JsonSerdeError { err } => EngineError::Malformed(err.to_string()),
+            Error::StrParseError { err } => EngineError::Malformed(err.to_string()),
+            Error::RequestTimeoutError => self.silent(HEADER_LIMIT),
+            Error::SocketNotFoundError(_) => self.unreachable("there is no such socket".to_owned()),
+            Error::IOError { err } => self.unreachable(chain(&err)),
+            Error::HyperResponseError { err } => self.unreachable(chain(&err)),
+            Error::HyperLegacyError { err } => self.unreachable(chain(&err)),
+            other => EngineError::Other(other.to_string()),
+        }
+    }
+
+    fn open(&self) -> Result<Docker, EngineError> {
+        let limit = HEADER_LIMIT.as_secs();
+        match &self.address {
+            Address::Unix(path) => Docker::connect_with_unix(path, limit, API_DEFAULT_VERSION),
+            Address::Http(address) => Docker::connect_with_http(address, limit, API_DEFAULT_VERSION),
+        }
+        .map_err(|e| self.failure(e))
+    }
+
+    fn unreachable(&self, cause: String) -> EngineError {
+        self.forget();
+        EngineError::Unreachable { host: self.host.clone(), cause }
+    }
+
+    fn silent(&self, limit: Duration) -> EngineError {
+        self.unreachable(format!("{SILENT} {} s", limit.as_secs()))
+    }
+
+    fn forget(&self) {
+        *self.slot() = None;
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const SILENT: &str = "no answer within";
+
+/// Is this the cause of an [`EngineError::Unreachable`] that came from waiting in vain?
+pub(super) fn is_timeout(cause: &str) -> bool {
+    cause.starts_with(SILENT)
+}
+
+/// `1.41`
+fn version(text: Option<&str>) -> Option<Version> {
+    let (major, minor) = text?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Puts the version into the path, and the registry's credentials into the alphabet that the engine reads: bollard
+/// encodes them by RFC 4648 §4, the engine decodes §5 (URL-safe), and 20.10 takes what it cannot read for no credentials.
+fn amend(mut request: BollardRequest, (major, minor): Version) -> BollardRequest {
+    let uri = request.uri().to_string();
+    if let Some(at) = uri.find("://").and_then(|scheme| uri[scheme + 3..].find('/').map(|path| scheme + 3 + path))
+        && let Ok(versioned) = format!("{}/v{major}.{minor}{}", &uri[..at], &uri[at..]).parse()
+    {
+        *request.uri_mut() = versioned;
+    }
+    if let Some(value) = request.headers_mut().get_mut("x-registry-auth")
+        && let Ok(text) = value.to_str()
+        && let Ok(safe) = text.replace('+', "-").replace('/', "_").parse()
+    {
+        *value = safe;
+        value.set_sensitive(true);
+    }
+    request
+}
+
+/// An error with all its causes; hyper's own text is only "client error (Connect)".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_cannot_be_reached_are_refused_with_the_reason() {
+        for (host, part) in [
+            ("https://h:2376", "TLS"),
+            ("ssh://h", "TLS is not supported"),
+            ("unix://run/docker.sock", "absolute"),
+            ("/run/docker.sock", "unix:///PATH"),
+            ("tcp://", "tcp://HOST:PORT"),
+        ] {
+            let error = Session::new(host).unwrap_err();
+            assert!(matches!(error, EngineError::Unsupported { .. }));
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert!(Session::new("unix:///run/docker.sock").is_ok());
+        assert!(Session::new("tcp://127.0.0.1:2375").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_socket_is_an_engine_that_does_not_answer() {
+        let session = Session::new("unix:///nonexistent/docker.sock").unwrap();
+        let error = session.client().await.unwrap_err();
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");
+        assert!(error.is_transient());
+    }
+}
