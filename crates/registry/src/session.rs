@@ -1,0 +1,98 @@
+//! Questions about one reference, asked with whatever the registry wants to see first.
+
+mod authorize;
+mod token;
+
+use layerkeeper_core::{Digest, Reference};
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use reqwest::{Method, Response, StatusCode};
+
+use crate::challenge::{self, Challenge};
+use crate::credential::{Credential, Login};
+use crate::error::{Detail, Error};
+use crate::secret::Secret;
+use crate::tokens::{Key, Tokens};
+use crate::transport::{self, Ask, Transport};
+
+/// One reference, with the credentials that config.json holds for its registry at this moment.
+pub(crate) struct Session<'a> {
+    pub(crate) transport: &'a Transport,
+    pub(crate) tokens: &'a Tokens,
+    pub(crate) reference: &'a Reference,
+    pub(crate) credential: Option<Credential>,
+}
+
+impl Session<'_> {
+    /// Asks `/v2/REPOSITORY/PATH` and gives every answer that is a success.
+    pub(crate) async fn ask(&self, method: Method, path: &str, accept: &'static str) -> Result<Response, Error> {
+        let repository = &self.reference.repository;
+        let url = self.transport.endpoint(self.registry())?.join(&format!("{}/{path}", repository.path()));
+        let url = url.map_err(|e| Error::malformed(format!("{} cannot be asked for: {e}", self.reference)))?;
+        let key =
+            Key { repository: repository.clone(), credential: self.credential.as_ref().map(Credential::fingerprint) };
+        let mut authorization = self.tokens.get(&key);
+        let mut fresh = false;
+        loop {
+            let ask = Ask {
+                method: method.clone(),
+                url: url.clone(),
+                accept,
+                authorization: authorization.clone(),
+                form: None,
+            };
+            let answer = self.transport.send(self.registry(), ask).await?;
+            let response = answer.response;
+            // the storage behind a registry has no say in where our credentials go
+            if response.status() != StatusCode::UNAUTHORIZED || !answer.same_origin {
+                return self.judge(response, authorization.as_ref()).await;
+            }
+            self.tokens.forget(&key);
+            let challenges = challenges(response.headers());
+            if fresh || challenges.is_empty() {
+                return self.judge(response, authorization.as_ref()).await;
+            }
+            let Some(grant) = self.authorize(&challenges).await? else {
+                return self.judge(response, authorization.as_ref()).await;
+            };
+            authorization = Some(grant.authorization.clone());
+            self.tokens.put(key.clone(), grant);
+            fresh = true;
+        }
+    }
+
+    pub(crate) fn registry(&self) -> &str {
+        self.reference.repository.registry()
+    }
+
+    /// A success as it is, anything else as the error that it means.
+    async fn judge(&self, response: Response, sent: Option<&Secret>) -> Result<Response, Error> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after = transport::wait(&response);
+        let body = transport::read_refusal(response).await;
+        let token = sent.map(|header| header.expose().split_once(' ').map_or(header.expose(), |(_, token)| token));
+        let detail = Detail::read(&body, self.credential.iter().flat_map(Credential::secrets).chain(token));
+        let (registry, repository) = (self.registry().to_owned(), self.reference.repository.path().to_owned());
+        let login = Login::of(self.credential.as_ref());
+        Err(match status {
+            StatusCode::NOT_FOUND => Error::NotFound { reference: Box::new(self.reference.clone()), detail },
+            StatusCode::UNAUTHORIZED => Error::Unauthorized { registry, repository, login, detail },
+            StatusCode::FORBIDDEN => Error::Forbidden { registry, repository, login, detail },
+            StatusCode::TOO_MANY_REQUESTS => Error::TooManyRequests { registry, retry_after, detail },
+            _ => Error::Server { registry, status: status.as_u16(), retry_after, detail },
+        })
+    }
+}
+
+/// Are these the bytes that this digest names?
+pub(crate) fn verified(bytes: &[u8], wanted: Digest, what: &str) -> Result<(), Error> {
+    let got = Digest::of(bytes);
+    if got == wanted { Ok(()) } else { Err(Error::DigestMismatch { what: what.to_owned(), wanted, got }) }
+}
+
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter().take(8);
+    values.flat_map(|value| challenge::parse(&String::from_utf8_lossy(value.as_bytes()))).collect()
+}

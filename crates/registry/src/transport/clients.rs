@@ -1,0 +1,142 @@
+//! One HTTP client for each way of speaking to a host. They are built when they are first needed: reading the system's
+//! certificates takes time and memory that a host with a loopback registry never needs.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, ClientBuilder, Identity};
+use url::Url;
+
+use super::host;
+use crate::error::Error;
+use crate::settings::Settings;
+
+/// The most clients that are kept.
+const MOST: usize = 32;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    /// A proxy is never asked for these.
+    loopback: bool,
+    trust: Trust,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Trust {
+    /// Plain HTTP.
+    None,
+    /// The system's certificates.
+    System,
+    /// These and those in a directory of the host's own.
+    Private(PathBuf),
+}
+
+#[derive(Debug)]
+pub(super) struct Clients {
+    settings: Settings,
+    built: Mutex<HashMap<Kind, Client>>,
+}
+
+impl Clients {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, built: Mutex::default() }
+    }
+
+    /// Is this host, `host[:port]`, asked over plain HTTP?
+    pub(super) fn speaks_plain(&self, host: &str) -> bool {
+        let name = name_of(host);
+        self.settings.insecure.iter().any(|insecure| insecure == host || insecure == name)
+            || (is_loopback(name) && self.private(host).is_none())
+    }
+
+    /// The client for this address.
+    pub(super) fn of(&self, registry: &str, url: &Url) -> Result<Client, Error> {
+        let host = host(url);
+        let trust = match (url.scheme(), self.private(&host)) {
+            ("http", _) => Trust::None,
+            (_, Some(dir)) => Trust::Private(dir),
+            (_, None) => Trust::System,
+        };
+        let kind = Kind { loopback: is_loopback(name_of(&host)), trust };
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = built.get(&kind) {
+            return Ok(client.clone());
+        }
+        let client = self.build(&kind).map_err(|cause| Error::Unreachable { registry: registry.to_owned(), cause })?;
+        if built.len() >= MOST {
+            built.clear();
+        }
+        built.insert(kind, client.clone());
+        Ok(client)
+    }
+
+    fn private(&self, host: &str) -> Option<PathBuf> {
+        let dir = self.settings.certs_dir.join(host);
+        (!host.starts_with('.') && dir.is_dir()).then_some(dir)
+    }
+
+    fn build(&self, kind: &Kind) -> Result<Client, String> {
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .referer(false)
+            .user_agent(&self.settings.user_agent)
+            .connect_timeout(self.settings.connect_timeout)
+            .timeout(self.settings.request_timeout);
+        if kind.loopback {
+            builder = builder.no_proxy();
+        }
+        builder = match &kind.trust {
+            Trust::None => builder.tls_certs_only([]),
+            Trust::System => builder,
+            Trust::Private(dir) => {
+                trusting(builder, dir).map_err(|(file, why)| format!("{}: {why}", file.display()))?
+            }
+        };
+        builder.build().map_err(|e| format!("TLS cannot be set up: {}", super::words(&e)))
+    }
+}
+
+/// Adds what Docker keeps for a host: `*.crt` are roots, `NAME.cert` and `NAME.key` the client's own certificate.
+fn trusting(mut builder: ClientBuilder, dir: &Path) -> Result<ClientBuilder, (PathBuf, String)> {
+    let read = |path: &Path| std::fs::read(path).map_err(|e| (path.to_owned(), e.to_string()));
+    let entries = std::fs::read_dir(dir).map_err(|e| (dir.to_owned(), e.to_string()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let mut identity = None;
+    for file in &files {
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("crt") => {
+                let roots = Certificate::from_pem_bundle(&read(file)?);
+                let roots = roots.ok().filter(|roots| !roots.is_empty());
+                let roots = roots.ok_or_else(|| (file.clone(), "holds no certificate in PEM form".to_owned()))?;
+                builder = builder.tls_certs_merge(roots);
+            }
+            Some("cert") if identity.is_none() => identity = Some(file),
+            _ => {}
+        }
+    }
+    if let Some(file) = identity {
+        let mut pem = read(&file.with_extension("key"))?;
+        pem.push(b'\n');
+        pem.extend(read(file)?);
+        let identity = Identity::from_pem(&pem);
+        let identity =
+            identity.map_err(|_| (file.clone(), "is no client certificate with a .key beside it".to_owned()))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
+}
+
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(v6),
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
