@@ -1,3 +1,40 @@
-//! Everything durable, in one SQLite file.
+//! Everything durable, in one SQLite file: the queue and its history, what was seen on the engine, what was decided.
+//!
+//! One thread writes and commits whatever waits together (`thread.rs`), another reads. The store has no clock: each call
+//! that needs the time is told. What the tables hold is in `schema.sql`.
 
+mod column;
+mod deploys;
+mod engine;
+mod error;
+mod events;
+mod heals;
+mod jobs;
+mod kept;
+mod layers;
+mod lock;
+mod manifests;
+mod names;
 pub mod record;
+mod schema;
+mod sightings;
+mod store;
+#[cfg(test)]
+mod testing;
+mod thread;
+mod tombstones;
+mod work;
+
+pub use deploys::{DeployRow, Deployed};
+pub use engine::{EngineSeen, PruneGate};
+pub use error::StoreError;
+pub use events::{Event, EventFilter, EventRow};
+pub use heals::{Heal, Restorable};
+pub use jobs::{Accepted, Enqueued, JobFilter, JobRow, NewJob, WebhookAccepted, WebhookIdRecord};
+pub use kept::KeptState;
+pub use names::{Made, MadeFor, Superseded};
+pub use record::Outcome;
+pub use schema::{APPLICATION_ID, VERSION};
+pub use sightings::NameHistory;
+pub use store::{FILE, Options, Store};
+pub use tombstones::Tombstone;

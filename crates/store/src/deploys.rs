@@ -1,0 +1,131 @@
+//! Deploys that succeeded. Their numbers come from the one sequence that also numbers first sightings, so "newest" is
+//! never a matter of clocks.
+
+use layerkeeper_core::job::{JobId, JobState};
+use layerkeeper_core::{Digest, ImageId, ImageName, Repository, Timestamp};
+use rusqlite::{Connection, Row};
+
+use crate::column::{number, parsed, signed, time};
+use crate::engine::engine_row;
+use crate::error::{Fault, StoreError};
+use crate::jobs::{encode, finish_now};
+use crate::record::Outcome;
+use crate::store::Store;
+
+/// A deploy that has just succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployRow {
+    /// The engine instance that holds it (`EngineInfo::instance`).
+    pub instance: String,
+    /// The tag.
+    pub name: ImageName,
+    /// What the registry calls it.
+    pub digest: Digest,
+    /// What the engine calls it.
+    pub image_id: ImageId,
+}
+
+/// A deploy in the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// Its place: the highest is the newest.
+    pub seq: u64,
+    /// The tag.
+    pub name: ImageName,
+    /// What the registry calls it.
+    pub digest: Digest,
+    /// What the engine called it.
+    pub image_id: ImageId,
+    /// The job that did it; it may have left the history.
+    pub job: JobId,
+    /// When it succeeded.
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// Brings a deploy to its success and gives it its number, in one transaction. The name counts as seen from now on,
+    /// and a tombstone on it is lifted.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongState`] when the job is final already; then no number is given.
+    pub async fn finish_deploy(
+        &self,
+        id: &JobId,
+        outcome: &Outcome,
+        deploy: DeployRow,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (id, outcome) = (id.clone(), encode(outcome)?);
+        self.write(move |connection| {
+            finish_now(connection, &id, JobState::Succeeded, &outcome, now)?;
+            let engine = engine_row(connection, &deploy.instance, now)?;
+            let seq = next_in_sequence(connection)?;
+            let image = deploy.name.to_string();
+            connection
+                .prepare_cached(
+                    "INSERT INTO deploys (seq, engine, image, repository, digest, image_id, job, at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute((
+                    signed(seq),
+                    engine,
+                    &image,
+                    deploy.name.repository.to_string(),
+                    deploy.digest.to_string(),
+                    deploy.image_id.to_string(),
+                    id.as_str(),
+                    now.0,
+                ))?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO names (engine, image, sighting, first_seen) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (engine, image)
+                     DO UPDATE SET first_seen = excluded.first_seen, gone = NULL WHERE gone IS NOT NULL",
+                )?
+                .execute((engine, &image, signed(seq), now.0))?;
+            connection.prepare_cached("UPDATE engines SET deployed_at = ?2 WHERE id = ?1")?.execute((engine, now.0))?;
+            connection.prepare_cached("DELETE FROM tombstones WHERE image = ?1")?.execute([&image])?;
+            Ok(seq)
+        })
+        .await
+    }
+
+    /// Has a deploy ever succeeded on this engine instance?
+    pub async fn has_deployed_on(&self, instance: &str) -> Result<bool, StoreError> {
+        let instance = instance.to_owned();
+        self.read(move |connection| {
+            let sql = "SELECT 1 FROM engines WHERE instance = ?1 AND deployed_at IS NOT NULL";
+            Ok(connection.prepare_cached(sql)?.exists([instance])?)
+        })
+        .await
+    }
+
+    /// The deploys of a repository on any engine, newest first.
+    pub async fn deploys(&self, repository: &Repository, limit: usize) -> Result<Vec<Deployed>, StoreError> {
+        let repository = repository.to_string();
+        self.read(move |connection| {
+            let sql = "SELECT * FROM deploys WHERE repository = ?1 ORDER BY seq DESC LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map((repository, signed(limit as u64)), deployed)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+/// The next number of the one sequence.
+pub(crate) fn next_in_sequence(connection: &Connection) -> Result<u64, Fault> {
+    let mut statement = connection.prepare_cached("UPDATE sequence SET last = last + 1 RETURNING last")?;
+    Ok(statement.query_row([], |row| number(row, "last"))?)
+}
+
+fn deployed(row: &Row<'_>) -> rusqlite::Result<Deployed> {
+    Ok(Deployed {
+        seq: number(row, "seq")?,
+        name: parsed(row, "image")?,
+        digest: parsed(row, "digest")?,
+        image_id: parsed(row, "image_id")?,
+        job: parsed(row, "job")?,
+        at: time(row, "at")?,
+    })
+}

@@ -1,0 +1,103 @@
+//! The trail of what happened, for the page and the history.
+
+use layerkeeper_core::Timestamp;
+use layerkeeper_core::job::JobId;
+use rusqlite::Row;
+
+use crate::column::{json, maybe_parsed, number, signed, time};
+use crate::error::StoreError;
+use crate::store::Store;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// A stable word, such as `pulled`, `removed`, `heal`.
+    pub kind: String,
+    /// What it is about: usually an image's name.
+    pub subject: Option<String>,
+    /// The job that did it.
+    pub job: Option<JobId>,
+    /// A sentence.
+    pub message: String,
+    /// Numbers and names to go with it; null for none.
+    pub data: serde_json::Value,
+}
+
+/// An event with its number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRow {
+    /// Its place in the trail.
+    pub seq: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Which events to list; the default is the newest 50 of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFilter {
+    /// How many at most; never more than 1,000.
+    pub limit: usize,
+    /// Only those before this number: the next page.
+    pub before: Option<u64>,
+    /// Only about this.
+    pub subject: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+}
+
+const MOST: usize = 1000;
+
+impl Store {
+    /// Adds to the trail; returns the event's number.
+    pub async fn append(&self, event: Event) -> Result<u64, StoreError> {
+        self.write(move |connection| {
+            let data = (!event.data.is_null()).then(|| event.data.to_string());
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO events (at, kind, subject, job, message, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 RETURNING seq",
+            )?;
+            let job = event.job.as_ref().map(JobId::as_str);
+            let params = (event.at.0, &event.kind, &event.subject, job, &event.message, data);
+            Ok(statement.query_row(params, |row| number(row, "seq"))?)
+        })
+        .await
+    }
+
+    /// The trail, newest first.
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventRow>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT * FROM events
+                 WHERE (?1 IS NULL OR seq < ?1) AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR kind = ?3)
+                 ORDER BY seq DESC LIMIT ?4",
+            )?;
+            let limit = signed(filter.limit.min(MOST) as u64);
+            let rows =
+                statement.query_map((filter.before.map(signed), filter.subject, filter.kind, limit), event_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+impl Default for EventFilter {
+    fn default() -> Self {
+        Self { limit: 50, before: None, subject: None, kind: None }
+    }
+}
+
+fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    Ok(EventRow {
+        seq: number(row, "seq")?,
+        event: Event {
+            at: time(row, "at")?,
+            kind: row.get("kind")?,
+            subject: row.get("subject")?,
+            job: maybe_parsed(row, "job")?,
+            message: row.get("message")?,
+            data: json(row, "data")?.unwrap_or_default(),
+        },
+    })
+}

@@ -1,0 +1,92 @@
+//! Webhook ids: a sender's retry gets the first job, a replay with another body is refused.
+
+use layerkeeper_core::Timestamp;
+use layerkeeper_core::job::JobId;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::column::parsed;
+use crate::error::{Fault, StoreError};
+use crate::jobs::accept::accept;
+use crate::jobs::{Accepted, NewJob};
+use crate::store::Store;
+
+/// An authenticated request, as far as it must be remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookIdRecord {
+    /// Its `webhook-id`.
+    pub id: String,
+    /// The hash of its body.
+    pub body_sha256: [u8; 32],
+    /// Its signed `webhook-timestamp`.
+    pub timestamp: Timestamp,
+}
+
+/// What became of a webhook.
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is returned")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebhookAccepted {
+    /// Its id is new; the job is accepted.
+    Accepted(Accepted),
+    /// A retry: the same id and body led to this job before.
+    Seen(JobId),
+    /// The id was used with another body.
+    Conflict,
+}
+
+const NEWEST: &str = "newest_webhook_time";
+
+impl Store {
+    /// Accepts the job of a webhook, or recognises the webhook, in one transaction. Where the job joins another, the
+    /// webhook's id stands for that one.
+    ///
+    /// # Errors
+    /// [`StoreError::QueueFull`], and then nothing is remembered: the sender's retry may come through.
+    pub async fn accept_webhook(&self, seen: WebhookIdRecord, new: NewJob) -> Result<WebhookAccepted, StoreError> {
+        let max_queued = self.options().max_queued;
+        let expired = new.now.minus(self.options().webhook_retention);
+        self.write(move |connection| {
+            if let Some((hash, job)) = first_of(connection, &seen.id, expired)? {
+                return Ok(if hash == seen.body_sha256 {
+                    note_time(connection, seen.timestamp)?;
+                    WebhookAccepted::Seen(job)
+                } else {
+                    WebhookAccepted::Conflict
+                });
+            }
+            let accepted = accept(connection, &new, max_queued)?;
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO webhook_ids (id, body_sha256, job, received) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute((&seen.id, seen.body_sha256, accepted.job().id.as_str(), new.now.0))?;
+            note_time(connection, seen.timestamp)?;
+            Ok(WebhookAccepted::Accepted(accepted))
+        })
+        .await
+    }
+
+    /// The newest `webhook-timestamp` ever accepted: a clock that was set back must not open the door to old requests.
+    pub async fn newest_webhook_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+            Ok(statement.query_row([NEWEST], |row| row.get(0).map(Timestamp)).optional()?)
+        })
+        .await
+    }
+}
+
+fn first_of(connection: &Connection, id: &str, expired: Timestamp) -> Result<Option<([u8; 32], JobId)>, Fault> {
+    let mut statement =
+        connection.prepare_cached("SELECT body_sha256, job FROM webhook_ids WHERE id = ?1 AND received > ?2")?;
+    Ok(statement.query_row((id, expired.0), |row| Ok((row.get("body_sha256")?, parsed(row, "job")?))).optional()?)
+}
+
+fn note_time(connection: &Connection, timestamp: Timestamp) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value",
+        )?
+        .execute((NEWEST, timestamp.0))?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! How each kept image fares.
+
+use layerkeeper_core::{Digest, ImageName, Timestamp};
+
+use crate::column::{maybe_parsed, maybe_time, parsed};
+use crate::error::StoreError;
+use crate::store::Store;
+
+/// What is known of a kept image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptState {
+    /// Which.
+    pub image: ImageName,
+    /// When the registry last answered for it.
+    pub last_refresh: Option<Timestamp>,
+    /// When it was last known to be here and right.
+    pub last_ok: Option<Timestamp>,
+    /// What it had then.
+    pub digest: Option<Digest>,
+    /// A stable word: how it was found, such as `present`, `missing`, `pin_unresolvable`.
+    pub finding: String,
+    /// The last due instant of its schedule that was handled.
+    pub last_scheduled: Option<Timestamp>,
+    /// When it is due next.
+    pub next_due: Option<Timestamp>,
+}
+
+impl Store {
+    /// Replaces what is known of a kept image.
+    pub async fn save_kept(&self, state: KeptState) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO kept
+                         (image, last_refresh, last_ok, digest, finding, last_scheduled, next_due)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute((
+                    state.image.to_string(),
+                    state.last_refresh.map(|at| at.0),
+                    state.last_ok.map(|at| at.0),
+                    state.digest.map(|digest| digest.to_string()),
+                    state.finding,
+                    state.last_scheduled.map(|at| at.0),
+                    state.next_due.map(|at| at.0),
+                ))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The image is kept no more.
+    pub async fn forget_kept(&self, image: &ImageName) -> Result<(), StoreError> {
+        let image = image.to_string();
+        self.write(move |connection| {
+            connection.prepare_cached("DELETE FROM kept WHERE image = ?1")?.execute([image])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// All that is known of kept images, by name; also of such as the configuration no longer has.
+    pub async fn kept_states(&self) -> Result<Vec<KeptState>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM kept ORDER BY image")?;
+            let rows = statement.query_map([], |row| {
+                Ok(KeptState {
+                    image: parsed(row, "image")?,
+                    last_refresh: maybe_time(row, "last_refresh")?,
+                    last_ok: maybe_time(row, "last_ok")?,
+                    digest: maybe_parsed(row, "digest")?,
+                    finding: row.get("finding")?,
+                    last_scheduled: maybe_time(row, "last_scheduled")?,
+                    next_due: maybe_time(row, "next_due")?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}

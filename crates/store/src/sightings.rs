@@ -1,0 +1,116 @@
+//! Which tags were seen on an engine, since when, and when a container last held them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use layerkeeper_core::{ImageName, Timestamp};
+use rusqlite::Connection;
+
+use crate::column::{maybe_time, number, parsed, signed, time};
+use crate::deploys::next_in_sequence;
+use crate::engine::engine_row;
+use crate::error::{Fault, StoreError};
+use crate::store::Store;
+
+/// What is known of a tag that is on an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameHistory {
+    /// Its place among all tags: the number of its newest deploy, or, never deployed by us, of its first sighting.
+    /// Tags first seen in one look share a number.
+    pub place: u64,
+    /// Number and instant of its newest deploy, on whichever engine.
+    pub deployed: Option<(u64, Timestamp)>,
+    /// Since when it is here this time.
+    pub first_seen: Timestamp,
+    /// When a container was last seen to hold it.
+    pub last_held: Option<Timestamp>,
+}
+
+impl Store {
+    /// Takes down one full look at an engine: every tag on it, and whether a container in any state holds its image.
+    /// What is not among `seen` is gone from then on. A name that comes back keeps its place, but its stay starts anew.
+    pub async fn observe_names(
+        &self,
+        instance: &str,
+        seen: Vec<(ImageName, bool)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let instance = instance.to_owned();
+        self.write(move |connection| observe(connection, &instance, &seen, now)).await
+    }
+
+    /// Every tag that is on this engine, as of the last look or deploy.
+    pub async fn name_history(&self, instance: &str) -> Result<BTreeMap<ImageName, NameHistory>, StoreError> {
+        let instance = instance.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT image, sighting, first_seen, last_held, deploys.seq AS deploy, at FROM
+                     (SELECT names.*, (SELECT max(seq) FROM deploys WHERE deploys.image = names.image) AS newest
+                      FROM names JOIN engines ON engines.id = names.engine WHERE instance = ?1 AND gone IS NULL)
+                 LEFT JOIN deploys ON deploys.seq = newest",
+            )?;
+            let rows = statement.query_map([instance], |row| {
+                let deployed = match maybe_time(row, "at")? {
+                    Some(at) => Some((number(row, "deploy")?, at)),
+                    None => None,
+                };
+                let history = NameHistory {
+                    place: deployed.map_or(number(row, "sighting")?, |(seq, _)| seq),
+                    deployed,
+                    first_seen: time(row, "first_seen")?,
+                    last_held: maybe_time(row, "last_held")?,
+                };
+                Ok((parsed(row, "image")?, history))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+fn observe(connection: &Connection, instance: &str, seen: &[(ImageName, bool)], now: Timestamp) -> Result<(), Fault> {
+    let engine = engine_row(connection, instance, now)?;
+    // only what changed is written: most looks find what the last one found
+    let mut known = known_names(connection, engine)?;
+    let mut place = None;
+    let mut come = connection.prepare_cached(
+        "INSERT INTO names (engine, image, sighting, first_seen) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (engine, image) DO UPDATE SET first_seen = excluded.first_seen, gone = NULL",
+    )?;
+    let mut hold = connection.prepare_cached("UPDATE names SET last_held = ?3 WHERE engine = ?1 AND image = ?2")?;
+    for (name, held) in seen {
+        let image = name.to_string();
+        match known.remove(&image) {
+            Some(Stay { here: true, .. }) => {}
+            Some(Stay { sighting, .. }) => drop(come.execute((engine, &image, sighting, now.0))?),
+            None => {
+                let shared = match place {
+                    Some(shared) => shared,
+                    None => *place.insert(signed(next_in_sequence(connection)?)),
+                };
+                come.execute((engine, &image, shared, now.0))?;
+            }
+        }
+        if *held {
+            hold.execute((engine, &image, now.0))?;
+        }
+    }
+    let mut go = connection.prepare_cached("UPDATE names SET gone = ?3 WHERE engine = ?1 AND image = ?2")?;
+    for image in known.into_iter().filter(|(_, stay)| stay.here).map(|(image, _)| image) {
+        go.execute((engine, image, now.0))?;
+    }
+    Ok(())
+}
+
+struct Stay {
+    sighting: i64,
+    here: bool,
+}
+
+fn known_names(connection: &Connection, engine: i64) -> Result<HashMap<String, Stay>, Fault> {
+    let mut statement =
+        connection.prepare_cached("SELECT image, sighting, gone IS NULL AS here FROM names WHERE engine = ?1")?;
+    let rows = statement.query_map([engine], |row| {
+        Ok((row.get("image")?, Stay { sighting: row.get("sighting")?, here: row.get("here")? }))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
