@@ -1,0 +1,192 @@
+//! Every key that a configuration may hold, in the order in which it is shown. The reader takes its defaults from here,
+//! and so do `config/layerkeeper.toml` and `docs/configuration.md`: they cannot drift apart.
+
+/// A key of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The table that holds it, without brackets.
+    pub table: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes, in words.
+    pub kind: &'static str,
+    /// What holds when it is left out.
+    pub default: Fallback,
+    /// What it does; sentences.
+    pub help: &'static str,
+    /// A value for the example blocks, as TOML; empty where the default serves.
+    pub example: &'static str,
+}
+
+/// What holds when a key is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value, as TOML.
+    Is(&'static str),
+    /// Something that other keys decide, in words.
+    From(&'static str),
+    /// Nothing: the key must be there.
+    Required,
+}
+
+/// A table.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// Without brackets.
+    pub name: &'static str,
+    /// May stand several times, in double brackets.
+    pub repeated: bool,
+    /// What it is about.
+    pub help: &'static str,
+}
+
+const fn table(name: &'static str, repeated: bool, help: &'static str) -> Table {
+    Table { name, repeated, help }
+}
+
+/// Every table, in the order in which it is shown.
+pub const TABLES: &[Table] = &[
+    table("engine", false, "The Docker Engine whose images are kept."),
+    table("listen", false, "Where the daemon listens."),
+    table("webhook", false, "Who may post a deploy, and how the public listener proves itself."),
+    table("registry", false, "How registries are reached."),
+    table("state", false, "What the daemon remembers, and for how long."),
+    table("schedule", false, "When kept images are refreshed, unless an image says otherwise."),
+    table("limits", false, "What bounds waiting, trying and accepting."),
+    table("disk", false, "What must stay free, and what may be removed for it."),
+    table(
+        "keep",
+        true,
+        "An image that must always be here. Write base images before what is built on them: each reuses the one before.",
+    ),
+    table("runtime", true, "A repository whose tags CI deploys, and which of them may ever be pruned."),
+];
+
+const fn key(
+    table: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    default: Fallback,
+    help: &'static str,
+) -> Key {
+    Key { table, name, kind, default, help, example: "" }
+}
+
+impl Key {
+    const fn such_as(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+
+    /// The default as TOML, or an example where there is none.
+    pub fn shown_value(&self) -> &'static str {
+        match self.default {
+            Fallback::Is(value) => value,
+            Fallback::From(_) | Fallback::Required => self.example,
+        }
+    }
+}
+
+use Fallback::{From, Is, Required};
+
+/// Every key, table by table.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("engine", "host", "address", Is("\"unix:///run/docker.sock\""),
+        "The engine's API: unix:///PATH or tcp://HOST:PORT. The environment variable DOCKER_HOST wins over it."),
+    key("engine", "data_root", "path", Is("\"\""),
+        "The engine's data root as the daemon sees it, where that differs from what `docker info` says; its file system is the one whose free space counts. Empty: as the engine says."),
+
+    key("listen", "webhook", "IP:port", Is("\"0.0.0.0:9317\""),
+        "The public listener: deploys in, their status out. Empty: no webhook."),
+    key("listen", "status", "IP:port", Is("\"127.0.0.1:9318\""),
+        "The local listener: page, JSON, metrics and health. It asks nobody who they are, so it must be a loopback address."),
+    key("listen", "status_hosts", "list of host names", Is("[]"),
+        "Further Host names that the local listener answers to, for a proxy in front of it."),
+    key("listen", "metrics", "IP:port", Is("\"\""),
+        "One more address for a Prometheus on another machine; it serves /metrics and /healthz and nothing else. Empty: none."),
+    key("listen", "control", "path", Is("\"/run/layerkeeper/control.sock\""),
+        "The Unix socket that the command line talks to: everything that changes something."),
+
+    key("webhook", "secret_file", "path", Is("\"\""),
+        "The secret that signs webhooks: raw text, or whsec_ and base64; two lines while it is being changed. Nobody else may read the file. Empty: systemd's $CREDENTIALS_DIRECTORY/webhook-secret."),
+    key("webhook", "tls_cert", "path", Is("\"\""),
+        "A certificate chain in PEM, for HTTPS without a proxy; goes with tls_key."),
+    key("webhook", "tls_key", "path", Is("\"\""),
+        "The private key of tls_cert in PEM. Nobody else may read the file."),
+
+    key("registry", "docker_config", "path", Is("\"\""),
+        "Docker's config.json with the registries' credentials, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then ~/.docker/config.json."),
+    key("registry", "insecure", "list of registry hosts", Is("[]"),
+        "Registries that speak plain HTTP, as HOST or HOST:PORT. Those on 127.0.0.0/8 and ::1 may always."),
+    key("registry", "certs_dir", "path", Is("\"/etc/docker/certs.d\""),
+        "Private certificate authorities, laid out as the engine does it: HOST:PORT/ca.crt."),
+
+    key("state", "dir", "path", Is("\"/var/lib/layerkeeper\""),
+        "Where the database lies."),
+    key("state", "keep_days", "whole number", Is("90"),
+        "Finished jobs and events are forgotten after so many days."),
+    key("state", "keep_jobs", "whole number", Is("5000"),
+        "At most so many finished jobs are remembered."),
+
+    key("schedule", "cron", "six cron fields", Is("\"0 0 3 * * *\""),
+        "When kept images are refreshed: second, minute, hour, day of month, month, day of week."),
+    key("schedule", "timezone", "time zone", Is("\"UTC\""),
+        "The zone in which schedules are read, by its IANA name such as \"Asia/Shanghai\"; changes to and from daylight saving time are honoured."),
+    key("schedule", "jitter", "duration", Is("\"5m\""),
+        "A scheduled refresh starts up to this much later, by a delay of its own per host and run, so that hosts do not ask a registry all at once."),
+
+    key("limits", "stop_timeout", "duration", Is("\"10m\""),
+        "How long a stop waits for a running pull before it cancels it."),
+    key("limits", "not_yet_timeout", "duration", Is("\"2m\""),
+        "How long a deploy waits for a tag that the registry does not show yet."),
+    key("limits", "max_attempts", "whole number", Is("5"),
+        "How often a job is tried when the cause of its failure may pass."),
+    key("limits", "max_queued", "whole number", Is("100"),
+        "With so many jobs waiting a webhook is answered with 429."),
+    key("limits", "webhook_rate", "whole number", Is("10"),
+        "Webhooks per second, in the long run; more are answered with 429. 0: no limit."),
+    key("limits", "webhook_burst", "whole number", Is("20"),
+        "Webhooks at once before webhook_rate counts."),
+
+    key("disk", "remove_superseded", "\"never\", \"on-pressure\" or an age", Is("\"never\""),
+        "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they go first when room is needed; an age such as \"7d\": they go that long after."),
+    key("disk", "min_free", "size", Is("\"4 GB\""),
+        "What must stay free on the engine's file system after the predicted peak of a pull; less, and the pull is refused."),
+    key("disk", "paths", "list of paths", Is("[]"),
+        "Further file systems to watch, such as containerd's root with the containerd image store."),
+
+    key("keep", "image", "image with tag", Required,
+        "The image, with its tag.").such_as("\"ghcr.io/acme/base-images/cuda:12.1.1-cudnn8-runtime-ubuntu22.04\""),
+    key("keep", "digest", "digest", From("none, the tag is followed"),
+        "A pin: the only digest that the image may have. It is held even when the tag moves at the registry.")
+        .such_as("\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""),
+    key("keep", "schedule", "six cron fields", From("`schedule.cron`"),
+        "When this image is refreshed.").such_as("\"0 30 2 * * *\""),
+    key("keep", "timezone", "time zone", From("`schedule.timezone`"),
+        "The zone in which its schedule is read.").such_as("\"Asia/Shanghai\""),
+
+    key("runtime", "repository", "repository", Required,
+        "The repository, without a tag. One block per repository.").such_as("\"ghcr.io/acme/app\""),
+    key("runtime", "deploy_tags", "list of tag patterns", From("`prune_tags`"),
+        "What CI may deploy; `*` stands for any characters, `?` for one.").such_as("[\"sha-*\"]"),
+    key("runtime", "prune_tags", "list of tag patterns", Is("[\"sha-*\"]"),
+        "What may ever be pruned. Each begins with at least two literal characters. An empty list: nothing is."),
+    key("runtime", "keep_last", "whole number", Is("3"),
+        "How many of the newest images among prune_tags stay, besides those that a container holds. At least 1."),
+    key("runtime", "keep_min", "whole number", From("2, or `keep_last` where that is less"),
+        "How far keep_last may shrink when a deploy would not fit on the disk. At least 1.").such_as("2"),
+    key("runtime", "min_age", "duration", Is("\"24h\""),
+        "What was pulled, deployed or held by a container more recently stays."),
+    key("runtime", "download_budget", "size", Is("\"300 MB\""),
+        "A deploy job that moves more, kept images included, is counted and reported as over budget."),
+];
+
+/// The key with this name in this table.
+pub fn find(table: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.table == table && key.name == name)
+}
+
+/// The keys of a table.
+pub fn of(table: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.table == table)
+}

@@ -1,0 +1,123 @@
+//! `[[keep]]`, `[[runtime]]` and `[disk]`: what is kept, deployed and pruned, and how these fit together.
+
+use chrono_tz::Tz;
+use layerkeeper_core::policy::RemoveSuperseded;
+use layerkeeper_core::{Keep, Runtime};
+use layerkeeper_keeper::KeepSchedule;
+
+use super::problem::{Place, Problem, Wrong};
+use super::schedule::{self, Line};
+use super::section::Section;
+use super::value;
+
+/// A kept image with its schedule.
+pub struct Kept {
+    pub keep: Keep,
+    pub schedule: Option<KeepSchedule>,
+    line: Place,
+}
+
+/// A runtime block and where it stands.
+pub struct Block {
+    pub runtime: Runtime,
+    line: Place,
+}
+
+/// A `[[keep]]` block; none where its image is wrong. The defaults are none where they are wrong.
+pub fn keep(section: &Section<'_, '_>, default_line: Option<&Line>, default_zone: Option<Tz>) -> Option<Kept> {
+    let image = section.text("image", value::image);
+    let pin = section.text("digest", value::maybe(value::digest)).flatten();
+    let line = if section.has("schedule") { section.text("schedule", schedule::line) } else { default_line.cloned() };
+    let zone = if section.has("timezone") { section.text("timezone", schedule::timezone) } else { default_zone };
+    let image = image?;
+    let schedule = line.zip(zone).map(|(line, zone)| line.of(&image, zone));
+    Some(Kept { line: section.place_of("image"), keep: Keep { image, pin }, schedule })
+}
+
+/// A `[[runtime]]` block; none where something in it is wrong.
+pub fn runtime(section: &Section<'_, '_>) -> Option<Block> {
+    let repository = section.text("repository", value::repository);
+    let prune_tags = section.list("prune_tags", value::strict_pattern);
+    let deploy_tags =
+        if section.has("deploy_tags") { section.list("deploy_tags", value::pattern) } else { prune_tags.clone() };
+    if deploy_tags.as_ref().is_some_and(Vec::is_empty) {
+        let wrong = Wrong::new("with an empty list nothing could ever be deployed", "write deploy_tags = [\"sha-*\"]");
+        section.report("deploy_tags", wrong);
+    }
+    let keep_last = section.whole("keep_last", 1);
+    let keep_min =
+        if section.has("keep_min") { section.whole("keep_min", 1) } else { keep_last.map(|last| last.min(2)) };
+    if let (Some(last), Some(min)) = (keep_last, keep_min)
+        && min > last
+    {
+        let wrong = format!("keep_min = {min} is more than keep_last = {last}");
+        section.report("keep_min", Wrong::new(wrong, format!("write a number from 1 to {last}")));
+    }
+    let min_age = section.text("min_age", value::duration);
+    let download_budget = section.text("download_budget", value::size);
+    Some(Block {
+        line: section.place_of("repository"),
+        runtime: Runtime {
+            repository: repository?,
+            deploy_tags: deploy_tags?,
+            prune_tags: prune_tags?,
+            keep_last: usize::try_from(keep_last?).ok()?,
+            keep_min: usize::try_from(keep_min?).ok()?,
+            min_age: min_age?,
+            download_budget: download_budget?,
+        },
+    })
+}
+
+/// `disk.remove_superseded`.
+pub fn remove_superseded(text: &str) -> Result<RemoveSuperseded, Wrong> {
+    match text {
+        "never" => Ok(RemoveSuperseded::Never),
+        "on-pressure" => Ok(RemoveSuperseded::OnPressure),
+        _ => value::duration(text).map(RemoveSuperseded::After).map_err(|_| {
+            Wrong::new(
+                format!("\"{text}\" is none of the three"),
+                "write \"never\", \"on-pressure\" or an age such as \"7d\"",
+            )
+        }),
+    }
+}
+
+/// What no single block shows: images kept twice, repositories described twice, kept images that would be pruned.
+/// Each finding comes with its place and key.
+pub fn conflicts(kept: &[Kept], blocks: &[Block]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (index, block) in blocks.iter().enumerate() {
+        let repository = &block.runtime.repository;
+        if let Some(first) = blocks[..index].iter().find(|other| other.runtime.repository == *repository) {
+            let wrong = format!("{repository} has a block already{}", in_line(first.line));
+            found.push(Wrong::new(wrong, "write one block per repository").at(block.line, "runtime.repository"));
+        }
+    }
+    for (index, item) in kept.iter().enumerate() {
+        let image = &item.keep.image;
+        if let Some(first) = kept[..index].iter().find(|other| other.keep.image == *image) {
+            let wrong = format!("{image} is kept already{}", in_line(first.line));
+            found.push(Wrong::new(wrong, "remove one of the two blocks").at(item.line, "keep.image"));
+        }
+        for block in blocks.iter().filter(|block| block.runtime.may_prune(image)) {
+            let matching = block.runtime.prune_tags.iter().find(|pattern| pattern.matches(&image.tag));
+            let pattern = matching.map(ToString::to_string).unwrap_or_default();
+            let wrong = format!(
+                "{image} is to be kept, but the pattern \"{pattern}\" in prune_tags of its repository{} may prune it",
+                in_line(block.line)
+            );
+            found.push(
+                Wrong::new(wrong, "give the kept image another tag, or narrow the pattern").at(item.line, "keep.image"),
+            );
+        }
+    }
+    found
+}
+
+fn in_line(place: Place) -> String {
+    match place {
+        Place::Line(line) => format!(" (line {line})"),
+        Place::File | Place::Environment => String::new(),
+    }
+}

@@ -1,0 +1,45 @@
+//! Files that nobody else may read.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::problem::Wrong;
+
+/// A secret is short; what is longer is another file.
+const MOST: u64 = 64 * 1024;
+
+/// Reads a small text file that no other user may read.
+///
+/// # Errors
+/// Missing, unreadable, not a file, open to everybody, empty, too long or no text. Never names the content.
+pub fn read_private(path: &Path) -> Result<String, Wrong> {
+    let shown = path.display();
+    let cannot = |error: &std::io::Error| {
+        let right = format!("make sure that {shown} exists and that the daemon's user may read it");
+        Wrong::new(format!("{shown} cannot be read: {error}"), right)
+    };
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    // asked of the open file: the name may point elsewhere a moment later
+    let metadata = file.metadata().map_err(|error| cannot(&error))?;
+    if !metadata.is_file() {
+        return Err(Wrong::new(format!("{shown} is not a regular file"), "name a file"));
+    }
+    if metadata.permissions().mode() & 0o007 != 0 {
+        let mode = metadata.permissions().mode() & 0o777;
+        return Err(Wrong::new(
+            format!("{shown} is open to every user of this machine (mode {mode:04o})"),
+            format!("run `chmod o= {shown}` and change the secret if others may have seen it"),
+        ));
+    }
+    let mut text = String::new();
+    let read = file.take(MOST + 1).read_to_string(&mut text).map_err(|error| cannot(&error))?;
+    if read as u64 > MOST {
+        return Err(Wrong::new(format!("{shown} is longer than 64 KiB"), "name the file that holds the secret alone"));
+    }
+    if text.trim().is_empty() {
+        return Err(Wrong::new(format!("{shown} is empty"), "fill it, for example with `openssl rand -base64 32`"));
+    }
+    Ok(text)
+}

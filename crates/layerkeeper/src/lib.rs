@@ -1,0 +1,3 @@
+//! The binary's parts, as a library so that `cargo xtask docs` can write the reference pages.
+
+pub mod config;
