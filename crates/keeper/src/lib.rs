@@ -1,1 +1,27 @@
-//! layerkeeper-keeper
+//! The keeper: everything that happens between "somebody wants an image" and "it is here, and this is what it cost".
+//!
+//! Webhook, schedule, engine events and the operator only put jobs into the [`queue`]. One [`worker`] takes them one at
+//! a time, observes, asks the pure planner, and executes what it says. [`Keeper`] is the handle that the listeners hold.
+
+pub mod clock;
+mod context;
+mod disk;
+pub mod follow;
+pub mod handle;
+mod job_error;
+pub mod metrics;
+pub mod registry;
+pub mod schedule;
+pub mod settings;
+pub mod status;
+mod tell;
+mod watch;
+mod worker;
+
+pub use clock::{Clock, SystemClock};
+pub use context::{Parts, StartError};
+pub use follow::{Follow, LayerLine, Phase, Progress};
+pub use handle::{DeployAnswer, DeployRequest, Estimated, Keeper, Refusal};
+pub use registry::Registry;
+pub use settings::{KeepSchedule, Settings};
+pub use status::Status;

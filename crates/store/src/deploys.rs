@@ -1,15 +1,13 @@
 //! Deploys that succeeded. Their numbers come from the one sequence that also numbers first sightings, so "newest" is
 //! never a matter of clocks.
 
-use layerkeeper_core::job::{JobId, JobState};
+use layerkeeper_core::job::JobId;
 use layerkeeper_core::{Digest, ImageId, ImageName, Repository, Timestamp};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::column::{number, parsed, signed, time};
 use crate::engine::engine_row;
 use crate::error::{Fault, StoreError};
-use crate::jobs::{encode, finish_now};
-use crate::record::Outcome;
 use crate::store::Store;
 
 /// A deploy that has just succeeded.
@@ -43,21 +41,18 @@ pub struct Deployed {
 }
 
 impl Store {
-    /// Brings a deploy to its success and gives it its number, in one transaction. The name counts as seen from now on,
-    /// and a tombstone on it is lifted.
-    ///
-    /// # Errors
-    /// [`StoreError::WrongState`] when the job is final already; then no number is given.
-    pub async fn finish_deploy(
-        &self,
-        id: &JobId,
-        outcome: &Outcome,
-        deploy: DeployRow,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let (id, outcome) = (id.clone(), encode(outcome)?);
+    /// A deploy's image is here, verified and named: it gets its number, once. A job that runs these steps again after
+    /// a crash gets the number that it has. The name counts as seen from now on, and a tombstone on it is lifted.
+    pub async fn record_deploy(&self, id: &JobId, deploy: DeployRow, now: Timestamp) -> Result<u64, StoreError> {
+        let id = id.clone();
         self.write(move |connection| {
-            finish_now(connection, &id, JobState::Succeeded, &outcome, now)?;
+            let before: Option<u64> = connection
+                .prepare_cached("SELECT seq FROM deploys WHERE job = ?1")?
+                .query_row([id.as_str()], |row| number(row, "seq"))
+                .optional()?;
+            if let Some(seq) = before {
+                return Ok(seq);
+            }
             let engine = engine_row(connection, &deploy.instance, now)?;
             let seq = next_in_sequence(connection)?;
             let image = deploy.name.to_string();

@@ -14,7 +14,7 @@ use layerkeeper_core::{ImageName, Repository, Timestamp};
 
 use crate::record::Outcome;
 
-pub(crate) use finish::{encode, finish_now};
+pub use take::Taken;
 pub use webhook::{WebhookAccepted, WebhookIdRecord};
 
 /// A job to be accepted.
@@ -88,6 +88,11 @@ impl Enqueued {
         match self {
             Self::New(job) | Self::Joined(job) => job,
         }
+    }
+
+    /// Is it a new one?
+    pub fn is_new(&self) -> bool {
+        matches!(self, Self::New(_))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Names that layerkeeper made itself, and digests that its pulls superseded: beside old tags the only things that it
 //! may ever untag.
 
+use layerkeeper_core::plan::{MadeName, SupersededDigest};
 use layerkeeper_core::job::JobId;
 use layerkeeper_core::{Bytes, Digest, ImageId, ImageName, Reference, Repository, Timestamp};
 use rusqlite::Row;
@@ -49,6 +50,18 @@ pub struct Superseded {
     pub at: Timestamp,
     /// The job that moved the tag.
     pub job: JobId,
+}
+
+impl From<Made> for MadeName {
+    fn from(made: Made) -> Self {
+        Self { reference: made.reference, at: made.at }
+    }
+}
+
+impl From<Superseded> for SupersededDigest {
+    fn from(old: Superseded) -> Self {
+        Self { repository: old.repository, digest: old.digest, was: old.was, image: old.image_id, at: old.at }
+    }
 }
 
 impl Store {

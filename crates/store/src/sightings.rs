@@ -5,25 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use layerkeeper_core::{ImageName, Timestamp};
 use rusqlite::Connection;
 
+use layerkeeper_core::plan::NameHistory;
+
 use crate::column::{maybe_time, number, parsed, signed, time};
 use crate::deploys::next_in_sequence;
 use crate::engine::engine_row;
 use crate::error::{Fault, StoreError};
 use crate::store::Store;
-
-/// What is known of a tag that is on an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NameHistory {
-    /// Its place among all tags: the number of its newest deploy, or, never deployed by us, of its first sighting.
-    /// Tags first seen in one look share a number.
-    pub place: u64,
-    /// Number and instant of its newest deploy, on whichever engine.
-    pub deployed: Option<(u64, Timestamp)>,
-    /// Since when it is here this time.
-    pub first_seen: Timestamp,
-    /// When a container was last seen to hold it.
-    pub last_held: Option<Timestamp>,
-}
 
 impl Store {
     /// Takes down one full look at an engine: every tag on it, and whether a container in any state holds its image.

@@ -28,7 +28,7 @@ impl Store {
     }
 
     /// Brings a job to its final state. A deploy that succeeded by making its tag new or newest goes through
-    /// [`Store::finish_deploy`] instead.
+    /// [`Store::record_deploy`] first.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] when it is final already; it is so for a `state` that is not final, too.

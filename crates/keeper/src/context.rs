@@ -1,0 +1,330 @@
+//! What worker, schedule, watch and handle share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use layerkeeper_core::{Digest, ImageName, Intent, Inventory, Job, JobId, Timestamp, Trigger};
+use layerkeeper_engine::{Engine, EngineError};
+use layerkeeper_store::record::PruneRecord;
+use layerkeeper_store::{Enqueued, Event, KeptState, NewJob, Store};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::follow::Follow;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::settings::Settings;
+
+/// The engine as last seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// The last inventory; kept when the engine goes away, for people to look at.
+    pub inventory: Option<Arc<Inventory>>,
+    /// When that was.
+    pub seen_at: Option<Timestamp>,
+    /// Why the last look failed.
+    pub error: Option<String>,
+    /// Looks that succeeded since the daemon's start.
+    pub looks: u64,
+}
+
+/// What is remembered of a kept image.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// The durable part.
+    pub state: KeptState,
+    /// Why the last refresh failed.
+    pub last_error: Option<String>,
+    /// The registry's tag no longer shows the pinned digest.
+    pub pin_unresolvable: bool,
+}
+
+impl Kept {
+    fn new(image: ImageName) -> Self {
+        Self::from(KeptState {
+            image,
+            last_refresh: None,
+            last_ok: None,
+            digest: None,
+            finding: String::new(),
+            last_scheduled: None,
+            next_due: None,
+        })
+    }
+}
+
+impl From<KeptState> for Kept {
+    fn from(state: KeptState) -> Self {
+        Self { state, last_error: None, pin_unresolvable: false }
+    }
+}
+
+/// The job that the worker has in hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub id: JobId,
+    pub intent: Intent,
+    pub since: Timestamp,
+    /// Layer bytes that a stop now would throw away.
+    pub in_flight: u64,
+}
+
+/// The shared state of one daemon.
+pub(crate) struct Context {
+    pub engine: Arc<dyn Engine>,
+    pub registry: Arc<dyn Registry>,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub follow: Follow,
+    pub version: &'static str,
+    pub started: Timestamp,
+    /// Rung when a job was queued.
+    pub queued: Notify,
+    /// Rung when somebody wants the engine looked at now.
+    pub look: Notify,
+    /// Rung when the settings changed.
+    pub reloaded: Notify,
+    /// No new jobs.
+    pub stop: CancellationToken,
+    settings: RwLock<Arc<Settings>>,
+    view: RwLock<View>,
+    running: Mutex<Option<Running>>,
+    kept: Mutex<BTreeMap<ImageName, Kept>>,
+    next_runs: Mutex<BTreeMap<ImageName, Timestamp>>,
+    last_prune: Mutex<Option<PruneRecord>>,
+    /// Set when the engine came back after it had been away; cleared by the next deploy that succeeds.
+    reconnected: Mutex<bool>,
+}
+
+/// The doors to the outside, as the composition root hands them in.
+pub struct Parts {
+    /// The Docker Engine.
+    pub engine: Arc<dyn Engine>,
+    /// The registries.
+    pub registry: Arc<dyn Registry>,
+    /// The database.
+    pub store: Store,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration.
+    pub settings: Settings,
+    /// This build, such as `0.1.0`.
+    pub version: &'static str,
+}
+
+impl Context {
+    pub async fn new(parts: Parts) -> Result<Self, StartError> {
+        let kept = parts.store.kept_states().await?;
+        let now = parts.clock.now();
+        Ok(Self {
+            metrics: Metrics::new(parts.version)?,
+            follow: Follow::default(),
+            version: parts.version,
+            started: now,
+            queued: Notify::new(),
+            look: Notify::new(),
+            reloaded: Notify::new(),
+            stop: CancellationToken::new(),
+            settings: RwLock::new(Arc::new(parts.settings)),
+            view: RwLock::default(),
+            running: Mutex::default(),
+            kept: Mutex::new(kept.into_iter().map(|state| (state.image.clone(), Kept::from(state))).collect()),
+            next_runs: Mutex::default(),
+            last_prune: Mutex::default(),
+            reconnected: Mutex::new(false),
+            engine: parts.engine,
+            registry: parts.registry,
+            store: parts.store,
+            clock: parts.clock,
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn replace_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.reloaded.notify_one();
+        self.look.notify_one();
+    }
+
+    pub fn view(&self) -> View {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn next_runs(&self) -> MutexGuard<'_, BTreeMap<ImageName, Timestamp>> {
+        self.next_runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn last_prune(&self) -> MutexGuard<'_, Option<PruneRecord>> {
+        self.last_prune.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn reconnected(&self) -> MutexGuard<'_, bool> {
+        self.reconnected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a kept image.
+    pub fn kept(&self, image: &ImageName) -> Option<Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
+    }
+
+    /// The digest under which we last verified a kept image here.
+    pub fn known_digest(&self, image: &ImageName) -> Option<Digest> {
+        self.kept(image).and_then(|kept| kept.state.digest)
+    }
+
+    /// Remembers something of a kept image, durably.
+    pub async fn remember_kept(&self, image: &ImageName, change: impl FnOnce(&mut Kept)) {
+        let state = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = kept.entry(image.clone()).or_insert_with(|| Kept::new(image.clone()));
+            change(kept);
+            kept.state.clone()
+        };
+        if let Err(error) = self.store.save_kept(state).await {
+            tracing::error!(%image, %error, "could not store the kept image's state");
+        }
+    }
+
+    /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
+    pub async fn observe(&self) -> Result<Arc<Inventory>, EngineError> {
+        let result = self.engine.inventory().await;
+        let now = self.now();
+        let was_down = self.view().error.is_some();
+        match result {
+            Ok(inventory) => {
+                let inventory = Arc::new(inventory);
+                self.record_sightings(&inventory, now).await;
+                if was_down {
+                    *self.reconnected() = true;
+                    tracing::info!(images = inventory.images.len(), "the engine answers again");
+                }
+                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                let looks = view.looks + 1;
+                *view = View { inventory: Some(inventory.clone()), seen_at: Some(now), error: None, looks };
+                drop(view);
+                self.metrics.engine_up.set(1);
+                self.renew_gauges(&inventory);
+                Ok(inventory)
+            }
+            Err(error) => {
+                if !was_down {
+                    tracing::warn!(%error, "the engine cannot be looked at");
+                }
+                self.view.write().unwrap_or_else(PoisonError::into_inner).error = Some(error.to_string());
+                self.metrics.engine_up.set(0);
+                Err(error)
+            }
+        }
+    }
+
+    async fn record_sightings(&self, inventory: &Inventory, now: Timestamp) {
+        let settings = self.settings();
+        let mut seen = Vec::new();
+        for image in &inventory.images {
+            let held = inventory.holders(image).next().is_some();
+            let ours = image.names.iter().filter(|name| settings.policy.runtime(&name.repository).is_some());
+            seen.extend(ours.map(|name| (name.clone(), held)));
+        }
+        if let Err(error) = self.store.observe_names(&inventory.engine.instance(), seen, now).await {
+            tracing::error!(%error, "could not store which tags are here");
+        }
+    }
+
+    fn renew_gauges(&self, inventory: &Inventory) {
+        let settings = self.settings();
+        self.metrics.kept_present.reset();
+        for keep in &settings.policy.keep {
+            let known = self.known_digest(&keep.image);
+            let verdict =
+                layerkeeper_core::plan::judge_kept(keep, inventory, &layerkeeper_core::plan::Remote::Unknown, known);
+            let present = i64::from(verdict.finding == layerkeeper_core::plan::Finding::Present);
+            self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
+        }
+    }
+
+    /// Queues a job; durable when this returns.
+    pub async fn enqueue(
+        &self,
+        intent: Intent,
+        trigger: Trigger,
+    ) -> Result<layerkeeper_store::Accepted, layerkeeper_store::StoreError> {
+        let accepted = self.store.enqueue(self.new_job(intent, trigger)).await?;
+        self.announce(&accepted);
+        Ok(accepted)
+    }
+
+    /// A job as it enters the queue.
+    pub fn new_job(&self, intent: Intent, trigger: Trigger) -> NewJob {
+        let mut bits = [0u8; 16];
+        // the operating system's random source does not fail once it is up; a fixed id would be caught as a duplicate
+        if let Err(error) = getrandom::fill(&mut bits) {
+            tracing::error!(%error, "no random numbers");
+        }
+        NewJob { id: JobId::from_bits(bits), intent, trigger, not_before: None, now: self.now() }
+    }
+
+    /// Logs an accepted job, wakes the worker and tells those who follow a superseded one.
+    pub fn announce(&self, accepted: &layerkeeper_store::Accepted) {
+        let job: &Job = accepted.job();
+        if matches!(accepted.enqueued, Enqueued::New(_)) {
+            tracing::info!(job = %job.id, intent = %job.intent, trigger = %job.trigger, "queued");
+        } else {
+            tracing::info!(job = %job.id, intent = %job.intent, "joined a job that is there already");
+        }
+        for old in &accepted.superseded {
+            tracing::info!(job = %old, by = %job.id, "superseded by a newer deploy of the repository");
+            let mut progress = crate::follow::Progress::of_state(layerkeeper_core::JobState::Superseded);
+            progress.superseded_by = Some(job.id.to_string());
+            self.follow.publish(old, progress);
+        }
+        self.queued.notify_one();
+    }
+
+    /// Writes into the audit trail what an operator will want to read later.
+    pub async fn note(&self, kind: &str, subject: Option<String>, job: Option<&JobId>, message: String) {
+        let event = Event {
+            at: self.now(),
+            kind: kind.to_owned(),
+            subject,
+            job: job.cloned(),
+            message,
+            data: serde_json::Value::Null,
+        };
+        if let Err(error) = self.store.append(event).await {
+            tracing::error!(%error, "could not store an event");
+        }
+    }
+
+    /// The longest time for which a stop waits.
+    pub fn stop_timeout(&self) -> Duration {
+        self.settings().stop_timeout
+    }
+}
+
+/// Why the keeper could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] layerkeeper_store::StoreError),
+    /// A metric's name is bad or stands twice.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The scheduler.
+    #[error("schedule: {0}")]
+    Schedule(String),
+}

@@ -1,0 +1,144 @@
+//! Who follows a job sees its latest state; whoever is slow skips states, nobody is waited for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use layerkeeper_core::progress::PullProgress;
+use layerkeeper_core::{JobId, JobState};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// What a running job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// In the queue.
+    Waiting,
+    /// Looking at engine and registry.
+    Observing,
+    /// Refreshing the kept images.
+    Keeping,
+    /// Pulling its own image.
+    Pulling,
+    /// Checking what came and making the name.
+    Verifying,
+    /// Removing old tags.
+    Pruning,
+    /// Over.
+    Done,
+}
+
+/// One layer of the pull in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerLine {
+    /// The first twelve digits of the blob's digest.
+    pub id: String,
+    /// `waiting`, `downloading`, `downloaded`, `extracting`, `complete` or `reused`.
+    pub status: String,
+    /// Bytes so far.
+    pub current: u64,
+    /// Bytes in all, where known.
+    pub total: Option<u64>,
+}
+
+/// A job's state of the moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// `queued`, `running`, `succeeded`, `failed`, `refused`, `superseded`.
+    pub state: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The image being pulled, when one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Its layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerLine>,
+    /// Layer bytes moved so far in this pull.
+    pub moved_bytes: u64,
+    /// The job that took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
+}
+
+impl Progress {
+    /// A job in this state of which nothing more is known.
+    pub fn of_state(state: JobState) -> Self {
+        Self {
+            state: state.as_str().to_owned(),
+            phase: match state {
+                JobState::Queued => Phase::Waiting,
+                JobState::Running => Phase::Observing,
+                _ => Phase::Done,
+            },
+            image: None,
+            layers: Vec::new(),
+            moved_bytes: 0,
+            superseded_by: None,
+        }
+    }
+
+    /// Will nothing follow?
+    pub fn is_final(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// A job in the middle of a pull.
+    pub fn pulling(image: String, pull: &PullProgress) -> Self {
+        let layers = pull
+            .layers
+            .iter()
+            .map(|(id, layer)| {
+                let status = match () {
+                    () if layer.complete => "complete",
+                    () if layer.extraction_seen => "extracting",
+                    () if layer.downloaded => "downloaded",
+                    () if layer.download_seen => "downloading",
+                    () if layer.already_here => "reused",
+                    () => "waiting",
+                };
+                let current = if status == "extracting" { layer.extracted } else { layer.current };
+                LayerLine {
+                    id: id.clone(),
+                    status: status.to_owned(),
+                    current: current.0,
+                    total: layer.total.map(|t| t.0),
+                }
+            })
+            .collect();
+        Self {
+            phase: Phase::Pulling,
+            image: Some(image),
+            layers,
+            moved_bytes: pull.moved().0,
+            ..Self::of_state(JobState::Running)
+        }
+    }
+}
+
+/// The latest state of every job that somebody follows.
+#[derive(Debug, Default)]
+pub struct Follow {
+    jobs: Mutex<HashMap<JobId, watch::Sender<Progress>>>,
+}
+
+impl Follow {
+    /// Follows a job from `now` on; the last value is final ([`Progress::is_final`]).
+    pub fn subscribe(&self, id: &JobId, now: Progress) -> watch::Receiver<Progress> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.retain(|_, sender| sender.receiver_count() > 0);
+        jobs.entry(id.clone()).or_insert_with(|| watch::Sender::new(now)).subscribe()
+    }
+
+    /// Tells the followers of a job, if any.
+    pub fn publish(&self, id: &JobId, progress: Progress) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_final = progress.is_final();
+        if let Some(sender) = jobs.get(id) {
+            sender.send_replace(progress);
+        }
+        if is_final {
+            jobs.remove(id);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Why a job did not get what it wanted, with everything that decides what becomes of it.
+
+use std::time::Duration;
+
+use layerkeeper_engine::EngineError;
+use layerkeeper_registry::Error as RegistryError;
+use layerkeeper_store::StoreError;
+use layerkeeper_store::record::ErrorRecord;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The registry's answer, or its silence.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The engine's answer, or its silence.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What came is not what was asked for.
+    #[error("what came is not what was asked for: {0}")]
+    Unverified(String),
+    /// The policy forbids it.
+    #[error("{0}")]
+    Refused(String),
+    /// Neither a digest was given nor could anybody be asked for it.
+    #[error("no digest was given and the registry cannot be asked for one ({cause}); {here}")]
+    NoDigest {
+        /// Why not.
+        cause: String,
+        /// What is here, and the command that accepts it.
+        here: String,
+    },
+}
+
+impl JobError {
+    /// A stable word to branch on.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Registry(error) => match error {
+                RegistryError::NotFound { .. } => "not_found",
+                RegistryError::Missing { .. } => "registry_damaged",
+                RegistryError::Unauthorized { .. } | RegistryError::Forbidden { .. } => "access_denied",
+                RegistryError::Credentials { .. } => "credentials",
+                RegistryError::TooManyRequests { .. } => "too_many_requests",
+                RegistryError::Server { .. } => "registry_error",
+                RegistryError::Unreachable { .. } => "registry_unreachable",
+                RegistryError::DigestMismatch { .. } => "digest_mismatch",
+                RegistryError::NotAnImage { .. } => "not_an_image",
+                RegistryError::NoPlatform { .. } => "no_platform",
+                RegistryError::Truncated { .. } | RegistryError::TooLarge { .. } | RegistryError::Malformed { .. } => {
+                    "registry_malformed"
+                }
+            },
+            Self::Engine(error) => match error {
+                EngineError::Unreachable { .. } => "engine_unreachable",
+                EngineError::NotFound(_) => "not_found",
+                EngineError::Conflict(_) => "conflict",
+                EngineError::Denied(_) => "access_denied",
+                EngineError::TooManyRequests(_) => "too_many_requests",
+                EngineError::RegistryUnreachable(_) => "registry_unreachable",
+                EngineError::NoSpace(_) => "no_space",
+                EngineError::BadContent(_) => "bad_content",
+                EngineError::Vanished(_) => "content_vanished",
+                EngineError::Unsupported { .. } => "engine_unsupported",
+                EngineError::Unfinished | EngineError::Malformed(_) | EngineError::Other(_) => "engine_error",
+            },
+            Self::Store(_) => "store",
+            Self::Unverified(_) => "unverified",
+            Self::Refused(_) => "refused",
+            Self::NoDigest { .. } => "no_digest",
+        }
+    }
+
+    /// May it succeed later without anybody's doing?
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_transient(),
+            Self::Engine(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            Self::Unverified(_) => true,
+            Self::Refused(_) | Self::NoDigest { .. } => false,
+        }
+    }
+
+    /// Is the engine away? Then a job waits for it, however long.
+    pub fn is_engine_away(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Unreachable { .. }))
+    }
+
+    /// Is there no such tag? After a push it may only be not there yet.
+    pub fn is_not_found(&self) -> bool {
+        self.class() == "not_found"
+    }
+
+    /// What the registry asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Registry(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// As the job's record keeps it: a message for everybody, the raw cause for the operator.
+    pub fn record(&self) -> ErrorRecord {
+        let message = match self.class() {
+            "not_found" => "the registry has no such image",
+            "access_denied" => "the registry refused access; check the server's credentials for it",
+            "credentials" => "the server's registry credentials cannot be used",
+            "too_many_requests" => "the registry answers 429 Too Many Requests",
+            "registry_error" => "the registry answers with an error",
+            "registry_unreachable" => "the registry cannot be reached from the server",
+            "digest_mismatch" => "the registry serves bytes that do not match their digest",
+            "not_an_image" => "the reference is no image that can be run",
+            "no_platform" => "the image does not exist for the server's platform",
+            "registry_damaged" => "the registry lacks a part of the image",
+            "registry_malformed" => "the registry's answer is malformed",
+            "engine_unreachable" => "the server's Docker Engine does not answer",
+            "conflict" => "the engine refused: something holds the image",
+            "no_space" => "the server's disk is full",
+            "bad_content" => "a layer's bytes are wrong",
+            "content_vanished" => "something pruned the content while it was being pulled",
+            "store" => "the server's state could not be stored",
+            "unverified" => "what came is not what was asked for",
+            "no_digest" => "no digest was given and the registry cannot be asked for one",
+            // these say nothing that the sender may not know
+            "refused" => return self.full("", &self.to_string()),
+            _ => "the engine failed",
+        };
+        self.full(&self.to_string(), message)
+    }
+
+    fn full(&self, detail: &str, message: &str) -> ErrorRecord {
+        ErrorRecord { class: self.class().to_owned(), message: message.to_owned(), detail: detail.to_owned() }
+    }
+}

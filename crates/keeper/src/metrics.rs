@@ -1,0 +1,192 @@
+//! What Prometheus scrapes. Names and labels are a contract; `docs/metrics.md` is generated from here.
+
+use layerkeeper_core::job::JobKind;
+use layerkeeper_core::reuse::{ReuseReport, Source};
+use layerkeeper_core::{ImageName, Repository};
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// All metrics of one daemon.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) engine_up: IntGauge,
+    pub(crate) kept_present: IntGaugeVec,
+    pub(crate) kept_refreshed: GaugeVec,
+    pub(crate) pulls: IntCounterVec,
+    pull_duration: HistogramVec,
+    pull_bytes: IntCounterVec,
+    pull_layers: IntCounterVec,
+    pull_wasted: IntCounterVec,
+    reuse_ratio: GaugeVec,
+    pub(crate) budget_exceeded: IntCounterVec,
+    pub(crate) superseded_bytes: IntGauge,
+    pub(crate) webhook_requests: IntCounterVec,
+    pub(crate) jobs: IntGaugeVec,
+    pub(crate) pruned: IntCounterVec,
+    pub(crate) prune_kept: IntGaugeVec,
+    pub(crate) disk_free: GaugeVec,
+    pub(crate) disk_min_free: Gauge,
+    pub(crate) next_run: GaugeVec,
+}
+
+const PULL: [&str; 2] = ["repository", "kind"];
+
+/// Registers metrics one by one and remembers the first name that could not be.
+struct Maker {
+    registry: Registry,
+    failed: Option<prometheus::Error>,
+}
+
+impl Maker {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(
+        &mut self,
+        made: Result<M, prometheus::Error>,
+    ) -> Option<M> {
+        let result = made.and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
+        result.map_err(|error| self.failed.get_or_insert(error).to_string()).ok()
+    }
+
+    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<GaugeVec> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn int_gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<IntGaugeVec> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn int_gauge(&mut self, name: &str, help: &str) -> Option<IntGauge> {
+        self.add(IntGauge::new(name, help))
+    }
+}
+
+impl Metrics {
+    /// Registers everything; fails only when a name is bad or stands twice.
+    pub fn new(version: &str) -> Result<Self, prometheus::Error> {
+        let mut make = Maker { registry: Registry::new(), failed: None };
+        let metrics = Self::make(&mut make, version);
+        match (metrics, make.failed) {
+            (Some(metrics), None) => Ok(metrics),
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(prometheus::Error::Msg("a metric is missing".to_owned())),
+        }
+    }
+
+    fn make(make: &mut Maker, version: &str) -> Option<Self> {
+        let info = make.int_gauges("layerkeeper_build_info", "Always 1; the labels name the build.", &["version"])?;
+        info.with_label_values(&[version]).set(1);
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        make.registry.register(Box::new(process)).map_err(|error| make.failed = Some(error)).ok()?;
+        let seconds = HistogramOpts::new(
+            "layerkeeper_pull_duration_seconds",
+            "Time from a pull's first attempt to its verified end.",
+        )
+        .buckets(vec![0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0]);
+        let with_source = ["repository", "kind", "source"];
+        Some(Self {
+            engine_up: make.int_gauge("layerkeeper_engine_up", "1 when the last call to the engine got an answer.")?,
+            kept_present: make.int_gauges(
+                "layerkeeper_kept_image_present",
+                "1 when the kept image's name is here with the right digest.",
+                &["image"],
+            )?,
+            kept_refreshed: make.gauges(
+                "layerkeeper_kept_image_last_refresh_timestamp_seconds",
+                "When the registry last confirmed the kept image.",
+                &["image"],
+            )?,
+            pulls: make.counters(
+                "layerkeeper_pulls_total",
+                "Pulls by their result: succeeded or failed.",
+                &["repository", "kind", "result"],
+            )?,
+            pull_duration: make.add(HistogramVec::new(seconds, &PULL))?,
+            pull_bytes: make.counters(
+                "layerkeeper_pull_bytes_total",
+                "Layer bytes of pulled images by where they came from: reused or downloaded.",
+                &with_source,
+            )?,
+            pull_layers: make.counters(
+                "layerkeeper_pull_layers_total",
+                "Layers of pulled images by where they came from: reused or downloaded.",
+                &with_source,
+            )?,
+            pull_wasted: make.counters(
+                "layerkeeper_pull_wasted_bytes_total",
+                "Layer bytes moved by attempts that failed or were cancelled.",
+                &PULL,
+            )?,
+            reuse_ratio: make.gauges(
+                "layerkeeper_last_pull_reuse_ratio",
+                "Reused over all layer bytes of the last pull, 0 to 1.",
+                &PULL,
+            )?,
+            budget_exceeded: make.counters(
+                "layerkeeper_download_budget_exceeded_total",
+                "Deploys that moved more than the repository's download_budget.",
+                &["repository"],
+            )?,
+            superseded_bytes: make
+                .int_gauge("layerkeeper_superseded_bytes", "Bytes held by digests that a moved tag left behind.")?,
+            webhook_requests: make.counters(
+                "layerkeeper_webhook_requests_total",
+                "Requests to the deploy webhook by outcome.",
+                &["outcome"],
+            )?,
+            jobs: make.int_gauges("layerkeeper_jobs", "Jobs in the store by state.", &["state"])?,
+            pruned: make.counters("layerkeeper_pruned_images_total", "Tags removed by pruning.", &["repository"])?,
+            prune_kept: make.int_gauges(
+                "layerkeeper_prune_kept_images",
+                "Tags that the last prune plan let stay, by reason.",
+                &["repository", "reason"],
+            )?,
+            disk_free: make.gauges(
+                "layerkeeper_disk_free_bytes",
+                "Bytes free on the file system of this path.",
+                &["path"],
+            )?,
+            disk_min_free: make.add(Gauge::new("layerkeeper_disk_min_free_bytes", "Bytes that must stay free."))?,
+            next_run: make.gauges(
+                "layerkeeper_schedule_next_run_timestamp_seconds",
+                "When the kept image is refreshed next.",
+                &["image"],
+            )?,
+            registry: make.registry.clone(),
+        })
+    }
+
+    /// The text exposition format, version 0.0.4.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+
+    pub(crate) fn pull_succeeded(&self, name: &ImageName, kind: JobKind, report: &ReuseReport) {
+        let repository = name.repository.to_string();
+        let labels = [repository.as_str(), kind.as_str()];
+        self.pulls.with_label_values(&[labels[0], labels[1], "succeeded"]).inc();
+        self.pull_duration.with_label_values(&labels).observe(report.duration.as_secs_f64());
+        self.reuse_ratio.with_label_values(&labels).set(report.ratio());
+        self.pull_wasted.with_label_values(&labels).inc_by(report.wasted.0);
+        for (source, bytes) in [(Source::Reused, report.reused), (Source::Downloaded, report.downloaded)] {
+            let labels = [labels[0], labels[1], source.as_str()];
+            self.pull_bytes.with_label_values(&labels).inc_by(bytes.0);
+            self.pull_layers.with_label_values(&labels).inc_by(report.layers_from(source) as u64);
+        }
+    }
+
+    pub(crate) fn pull_failed(&self, repository: &Repository, kind: JobKind, wasted: u64) {
+        let repository = repository.to_string();
+        self.pulls.with_label_values(&[repository.as_str(), kind.as_str(), "failed"]).inc();
+        self.pull_wasted.with_label_values(&[repository.as_str(), kind.as_str()]).inc_by(wasted);
+    }
+}

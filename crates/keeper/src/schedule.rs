@@ -1,0 +1,137 @@
+//! Refreshes kept images when their cron lines say so, in their own time zones.
+//!
+//! croner and chrono-tz compute the next instant, right across changes of daylight saving; the scheduler is given one
+//! shot at that instant, and is armed anew after it. (Given the cron line itself it would keep the zone's offset of the
+//! moment at which the job was added.)
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use layerkeeper_core::{ImageName, Intent, Timestamp, Trigger};
+use tokio::sync::mpsc;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+use crate::context::{Context, StartError};
+use crate::settings::KeepSchedule;
+
+/// The longest time for which one shot is armed: wall clock may jump, and what was computed must not outlive that.
+const REARM: Duration = Duration::from_secs(600);
+
+/// The instant after `after` at which the image is due; none where the line never comes true again.
+pub fn next_due(schedule: &KeepSchedule, after: Timestamp) -> Option<Timestamp> {
+    let after = DateTime::<Utc>::from_timestamp_millis(after.0)?.with_timezone(&schedule.timezone);
+    let next = schedule.cron.find_next_occurrence(&after, false).ok()?;
+    Some(Timestamp(next.timestamp_millis()))
+}
+
+/// How much later than `due` this host begins: the same for all images due at one instant, so that they keep their
+/// order, and different from host to host and from tick to tick, so that a fleet does not come all at once.
+pub fn jitter(host: &str, due: Timestamp, most: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (host, due).hash(&mut hasher);
+    let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(if most == 0 { 0 } else { hasher.finish() % most })
+}
+
+/// Runs until `stop`.
+pub(crate) async fn run(ctx: Arc<Context>) -> Result<(), StartError> {
+    let failed = |error: tokio_cron_scheduler::JobSchedulerError| StartError::Schedule(error.to_string());
+    let mut scheduler = JobScheduler::new().await.map_err(failed)?;
+    scheduler.start().await.map_err(failed)?;
+    let (rang, mut ring) = mpsc::channel::<()>(1);
+    let host = host();
+    make_up(&ctx).await;
+    loop {
+        let armed = arm(&ctx, &host);
+        let wait = armed.map_or(REARM, |at| (at - ctx.now()).min(REARM));
+        let shot = rang.clone();
+        let id = scheduler
+            .add(
+                Job::new_one_shot_async(wait, move |_, _| {
+                    let shot = shot.clone();
+                    Box::pin(async move {
+                        // a full channel means that the bell has rung already
+                        shot.try_send(()).ok();
+                    })
+                })
+                .map_err(failed)?,
+            )
+            .await
+            .map_err(failed)?;
+        tokio::select! {
+            () = ctx.stop.cancelled() => break,
+            _ = ring.recv() => {}
+            () = ctx.reloaded.notified() => drop(scheduler.remove(&id).await),
+        }
+        queue_due(&ctx, &host).await;
+    }
+    scheduler.shutdown().await.map_err(failed)
+}
+
+/// This host's name, for the jitter.
+fn host() -> String {
+    std::fs::read_to_string("/etc/machine-id")
+        .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// Works out when each image is due next and returns the earliest start.
+fn arm(ctx: &Context, host: &str) -> Option<Timestamp> {
+    let settings = ctx.settings();
+    let now = ctx.now();
+    let mut next = ctx.next_runs();
+    next.retain(|image, _| settings.schedules.iter().any(|schedule| schedule.image == *image));
+    ctx.metrics.next_run.reset();
+    for schedule in &settings.schedules {
+        let due = match next.get(&schedule.image) {
+            Some(due) => Some(*due),
+            None => next_due(schedule, now),
+        };
+        let Some(due) = due else { continue };
+        next.insert(schedule.image.clone(), due);
+        ctx.metrics.next_run.with_label_values(&[&schedule.image.to_string()]).set(due.seconds() as f64);
+    }
+    next.values().map(|due| due.plus(jitter(host, *due, settings.jitter))).min()
+}
+
+/// Queues what is due, in the order of the file.
+async fn queue_due(ctx: &Context, host: &str) {
+    let settings = ctx.settings();
+    let now = ctx.now();
+    for schedule in &settings.schedules {
+        let due = ctx.next_runs().get(&schedule.image).copied();
+        let Some(due) = due.filter(|due| due.plus(jitter(host, *due, settings.jitter)) <= now) else { continue };
+        queue(ctx, &schedule.image, due, Trigger::Schedule).await;
+        ctx.next_runs().remove(&schedule.image);
+    }
+}
+
+/// A run that came due while the daemon was down is made up once.
+async fn make_up(ctx: &Context) {
+    let settings = ctx.settings();
+    let now = ctx.now();
+    for schedule in &settings.schedules {
+        let last = ctx.kept(&schedule.image).and_then(|kept| kept.state.last_scheduled);
+        let missed = last.and_then(|last| next_due(schedule, last)).filter(|due| *due <= now);
+        match missed {
+            Some(due) => {
+                tracing::info!(image = %schedule.image, %due, "was due while the daemon was down; is made up now");
+                queue(ctx, &schedule.image, now, Trigger::Schedule).await;
+            }
+            // the first start counts from now on
+            None if last.is_none() => {
+                ctx.remember_kept(&schedule.image, |kept| kept.state.last_scheduled = Some(now)).await;
+            }
+            None => {}
+        }
+    }
+}
+
+async fn queue(ctx: &Context, image: &ImageName, due: Timestamp, trigger: Trigger) {
+    match ctx.enqueue(Intent::Warm { image: image.clone() }, trigger).await {
+        Ok(_) => ctx.remember_kept(image, |kept| kept.state.last_scheduled = Some(due)).await,
+        Err(error) => tracing::error!(%image, %error, "could not queue a scheduled refresh"),
+    }
+}

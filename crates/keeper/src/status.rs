@@ -1,0 +1,173 @@
+//! What the daemon tells about itself, as `/v1/status`, the page and `layerkeeper status` show it.
+//!
+//! Sizes are bytes, instants are milliseconds since the Unix epoch.
+
+use layerkeeper_store::record::PruneRecord;
+use serde::{Deserialize, Serialize};
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// This build.
+    pub version: String,
+    /// When the daemon started.
+    pub started_at: i64,
+    /// When this was written.
+    pub now: i64,
+    /// The engine answers and the first look at it is done.
+    pub ready: bool,
+    /// The engine.
+    pub engine: EngineStatus,
+    /// The kept images, in the order of the file.
+    pub kept: Vec<KeptStatus>,
+    /// The runtime repositories.
+    pub runtime: Vec<RuntimeStatus>,
+    /// File systems watched.
+    pub disk: Vec<DiskStatus>,
+    /// Jobs waiting.
+    pub queued: u64,
+    /// The job that runs.
+    pub running: Option<RunningStatus>,
+    /// Digests that a moved tag left behind.
+    pub superseded: Vec<SupersededStatus>,
+    /// Their size, as far as known.
+    pub superseded_bytes: u64,
+    /// What the last prune, or the last plan for one, said.
+    pub last_prune: Option<PruneRecord>,
+    /// Why nothing may be removed now; none when it may.
+    pub prune_blocked: Option<String>,
+}
+
+/// The engine, as last seen.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Did the last call get an answer?
+    pub up: bool,
+    /// What the last call said when it got none.
+    pub error: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// `graphdriver` or `containerd`.
+    pub store: String,
+    /// Storage driver or snapshotter.
+    pub driver: String,
+    /// `linux/amd64`
+    pub platform: String,
+    /// Images that it holds.
+    pub images: u64,
+    /// When it was last looked at.
+    pub seen_at: Option<i64>,
+}
+
+/// A kept image.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct KeptStatus {
+    /// Its name.
+    pub image: String,
+    /// The name exists here with the right digest.
+    pub present: bool,
+    /// `present`, `absent`, `moved locally`, `moved at the registry`, `pinned digest gone`, `forgotten`, `unknown`.
+    pub finding: String,
+    /// The digest it has here.
+    pub digest: Option<String>,
+    /// The digest it is pinned to.
+    pub pin: Option<String>,
+    /// The pin is held, but the registry no longer shows it under this tag.
+    pub pin_unresolvable: bool,
+    /// When the registry was last asked successfully.
+    pub last_refresh: Option<i64>,
+    /// Why the last refresh failed.
+    pub last_error: Option<String>,
+    /// When it is refreshed next.
+    pub next_run: Option<i64>,
+    /// The schedule as written, with its zone.
+    pub schedule: String,
+}
+
+/// A runtime repository.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RuntimeStatus {
+    /// Which.
+    pub repository: String,
+    /// Its tags here, newest first.
+    pub tags: Vec<TagStatus>,
+    /// Bytes that a deploy may move before it is counted as too many.
+    pub download_budget: u64,
+}
+
+/// A tag of a runtime repository.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TagStatus {
+    /// The whole name.
+    pub image: String,
+    /// Its digest here.
+    pub digest: Option<String>,
+    /// Number of its last deploy that succeeded.
+    pub deploy: Option<u64>,
+    /// When that was.
+    pub deployed_at: Option<i64>,
+    /// When it was first seen here.
+    pub first_seen: Option<i64>,
+    /// Containers that hold it.
+    pub held_by: Vec<String>,
+}
+
+/// A file system.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// A path on it.
+    pub path: String,
+    /// Bytes free to us.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Inodes free.
+    pub free_inodes: u64,
+    /// What must stay free.
+    pub min_free_bytes: u64,
+    /// Why it could not be read.
+    pub error: Option<String>,
+}
+
+/// The job that runs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunningStatus {
+    /// Its id.
+    pub id: String,
+    /// What it is to bring about.
+    pub intent: String,
+    /// Since when.
+    pub started_at: Option<i64>,
+}
+
+/// A digest that a moved tag left behind.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SupersededStatus {
+    /// `repository@sha256:…`
+    pub reference: String,
+    /// The name that it had.
+    pub was: String,
+    /// Bytes that its removal would free, where known.
+    pub size: Option<u64>,
+    /// Since when.
+    pub at: i64,
+}
+
+/// An image on the engine.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ImageStatus {
+    /// The engine's id.
+    pub id: String,
+    /// Its tags.
+    pub names: Vec<String>,
+    /// Its `repository@digest` rows.
+    pub digests: Vec<String>,
+    /// Diff ids, bottom first.
+    pub layers: Vec<String>,
+    /// What its layers take unpacked; shared ones count in full.
+    pub size_bytes: u64,
+    /// Containers that hold it.
+    pub held_by: Vec<String>,
+    /// `kept`, `runtime` or `other`.
+    pub role: String,
+}

@@ -1,0 +1,177 @@
+//! Puts together what the daemon tells about itself. Reads, and changes nothing.
+
+use std::path::PathBuf;
+
+use layerkeeper_core::plan::space::Space;
+use layerkeeper_core::plan::{Finding, Remote, judge_kept};
+use layerkeeper_core::policy::{Keep, Runtime};
+use layerkeeper_core::{Bytes, DiffId, Image, Inventory, JobState};
+
+use crate::context::{Context, View};
+use crate::disk;
+use crate::status::{
+    EngineStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status, SupersededStatus, TagStatus,
+};
+use crate::worker;
+
+/// The file systems that matter: the engine's data root, and what the configuration adds.
+pub(crate) fn disk_paths(ctx: &Context) -> Vec<PathBuf> {
+    let settings = ctx.settings();
+    let view = ctx.view();
+    let told = view.inventory.map(|inventory| PathBuf::from(&inventory.engine.data_root));
+    let root = settings.data_root.clone().or(told);
+    root.into_iter().chain(settings.disk_paths.iter().cloned()).collect()
+}
+
+/// Everything.
+pub(crate) async fn status(ctx: &Context) -> Status {
+    let settings = ctx.settings();
+    let view = ctx.view();
+    let superseded = superseded(ctx).await;
+    let queued = ctx.store.job_counts().await.unwrap_or_default();
+    let queued = queued.into_iter().find(|(state, _)| *state == JobState::Queued).map_or(0, |(_, n)| n);
+    let mut runtime = Vec::new();
+    for block in &settings.policy.runtime {
+        runtime.push(runtime_status(ctx, block, view.inventory.as_deref()).await);
+    }
+    let prune_blocked = match view.inventory.as_deref() {
+        Some(inventory) => worker::prune_blocked(ctx, &inventory.engine.instance()).await.ok().flatten(),
+        None => Some("the engine has not been looked at yet".to_owned()),
+    };
+    Status {
+        version: ctx.version.to_owned(),
+        started_at: ctx.started.0,
+        now: ctx.now().0,
+        ready: view.error.is_none() && view.looks > 0,
+        kept: settings.policy.keep.iter().map(|keep| kept_status(ctx, keep, view.inventory.as_deref())).collect(),
+        engine: engine_status(&view),
+        runtime,
+        disk: disk::look(&disk_paths(ctx), settings.policy.min_free),
+        queued,
+        running: ctx.running().as_ref().map(|running| RunningStatus {
+            id: running.id.to_string(),
+            intent: running.intent.to_string(),
+            started_at: Some(running.since.0),
+        }),
+        superseded_bytes: superseded.iter().filter_map(|s| s.size).sum(),
+        superseded,
+        last_prune: ctx.last_prune().clone(),
+        prune_blocked,
+    }
+}
+
+fn engine_status(view: &View) -> EngineStatus {
+    let mut status = EngineStatus {
+        up: view.error.is_none() && view.looks > 0,
+        error: view.error.clone(),
+        seen_at: view.seen_at.map(|at| at.0),
+        ..EngineStatus::default()
+    };
+    if let Some(inventory) = &view.inventory {
+        let engine = &inventory.engine;
+        status.version = engine.version.clone();
+        status.store = engine.store.to_string();
+        status.driver = engine.driver.clone();
+        status.platform = engine.platform.to_string();
+        status.images = inventory.images.len() as u64;
+    }
+    status
+}
+
+fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> KeptStatus {
+    let kept = ctx.kept(&keep.image);
+    let known = kept.as_ref().and_then(|kept| kept.state.digest);
+    let verdict = inventory.map(|inventory| judge_kept(keep, inventory, &Remote::Unknown, known));
+    let schedule = ctx.settings().schedules.iter().find(|s| s.image == keep.image).cloned();
+    KeptStatus {
+        image: keep.image.to_string(),
+        present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present),
+        finding: verdict.as_ref().map_or("unknown", |v| v.finding.as_str()).to_owned(),
+        digest: verdict.as_ref().and_then(|v| v.here).map(|d| d.to_string()),
+        pin: keep.pin.map(|d| d.to_string()),
+        pin_unresolvable: kept.as_ref().is_some_and(|kept| kept.pin_unresolvable),
+        last_refresh: kept.as_ref().and_then(|kept| kept.state.last_refresh).map(|at| at.0),
+        last_error: kept.and_then(|kept| kept.last_error),
+        next_run: ctx.next_runs().get(&keep.image).map(|at| at.0),
+        schedule: schedule.map(|s| format!("{} ({})", s.text, s.timezone)).unwrap_or_default(),
+    }
+}
+
+async fn runtime_status(ctx: &Context, block: &Runtime, inventory: Option<&Inventory>) -> RuntimeStatus {
+    let mut tags = Vec::new();
+    if let Some(inventory) = inventory {
+        let history = ctx.store.name_history(&inventory.engine.instance()).await.unwrap_or_default();
+        for image in &inventory.images {
+            for name in image.names.iter().filter(|name| name.repository == block.repository) {
+                let record = history.get(name);
+                let tag = TagStatus {
+                    image: name.to_string(),
+                    digest: image.digests_in(&block.repository).next().map(|d| d.to_string()),
+                    deploy: record.and_then(|r| r.deployed).map(|(number, _)| number),
+                    deployed_at: record.and_then(|r| r.deployed).map(|(_, at)| at.0),
+                    first_seen: record.map(|r| r.first_seen.0),
+                    held_by: inventory.holders(image).map(|c| format!("{} ({})", c.name, c.state)).collect(),
+                };
+                tags.push((record.map_or(0, |r| r.place), tag));
+            }
+        }
+    }
+    tags.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.image.cmp(&y.image)));
+    RuntimeStatus {
+        repository: block.repository.to_string(),
+        tags: tags.into_iter().map(|(_, tag)| tag).collect(),
+        download_budget: block.download_budget.0,
+    }
+}
+
+/// The superseded digests that are still here, with what removing each alone would free.
+pub(crate) async fn superseded(ctx: &Context) -> Vec<SupersededStatus> {
+    let Some(inventory) = ctx.view().inventory else { return Vec::new() };
+    let recorded = ctx.store.superseded(&inventory.engine.instance()).await.unwrap_or_default();
+    let mut listed = Vec::new();
+    for old in recorded {
+        // a tag that points at it again has taken it back
+        let Some(image) = inventory.with_digest(&old.repository, old.digest).filter(|i| i.names.is_empty()) else {
+            continue;
+        };
+        listed.push(SupersededStatus {
+            reference: old.repository.by_digest(old.digest).to_string(),
+            was: old.was.to_string(),
+            size: Some(freed_alone(&inventory, image).0),
+            at: old.at.0,
+        });
+    }
+    listed
+}
+
+fn freed_alone(inventory: &Inventory, image: &Image) -> Bytes {
+    Space::new(&inventory.images, |_: DiffId| Bytes::ZERO).remove(image)
+}
+
+/// All images on the engine.
+pub(crate) fn images(ctx: &Context) -> Vec<ImageStatus> {
+    let Some(inventory) = ctx.view().inventory else { return Vec::new() };
+    let settings = ctx.settings();
+    let role = |image: &Image| {
+        if image.names.iter().any(|name| settings.policy.kept(name).is_some()) {
+            "kept"
+        } else if image.names.iter().any(|name| settings.policy.runtime(&name.repository).is_some()) {
+            "runtime"
+        } else {
+            "other"
+        }
+    };
+    inventory
+        .images
+        .iter()
+        .map(|image| ImageStatus {
+            id: image.id.to_string(),
+            names: image.names.iter().map(ToString::to_string).collect(),
+            digests: image.digests.iter().map(|(r, d)| r.by_digest(*d).to_string()).collect(),
+            layers: image.layers.iter().map(ToString::to_string).collect(),
+            size_bytes: image.layer_bytes.iter().map(|bytes| bytes.0).sum(),
+            held_by: inventory.holders(image).map(|c| format!("{} ({})", c.name, c.state)).collect(),
+            role: role(image).to_owned(),
+        })
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! The one worker: takes a job, lets its steps run, and brings it to its one final state. Nothing else pulls or removes.
+//!
+//! Its loop ticks once a second whatever a step waits for, so that systemd's watchdog is fed while the engine hangs,
+//! and is not fed when the loop itself is stuck.
+
+mod bring;
+mod deploy;
+mod estimate;
+mod knowledge;
+mod prune;
+mod pull;
+mod resolve;
+mod run;
+mod warm;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use layerkeeper_core::job::JobKind;
+use layerkeeper_core::{Intent, Job, JobState, Timestamp};
+use layerkeeper_store::StoreError;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::context::{Context, Running};
+use crate::follow::Progress;
+use crate::job_error::JobError;
+use run::Run;
+
+pub(crate) use estimate::estimate;
+pub(crate) use prune::{blocked as prune_blocked, plan as plan_prune, record as prune_record};
+
+/// How a job's steps ended.
+enum Ended {
+    /// With this final state.
+    Final(JobState),
+    /// Later: not before this instant.
+    Later(Timestamp),
+}
+
+/// Takes jobs until the context's `stop` is cancelled and the job in hand has ended or been cut. `beat` is called about
+/// once a second.
+pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    take_up_again(&ctx).await;
+    loop {
+        tokio::select! {
+            biased;
+            () = ctx.stop.cancelled() => return,
+            _ = tick.tick() => beat(),
+            () = ctx.queued.notified() => {}
+        }
+        while !ctx.stop.is_cancelled() {
+            let Some(job) = next(&ctx).await else { break };
+            let deadline = one(&ctx, job, &mut tick, &beat).await;
+            if deadline.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What was running when the daemon ended goes on.
+async fn take_up_again(ctx: &Context) {
+    match ctx.store.requeue_running().await {
+        Ok(jobs) => {
+            for job in jobs {
+                tracing::warn!(job = %job.id, intent = %job.intent, "was cut short when the daemon ended; takes it up again");
+            }
+        }
+        Err(error) => tracing::error!(%error, "could not look for jobs that were cut short"),
+    }
+}
+
+async fn next(ctx: &Context) -> Option<Job> {
+    // a tick looks again within a second
+    let taken = ctx.store.take_next(ctx.now()).await;
+    taken.inspect_err(|error| tracing::error!(%error, "could not take a job")).ok().flatten()
+}
+
+/// The stop's deadline has passed; the job in hand was cut and is queued again.
+struct Cut;
+
+/// Runs one job to its end, ticking; a stop lets it run for `stop_timeout` more.
+async fn one<F: Fn()>(ctx: &Arc<Context>, job: Job, tick: &mut tokio::time::Interval, beat: &F) -> Result<(), Cut> {
+    *ctx.running() = Some(Running { id: job.id.clone(), intent: job.intent.clone(), since: ctx.now(), in_flight: 0 });
+    let (id, intent) = (job.id.clone(), job.intent.clone());
+    let mut steps = Box::pin(run_job(ctx, job));
+    let mut deadline: Option<Instant> = None;
+    let cut = loop {
+        tokio::select! {
+            biased;
+            () = &mut steps => break false,
+            _ = tick.tick() => beat(),
+            () = ctx.stop.cancelled(), if deadline.is_none() => {
+                let patience = ctx.stop_timeout();
+                tracing::info!(job = %id, %intent, patience_s = patience.as_secs(), "stopping: lets the job in hand finish");
+                deadline = Some(Instant::now() + patience);
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break true,
+        }
+    };
+    // dropping the steps closes the connection to the engine, which cancels the pull
+    drop(steps);
+    let in_flight = ctx.running().take().map_or(0, |running| running.in_flight);
+    if !cut {
+        return Ok(());
+    }
+    tracing::warn!(job = %id, %intent, thrown_away_bytes = in_flight, "stopped in mid-pull; the job stays queued");
+    if let Err(error) = put_back_cut(ctx, &id).await {
+        // it is still marked as running, so the next start takes it up all the same
+        tracing::error!(job = %id, %error, "could not put the job back");
+    }
+    Err(Cut)
+}
+
+async fn put_back_cut(ctx: &Context, id: &layerkeeper_core::JobId) -> Result<(), StoreError> {
+    let Some(row) = ctx.store.job(id).await? else { return Ok(()) };
+    if !row.job.state.is_final() {
+        ctx.store.put_back(id, None, &row.outcome).await?;
+    }
+    Ok(())
+}
+
+async fn run_job(ctx: &Arc<Context>, job: Job) {
+    let (id, kind) = (job.id.clone(), job.intent.kind());
+    let mut run = match Run::begin(ctx, job).await {
+        Ok(run) => run,
+        Err(error) => return tracing::error!(job = %id, %error, "could not read the job's record"),
+    };
+    tracing::info!(job = %id, intent = %run.job.intent, trigger = %run.job.trigger, attempt = run.job.attempts, "begins");
+    let result = match run.job.intent.clone() {
+        Intent::Deploy { image, digest } => deploy::deploy(&mut run, &image, digest).await,
+        Intent::Warm { image } | Intent::Heal { image } => warm::warm(&mut run, &image).await,
+        Intent::Prune { superseded } => prune::prune(&mut run, superseded).await,
+    };
+    let ended = match result {
+        Ok(()) => Ended::Final(JobState::Succeeded),
+        Err(error) => settle(&mut run, kind, &error),
+    };
+    if let Err(error) = end(&mut run, ended).await {
+        tracing::error!(job = %id, %error, "could not store how the job ended; the next start runs it again");
+    }
+}
+
+/// What becomes of a job whose steps failed.
+fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
+    let now = run.ctx.now();
+    let settings = run.ctx.settings();
+    if matches!(error, JobError::Refused(_)) {
+        run.fail(error);
+        return Ended::Final(JobState::Refused);
+    }
+    let age = now - run.job.created;
+    let wait = if error.is_engine_away() {
+        Some(Duration::from_secs(2))
+    } else if error.is_not_found() && kind == JobKind::Deploy && age < settings.not_yet_timeout {
+        Some(Duration::from_secs(3))
+    } else if error.is_transient() && run.job.attempts < settings.max_attempts {
+        Some(error.retry_after().unwrap_or_else(|| backoff(run.job.attempts)))
+    } else {
+        None
+    };
+    match wait {
+        Some(wait) => {
+            tracing::warn!(job = %run.job.id, intent = %run.job.intent, class = error.class(), %error, wait_s = wait.as_secs(), "not now; waits");
+            run.waits(error);
+            Ended::Later(now.plus(wait))
+        }
+        None => {
+            tracing::error!(job = %run.job.id, intent = %run.job.intent, class = error.class(), %error, "failed");
+            run.fail(error);
+            Ended::Final(JobState::Failed)
+        }
+    }
+}
+
+/// Exponential with full jitter: anywhere between 0 and 2 s, 4 s, 8 s … 5 min, but never less than half a second.
+fn backoff(attempts: u32) -> Duration {
+    let most = 2000u64.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(300_000);
+    let mut random = [0u8; 8];
+    let at = if getrandom::fill(&mut random).is_ok() { u64::from_le_bytes(random) % most } else { most / 2 };
+    Duration::from_millis(at.max(500))
+}
+
+async fn end(run: &mut Run<'_>, ended: Ended) -> Result<(), StoreError> {
+    let ctx = run.ctx;
+    let id = &run.job.id.clone();
+    match ended {
+        Ended::Later(not_before) => {
+            ctx.store.put_back(id, Some(not_before), &run.outcome).await?;
+            ctx.follow.publish(id, Progress::of_state(JobState::Queued));
+        }
+        Ended::Final(state) => {
+            run.summarise(state);
+            ctx.store.finish(id, state, &run.outcome, ctx.now()).await?;
+            ctx.follow.publish(id, Progress::of_state(state));
+            let subject = run.job.intent.image().map(ToString::to_string);
+            ctx.note(&format!("job {state}"), subject, Some(id), run.outcome.summary.clone()).await;
+            tracing::info!(job = %id, intent = %run.job.intent, %state, summary = run.outcome.summary, "ends");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Brings one digest here under one name: estimate, pull by digest, verify, name, verify, report. The one way by which
+//! content comes, for deploys, refreshes and healing alike.
+
+use std::sync::Arc;
+
+use layerkeeper_core::job::JobKind;
+use layerkeeper_core::layers::Presence;
+use layerkeeper_core::plan::{Arrival, Naming, arrival, naming};
+use layerkeeper_core::progress::PullProgress;
+use layerkeeper_core::reuse::account::Evidence;
+use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
+use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory};
+use layerkeeper_store::record::{AttemptRecord, EstimateRecord};
+use layerkeeper_store::{MadeFor, Superseded};
+
+use crate::follow::Phase;
+use crate::job_error::JobError;
+use crate::worker::knowledge::{holdings, remember};
+use crate::worker::pull::pull;
+use crate::worker::resolve::Target;
+use crate::worker::run::Run;
+
+/// What is here now.
+pub(super) struct Brought {
+    /// The image, as the engine shows it under its name.
+    pub image: Image,
+    /// Which bytes were here and which moved; none when the name had the digest already.
+    pub report: Option<ReuseReport>,
+}
+
+/// What a pull is made with.
+struct Job<'t> {
+    name: &'t ImageName,
+    target: &'t Target,
+    kind: JobKind,
+    /// It is the job's own image, not a kept one on the way.
+    own: bool,
+    estimate: Option<Estimate>,
+    inventory: Arc<Inventory>,
+}
+
+/// Brings `target` here under `name`.
+pub(super) async fn bring(
+    run: &mut Run<'_>,
+    name: &ImageName,
+    target: &Target,
+    kind: JobKind,
+    own: bool,
+) -> Result<Brought, JobError> {
+    let ctx = run.ctx;
+    let inventory = ctx.observe().await?;
+    let arrival = arrival(name, target.digest, target.manifest.as_ref(), &inventory);
+    if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
+        return Ok(Brought { image: image.clone(), report: None });
+    }
+    let naming = naming(name, target.digest, target.tag_shows, &inventory);
+    if let Naming::Forbidden(container) = &naming {
+        return Err(JobError::Refused(format!(
+            "container {container} was created from {name}, and the registry's tag no longer shows {}; moving the name \
+             locally could leave the container's image unprotected. Remove the container or deploy under another tag",
+            target.digest
+        )));
+    }
+    let estimate = match &target.manifest {
+        Some(manifest) => Some(estimate(manifest, &holdings(ctx, &inventory, manifest).await?)),
+        None => None,
+    };
+    if let Some(estimate) = &estimate {
+        refuse_zstd(estimate, &inventory, name)?;
+    }
+    if own {
+        run.outcome.estimate = estimate.as_ref().map(EstimateRecord::from);
+        run.save().await?;
+    }
+    let job = Job { name, target, kind, own, estimate, inventory };
+    let report = fetch(run, &job, arrival).await?;
+    run.phase(Phase::Verifying);
+    verify(run, &job).await?;
+    let image = give_name(run, &job, naming).await?;
+    after(run, &job, &image, &report).await?;
+    Ok(Brought { image, report: Some(report) })
+}
+
+/// Engines before 23 download a zstd layer and then cannot unpack it.
+fn refuse_zstd(estimate: &Estimate, inventory: &Inventory, name: &ImageName) -> Result<(), JobError> {
+    let too_old = inventory.engine.major().is_some_and(|major| major < 23);
+    let zstd = |l: &&layerkeeper_core::reuse::LayerEstimate| {
+        l.compression == Compression::Zstd && l.presence != Presence::Here
+    };
+    match estimate.layers.iter().find(zstd) {
+        Some(layer) if too_old => Err(JobError::Refused(format!(
+            "layer {} of {name} is compressed with zstd, which Docker Engine {} cannot unpack; engines take it from 23 on. \
+             Build with gzip, or upgrade the engine",
+            layer.blob, inventory.engine.version
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<ReuseReport, JobError> {
+    let reference = job.name.repository.by_digest(job.target.digest);
+    let mut attempts: Vec<Attempt> =
+        if job.own { run.outcome.attempts.iter().map(attempt).collect() } else { Vec::new() };
+    let mut overhead = job.target.overhead;
+    let mut progress = PullProgress { digest: Some(job.target.digest), ..PullProgress::default() };
+    if arrival == Arrival::Pull {
+        run.phase(Phase::Pulling);
+        let expected = job.estimate.as_ref().map(|e| e.fetch_most.0);
+        tracing::info!(job = %run.job.id, image = %job.name, digest = %job.target.digest, expected_bytes = expected, "pulls");
+        let instance = job.inventory.engine.instance();
+        let made =
+            run.ctx.store.record_made(&instance, reference.clone(), MadeFor::ByDigest, &run.job.id, run.ctx.now());
+        made.await?;
+        let pulled = pull(run, job.name, &reference, job.own).await?;
+        if let Some(error) = pulled.error {
+            run.outcome.moved_bytes += pulled.attempt.moved.0;
+            if job.own {
+                run.outcome.attempts.push(AttemptRecord::from(&pulled.attempt));
+            }
+            run.ctx.metrics.pull_failed(&job.name.repository, job.kind, pulled.attempt.moved.0);
+            return Err(error.into());
+        }
+        attempts.push(pulled.attempt);
+        progress = pulled.progress;
+        overhead += job.target.manifest.as_ref().map(ImageManifest::metadata_bytes).unwrap_or_default();
+    }
+    let evidence = Evidence {
+        reference: &job.name.to_reference(),
+        store: job.inventory.engine.store,
+        estimate: job.estimate.as_ref(),
+        stream: &progress,
+        overhead,
+        attempts: &attempts,
+    };
+    let mut report = account(&evidence);
+    report.digest = Some(job.target.digest);
+    Ok(report)
+}
+
+fn attempt(record: &AttemptRecord) -> Attempt {
+    Attempt {
+        moved: Bytes(record.moved_bytes),
+        duration: std::time::Duration::from_millis(record.duration_ms),
+        failure: record.failure.clone(),
+    }
+}
+
+/// Inspects by name: is it the digest that was wanted, with the layers that were resolved?
+fn check(image: Option<&Image>, job: &Job<'_>, shown_as: &str) -> Result<(), JobError> {
+    let Some(image) = image else {
+        return Err(JobError::Unverified(format!("{shown_as} is not on the engine after its pull")));
+    };
+    if !image.has_digest(&job.name.repository, job.target.digest) {
+        let has: Vec<Digest> = image.digests_in(&job.name.repository).collect();
+        return Err(JobError::Unverified(format!("{shown_as} should be {} and is {has:?}", job.target.digest)));
+    }
+    match &job.target.manifest {
+        Some(manifest) if manifest.diff_ids() != image.layers => {
+            Err(JobError::Unverified(format!("the layers of {shown_as} are not those of its manifest")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn verify(run: &Run<'_>, job: &Job<'_>) -> Result<(), JobError> {
+    let reference = job.name.repository.by_digest(job.target.digest);
+    check(run.ctx.engine.image(&reference).await?.as_ref(), job, &reference.to_string())
+}
+
+/// Makes the name and looks whether it stands for the digest now.
+async fn give_name(run: &mut Run<'_>, job: &Job<'_>, naming: Naming) -> Result<Image, JobError> {
+    let name = job.name.to_reference();
+    if naming == Naming::ByPull {
+        let pulled = pull(run, job.name, &name, false).await?;
+        if let Some(error) = pulled.error {
+            return Err(error.into());
+        }
+        if let Some(image) = run.ctx.engine.image(&name).await?
+            && check(Some(&image), job, &job.name.to_string()).is_ok()
+        {
+            return Ok(image);
+        }
+        run.warn(format!(
+            "{} moved at the registry while it was pulled; it is named here as it was asked for",
+            job.name
+        ));
+    }
+    let source = job.name.repository.by_digest(job.target.digest);
+    run.ctx.engine.tag(&source, job.name).await?;
+    let image = run.ctx.engine.image(&name).await?;
+    check(image.as_ref(), job, &job.name.to_string())?;
+    image.ok_or_else(|| JobError::Unverified(format!("{} is not on the engine", job.name)))
+}
+
+/// Records what came, what the name left behind, and counts it.
+async fn after(run: &mut Run<'_>, job: &Job<'_>, image: &Image, report: &ReuseReport) -> Result<(), JobError> {
+    let ctx = run.ctx;
+    if let Some(manifest) = &job.target.manifest {
+        remember(ctx, &job.inventory, manifest, report).await?;
+    }
+    let old = job.inventory.named(job.name).filter(|old| old.id != image.id);
+    for digest in old.into_iter().flat_map(|old| old.digests_in(&job.name.repository)) {
+        let superseded = Superseded {
+            repository: job.name.repository.clone(),
+            digest,
+            was: job.name.clone(),
+            image_id: old.map_or(image.id, |old| old.id),
+            size: None,
+            at: ctx.now(),
+            job: run.job.id.clone(),
+        };
+        tracing::info!(image = %job.name, %digest, "superseded: the name has moved on");
+        ctx.store.record_superseded(&job.inventory.engine.instance(), superseded).await?;
+    }
+    run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0;
+    ctx.metrics.pull_succeeded(job.name, job.kind, report);
+    tracing::info!(
+        job = %run.job.id,
+        image = %job.name,
+        digest = %job.target.digest,
+        reused_bytes = report.reused.0,
+        downloaded_bytes = report.downloaded.0,
+        overhead_bytes = report.overhead.0,
+        wasted_bytes = report.wasted.0,
+        reuse_ratio = report.ratio(),
+        duration_ms = report.duration.as_millis() as u64,
+        "is here"
+    );
+    let told = format!("{} of layers moved, {} were here", report.downloaded, report.reused);
+    ctx.note("pulled", Some(job.name.to_string()), Some(&run.job.id), told).await;
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! A deploy: kept images first, then the tag, then the report, then the prune.
+
+use layerkeeper_core::job::JobKind;
+use layerkeeper_core::plan::{Arrival, arrival};
+use layerkeeper_core::policy::Admission;
+use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_store::DeployRow;
+use layerkeeper_store::record::PullRecord;
+
+use crate::follow::Phase;
+use crate::job_error::JobError;
+use crate::worker::bring::{Brought, bring};
+use crate::worker::resolve::resolve;
+use crate::worker::run::Run;
+use crate::worker::{prune, warm};
+
+/// The steps of a deploy job.
+pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<Digest>) -> Result<(), JobError> {
+    let ctx = run.ctx;
+    let settings = ctx.settings();
+    let budget = match settings.policy.admit(image) {
+        Admission::Deploy(runtime) => runtime.download_budget,
+        _ => return Err(JobError::Refused(format!("{image} is no longer allowed by the configuration"))),
+    };
+    run.outcome.budget_bytes = Some(budget.0);
+    run.phase(Phase::Observing);
+    let inventory = ctx.observe().await?;
+    let here = wanted.filter(|digest| arrival(image, *digest, None, &inventory) == Arrival::Done);
+    let (digest, brought) = match (here, inventory.named(image)) {
+        // a rollback to what is here needs no registry
+        (Some(digest), Some(here)) => (digest, Brought { image: here.clone(), report: None }),
+        _ => {
+            // first the name, so that a deploy of a tag that is not there yet does not refresh everything at each try
+            let target = resolve(ctx, image, wanted, &inventory).await?;
+            if arrival(image, target.digest, target.manifest.as_ref(), &inventory) != Arrival::Done {
+                warm::refresh_all(run).await;
+            }
+            (target.digest, bring(run, image, &target, JobKind::Deploy, true).await?)
+        }
+    };
+    succeed(run, image, digest, &brought).await?;
+    if run.outcome.moved_bytes > budget.0 {
+        ctx.metrics.budget_exceeded.with_label_values(&[&image.repository.to_string()]).inc();
+        run.warn(format!(
+            "this deploy moved {}, more than the download_budget of {budget}",
+            layerkeeper_core::Bytes(run.outcome.moved_bytes)
+        ));
+    }
+    run.phase(Phase::Pruning);
+    if let Err(error) = prune::prune(run, false).await {
+        run.warn(format!("the prune after this deploy failed: {error}"));
+    }
+    Ok(())
+}
+
+/// From here on the deploy has happened: it gets its number in the one order of deploys, once, however often a crash
+/// makes these steps run again.
+async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, brought: &Brought) -> Result<(), JobError> {
+    let ctx = run.ctx;
+    run.outcome.digest = Some(digest.to_string());
+    if let Some(report) = &brought.report {
+        run.outcome.pull = Some(PullRecord::from(report));
+        run.outcome.attempts.clear();
+    }
+    run.save().await?;
+    let inventory = ctx.observe().await?;
+    let row =
+        DeployRow { name: image.clone(), digest, image_id: brought.image.id, instance: inventory.engine.instance() };
+    let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
+    *ctx.reconnected() = false;
+    tracing::info!(job = %run.job.id, %image, %digest, deploy = number, "deployed");
+    Ok(())
+}

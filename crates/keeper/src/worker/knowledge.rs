@@ -1,0 +1,76 @@
+//! Under which blob digests the engine knows its layers: our records, filled up from the manifests of images that came
+//! without us.
+
+use std::collections::HashSet;
+
+use layerkeeper_core::layers::{Holdings, LayerRecord, Origin};
+use layerkeeper_core::reuse::{ReuseReport, Source};
+use layerkeeper_core::{ChainId, DiffId, Image, ImageManifest, Inventory};
+
+use crate::context::Context;
+use crate::job_error::JobError;
+
+/// At most this many foreign images are looked up for one estimate.
+const LOOK_UPS: usize = 8;
+
+/// What the engine holds, as far as it matters for `wanted`.
+pub(crate) async fn holdings(
+    ctx: &Context,
+    inventory: &Inventory,
+    wanted: &ImageManifest,
+) -> Result<Holdings, JobError> {
+    let instance = inventory.engine.instance();
+    let mut records = ctx.store.layer_records(&instance).await?;
+    let known: HashSet<DiffId> = records.iter().map(|record| record.diff_id).collect();
+    let open: HashSet<DiffId> = wanted.diff_ids().into_iter().filter(|layer| !known.contains(layer)).collect();
+    let foreign = inventory.images.iter().filter(|image| image.layers.iter().any(|layer| open.contains(layer)));
+    let mut found = Vec::new();
+    for image in foreign.take(LOOK_UPS) {
+        if let Some(manifest) = manifest_of(ctx, image, inventory).await {
+            found.extend(records_of(&manifest, |_| Origin::Manifest));
+        }
+    }
+    if !found.is_empty() {
+        ctx.store.record_layers(&instance, found.clone(), ctx.now()).await?;
+        records.extend(found);
+    }
+    Ok(Holdings::new(inventory, &records))
+}
+
+/// The manifest of an image that came without us, by its RepoDigest. None where the registry does not give it, or gives
+/// one whose layers are not the image's: then its layers stay unknown.
+async fn manifest_of(ctx: &Context, image: &Image, inventory: &Inventory) -> Option<ImageManifest> {
+    let (repository, digest) = image.digests.iter().next()?;
+    let fetched = ctx.registry.image(&repository.by_digest(*digest), &inventory.engine.platform).await;
+    let manifest = fetched.ok()?.image;
+    (manifest.diff_ids() == image.layers).then_some(manifest)
+}
+
+fn records_of(manifest: &ImageManifest, origin: impl Fn(usize) -> Origin) -> Vec<LayerRecord> {
+    let chains = ChainId::of_stack(&manifest.diff_ids());
+    let layers = manifest.layers.iter().zip(chains).enumerate();
+    layers
+        .map(|(i, (layer, chain))| LayerRecord {
+            chain,
+            diff_id: layer.diff_id,
+            blob: layer.blob.digest,
+            size: layer.blob.size,
+            origin: origin(i),
+        })
+        .collect()
+}
+
+/// Records how the layers of a pull of ours came.
+pub(super) async fn remember(
+    ctx: &Context,
+    inventory: &Inventory,
+    manifest: &ImageManifest,
+    report: &ReuseReport,
+) -> Result<(), JobError> {
+    let records = records_of(manifest, |i| match report.layers.get(i).map(|layer| layer.source) {
+        Some(Source::Downloaded) => Origin::Downloaded,
+        _ => Origin::Reused,
+    });
+    ctx.store.record_layers(&inventory.engine.instance(), records, ctx.now()).await?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! One attempt at a pull through the engine: its stream folded, followed, and kept in the record while it runs, so that
+//! a crash loses at most the last two seconds' knowledge of what moved.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use layerkeeper_core::progress::PullProgress;
+use layerkeeper_core::reuse::Attempt;
+use layerkeeper_core::{ImageName, Reference};
+use layerkeeper_engine::EngineError;
+use layerkeeper_store::record::AttemptRecord;
+use tokio::time::Instant;
+
+use crate::job_error::JobError;
+use crate::worker::run::Run;
+
+const TELL_EVERY: Duration = Duration::from_millis(200);
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+
+/// A pull that ended, well or not.
+pub(super) struct Pulled {
+    pub progress: PullProgress,
+    pub attempt: Attempt,
+    pub error: Option<EngineError>,
+}
+
+/// Pulls `reference` once. `own`: it is the job's own image, whose attempts the record keeps.
+pub(super) async fn pull(
+    run: &mut Run<'_>,
+    name: &ImageName,
+    reference: &Reference,
+    own: bool,
+) -> Result<Pulled, JobError> {
+    let login = run.ctx.registry.login(name.repository.registry())?;
+    let begun = Instant::now();
+    let mut progress = PullProgress::default();
+    let marker = run.outcome.attempts.len();
+    let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
+        Err(error) => Some(error),
+        Ok(mut stream) => {
+            let mut told = begun;
+            let mut saved = begun;
+            loop {
+                match stream.next().await {
+                    Some(Ok(event)) => {
+                        progress.apply(&event);
+                        if told.elapsed() >= TELL_EVERY {
+                            told = Instant::now();
+                            run.pulling(name, &progress);
+                        }
+                        if own && saved.elapsed() >= SAVE_EVERY {
+                            saved = Instant::now();
+                            run.outcome.attempts.truncate(marker);
+                            run.outcome.attempts.push(in_flight(&progress, begun));
+                            run.save().await?;
+                        }
+                    }
+                    Some(Err(error)) => break Some(error),
+                    None if progress.done.is_some() => break None,
+                    None => break Some(EngineError::Unfinished),
+                }
+            }
+        }
+    };
+    run.outcome.attempts.truncate(marker);
+    run.pulling(name, &progress);
+    if let Some(running) = run.ctx.running().as_mut() {
+        running.in_flight = 0;
+    }
+    let attempt = Attempt {
+        moved: progress.moved(),
+        duration: begun.elapsed(),
+        failure: error.as_ref().map(ToString::to_string),
+    };
+    Ok(Pulled { progress, attempt, error })
+}
+
+/// What the record says of an attempt while it runs, and hence after a crash.
+fn in_flight(progress: &PullProgress, begun: Instant) -> AttemptRecord {
+    AttemptRecord {
+        moved_bytes: progress.moved().0,
+        duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        failure: Some("the daemon ended in mid-pull".to_owned()),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a name is to stand for: the digest, what the registry's tag shows, and the image behind it.
+
+use layerkeeper_core::{Bytes, Digest, ImageManifest, ImageName, Inventory, Reference};
+use layerkeeper_registry::Error as RegistryError;
+
+use crate::context::Context;
+use crate::job_error::JobError;
+
+/// What is to be brought here.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// What to pull.
+    pub digest: Digest,
+    /// What the registry's tag shows now; none when it shows nothing or nobody could be asked.
+    pub tag_shows: Option<Digest>,
+    /// Manifest and config; none when the daemon cannot reach the registry.
+    pub manifest: Option<ImageManifest>,
+    /// Bytes that finding this out moved.
+    pub overhead: Bytes,
+    /// Why the daemon had to do without the registry.
+    pub unreachable: Option<String>,
+}
+
+/// Resolves a name. `wanted` is the digest that it must have, where the sender or a pin named one.
+pub(crate) async fn resolve(
+    ctx: &Context,
+    name: &ImageName,
+    wanted: Option<Digest>,
+    inventory: &Inventory,
+) -> Result<Target, JobError> {
+    let mut target = match ctx.registry.resolve(&name.to_reference()).await {
+        Ok(shown) => Target {
+            digest: wanted.unwrap_or(shown.digest),
+            tag_shows: Some(shown.digest),
+            manifest: None,
+            overhead: shown.moved,
+            unreachable: None,
+        },
+        Err(error @ RegistryError::NotFound { .. }) => match wanted {
+            // the digest may be there without the tag: a rollback after the tag was cleaned up
+            Some(digest) => {
+                Target { digest, tag_shows: None, manifest: None, overhead: Bytes::ZERO, unreachable: None }
+            }
+            None => return Err(error.into()),
+        },
+        Err(error) if error.is_unreachable() => through_the_engine(ctx, name, wanted, inventory, error).await?,
+        Err(error) => return Err(error.into()),
+    };
+    if target.unreachable.is_none() {
+        read_manifest(ctx, name, &mut target, inventory).await?;
+    }
+    Ok(target)
+}
+
+/// The daemon cannot reach the registry; the engine, with its own proxy or mirrors, maybe can.
+async fn through_the_engine(
+    ctx: &Context,
+    name: &ImageName,
+    wanted: Option<Digest>,
+    inventory: &Inventory,
+    error: RegistryError,
+) -> Result<Target, JobError> {
+    let cause = error.to_string();
+    let login = ctx.registry.login(name.repository.registry())?;
+    let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
+    let digest = match (wanted, &shown) {
+        (Some(digest), _) => digest,
+        (None, Ok(digest)) => *digest,
+        (None, Err(_)) => return Err(JobError::NoDigest { cause, here: digest_here(name, inventory) }),
+    };
+    tracing::warn!(image = %name, %cause, "goes on without the registry's manifest, through the engine");
+    Ok(Target { digest, tag_shows: shown.ok(), manifest: None, overhead: Bytes::ZERO, unreachable: Some(cause) })
+}
+
+fn digest_here(name: &ImageName, inventory: &Inventory) -> String {
+    match inventory.named(name).and_then(|image| image.digests_in(&name.repository).next()) {
+        Some(digest) => format!("here is {digest}; `layerkeeper deploy {name} --digest {digest}` accepts it"),
+        None => "the name is not here".to_owned(),
+    }
+}
+
+async fn read_manifest(
+    ctx: &Context,
+    name: &ImageName,
+    target: &mut Target,
+    inventory: &Inventory,
+) -> Result<(), JobError> {
+    let platform = &inventory.engine.platform;
+    if let Some(shown) = target.tag_shows.filter(|shown| *shown != target.digest) {
+        // the wanted digest may be the platform's manifest inside the tag's index: the same content
+        let by_tag = name.repository.by_digest(shown);
+        if let Ok(fetched) = ctx.registry.image(&by_tag, platform).await {
+            target.overhead += fetched.moved;
+            if fetched.image.is_known_as(target.digest) {
+                target.digest = shown;
+                target.manifest = Some(fetched.image);
+                return Ok(());
+            }
+        }
+    }
+    let reference: Reference = name.repository.by_digest(target.digest);
+    match ctx.registry.image(&reference, platform).await {
+        Ok(fetched) => {
+            target.overhead += fetched.moved;
+            target.manifest = Some(fetched.image);
+            Ok(())
+        }
+        Err(error) if error.is_unreachable() => {
+            target.unreachable = Some(error.to_string());
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,98 @@
+//! A job in hand: the job, its growing record, and what it needs around it.
+
+use layerkeeper_core::progress::PullProgress;
+use layerkeeper_core::{Bytes, ImageName, Job, JobState};
+use layerkeeper_store::StoreError;
+use layerkeeper_store::record::{Outcome, PullRecord};
+
+use crate::context::Context;
+use crate::follow::{Phase, Progress};
+use crate::job_error::JobError;
+
+/// A job in hand.
+pub(super) struct Run<'a> {
+    pub ctx: &'a Context,
+    pub job: Job,
+    pub outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    /// Takes up the job with what earlier attempts left in its record.
+    pub async fn begin(ctx: &'a Context, job: Job) -> Result<Self, StoreError> {
+        let mut outcome = ctx.store.job(&job.id).await?.map(|row| row.outcome).unwrap_or_default();
+        outcome.error = None;
+        outcome.warnings.clear();
+        Ok(Self { ctx, job, outcome })
+    }
+
+    /// Tells the followers what is being done.
+    pub fn phase(&self, phase: Phase) {
+        self.ctx.follow.publish(&self.job.id, Progress { phase, ..Progress::of_state(JobState::Running) });
+    }
+
+    /// Tells the followers, and a possible stop, how far a pull is.
+    pub fn pulling(&self, image: &ImageName, pull: &PullProgress) {
+        self.ctx.follow.publish(&self.job.id, Progress::pulling(image.to_string(), pull));
+        if let Some(running) = self.ctx.running().as_mut() {
+            running.in_flight = pull.moved().0;
+        }
+    }
+
+    /// Makes what the record holds so far durable.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        self.ctx.store.save_outcome(&self.job.id, &self.outcome).await
+    }
+
+    /// Something went wrong that does not fail the job.
+    pub fn warn(&mut self, text: String) {
+        tracing::warn!(job = %self.job.id, intent = %self.job.intent, "{text}");
+        self.outcome.warnings.push(text);
+    }
+
+    /// The job waits and will be tried again.
+    pub fn waits(&mut self, error: &JobError) {
+        self.outcome.error = Some(error.record());
+    }
+
+    /// The job has failed.
+    pub fn fail(&mut self, error: &JobError) {
+        self.outcome.error = Some(error.record());
+    }
+
+    /// The job's outcome in one sentence.
+    pub fn summarise(&mut self, state: JobState) {
+        self.outcome.summary = match (&self.outcome.error, &self.outcome.pull, &self.outcome.prune) {
+            (Some(error), ..) => format!("{}: {}", state, error.message),
+            (None, Some(pull), _) => sentence(pull, self.outcome.prune.as_ref().map(|p| p.removals.len())),
+            (None, None, Some(prune)) if self.job.intent.image().is_none() => {
+                format!("removed {} of {} names, freed {}", gone(prune), considered(prune), Bytes(prune.freed_bytes))
+            }
+            _ => "already here; nothing moved".to_owned(),
+        };
+    }
+}
+
+fn gone(prune: &layerkeeper_store::record::PruneRecord) -> usize {
+    prune.removals.iter().filter(|r| matches!(&*r.outcome, "removed" | "untagged")).count()
+}
+
+fn considered(prune: &layerkeeper_store::record::PruneRecord) -> usize {
+    prune.removals.len() + prune.kept.len()
+}
+
+fn sentence(pull: &PullRecord, pruned: Option<usize>) -> String {
+    let moved = pull.layers.iter().filter(|layer| layer.source == "downloaded").count();
+    let mut text = format!(
+        "moved {} in {moved} of {} layers, reused {}",
+        Bytes(pull.downloaded_bytes),
+        pull.layers.len(),
+        Bytes(pull.reused_bytes)
+    );
+    if pull.wasted_bytes > 0 {
+        text.push_str(&format!(", wasted {} in failed attempts", Bytes(pull.wasted_bytes)));
+    }
+    if let Some(pruned) = pruned.filter(|n| *n > 0) {
+        text.push_str(&format!("; pruned {pruned} old names"));
+    }
+    text
+}
