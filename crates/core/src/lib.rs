@@ -17,6 +17,8 @@ pub mod policy;
 pub mod progress;
 pub mod reference;
 pub mod reuse;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 pub use bytes::Bytes;

@@ -10,29 +10,47 @@ use crate::inventory::Image;
 #[derive(Debug, Clone, Default)]
 pub struct Space {
     nodes: HashMap<(u32, DiffId), u32>,
-    standing: Vec<u32>,
-    size: Vec<Bytes>,
+    unpacked: Vec<Share>,
+    contents: HashMap<DiffId, Share>,
+}
+
+/// Something that takes room until the last image that needs it has gone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    standing: u32,
+    size: Bytes,
+}
+
+impl Share {
+    fn drop_one(&mut self) -> Bytes {
+        self.standing = self.standing.saturating_sub(1);
+        if self.standing == 0 { std::mem::take(&mut self.size) } else { Bytes::ZERO }
+    }
 }
 
 impl Space {
-    /// The tree of these images. `extra` gives what a layer takes besides its unpacked size (the containerd store keeps
-    /// the compressed blob too), zero where unknown.
+    /// The tree of these images. `extra` gives what a layer's content takes besides being unpacked (the containerd store
+    /// keeps the compressed blob too), zero where unknown: once on the host, however many stacks unpack it.
     pub fn new<'a>(images: impl IntoIterator<Item = &'a Image>, extra: impl Fn(DiffId) -> Bytes) -> Self {
         // node 0 is the ground below every bottom layer
-        let mut space = Self { nodes: HashMap::new(), standing: vec![0], size: vec![Bytes::ZERO] };
+        let mut space = Self { nodes: HashMap::new(), unpacked: vec![Share::default()], contents: HashMap::new() };
         for image in images {
             let mut at = 0u32;
             for (i, layer) in image.layers.iter().enumerate() {
-                let next = u32::try_from(space.standing.len()).unwrap_or(u32::MAX);
+                let next = u32::try_from(space.unpacked.len()).unwrap_or(u32::MAX);
                 at = *space.nodes.entry((at, *layer)).or_insert(next);
                 if at == next {
-                    space.standing.push(0);
-                    space.size.push(extra(*layer));
+                    space.unpacked.push(Share::default());
                 }
-                let node = at as usize;
-                space.standing[node] += 1;
-                if let (Some(unpacked), 1) = (image.layer_bytes.get(i), space.standing[node]) {
-                    space.size[node] += *unpacked;
+                let node = &mut space.unpacked[at as usize];
+                node.standing += 1;
+                // one image may know what another does not
+                node.size = node.size.max(image.layer_bytes.get(i).copied().unwrap_or_default());
+                let extra = extra(*layer);
+                if extra > Bytes::ZERO {
+                    let content = space.contents.entry(*layer).or_default();
+                    content.standing += 1;
+                    content.size = extra;
                 }
             }
         }
@@ -46,12 +64,14 @@ impl Space {
         for layer in &image.layers {
             let Some(node) = self.nodes.get(&(at, *layer)) else { break };
             at = *node;
-            let standing = &mut self.standing[at as usize];
-            *standing = standing.saturating_sub(1);
-            if *standing == 0 {
-                freed += self.size[at as usize];
+            freed += self.unpacked[at as usize].drop_one();
+            if let Some(content) = self.contents.get_mut(layer) {
+                freed += content.drop_one();
             }
         }
         freed
     }
 }
+
+#[cfg(test)]
+mod tests;
