@@ -24,7 +24,7 @@ pub enum Finding {
     Present,
     /// There is no such name here.
     Absent,
-    /// The name is here, but somebody on this host gave it to another image.
+    /// The name is here, but not with what we brought or with what the pin wants.
     MovedLocally,
     /// The name is here with what the registry had before.
     MovedAtRegistry,
@@ -61,8 +61,15 @@ pub fn judge_kept(keep: &Keep, inventory: &Inventory, remote: &Remote, known: Op
         (None, _) => Finding::Absent,
         (Some(_), None) => Finding::Unverified,
         (Some(_), Some(digest)) if has(digest) => Finding::Present,
-        // what we brought is no longer under the name: nobody but a person here can have done that
-        (Some(_), Some(_)) if keep.pin.is_some() || known.is_none_or(|known| !has(known)) => Finding::MovedLocally,
+        // a pin is never refreshed, so it cannot have moved at the registry
+        (Some(_), Some(_)) if keep.pin.is_some() => Finding::MovedLocally,
+        // what we brought is no longer under the name, or what is there never came from the registry: only somebody
+        // here can have done that. An image that was here before us is as likely to be just old.
+        (Some(image), Some(_))
+            if known.is_some_and(|known| !has(known)) || image.digests_in(repository).next().is_none() =>
+        {
+            Finding::MovedLocally
+        }
         (Some(_), Some(_)) => Finding::MovedAtRegistry,
     };
     let here = wanted.filter(|d| has(*d)).or_else(|| named.and_then(|image| image.digests_in(repository).next()));
@@ -95,6 +102,10 @@ fn reason(
     let mut text = match finding {
         Finding::Present => format!("is here as {}", shown(here)),
         Finding::Absent => "is not here".to_owned(),
+        // the pin may be newer than what is here, and then nobody moved anything
+        Finding::MovedLocally if keep.pin.is_some() => {
+            format!("the name has {}, the pin wants {}", shown(here), shown(wanted))
+        }
         Finding::MovedLocally => {
             format!("was moved on this host: the name has {}, wanted is {}", shown(here), shown(wanted))
         }
@@ -131,3 +142,6 @@ impl fmt::Display for Finding {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;
