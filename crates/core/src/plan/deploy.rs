@@ -58,3 +58,6 @@ pub fn naming(name: &ImageName, digest: Digest, tag_shows: Option<Digest>, inven
         _ => Naming::ByLocalTag,
     }
 }
+
+#[cfg(test)]
+mod tests;
