@@ -100,3 +100,39 @@ pub(crate) fn engine_row(connection: &Connection, instance: &str, now: Timestamp
     )?;
     Ok(statement.query_row((instance, now.0), |row| row.get(0))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ENGINE, store};
+
+    #[tokio::test]
+    async fn the_engine_seen_last_is_told() {
+        let store = store();
+        assert_eq!(store.last_engine().await.unwrap(), None);
+        let info = serde_json::json!({"version": "20.10"});
+        store.save_engine(ENGINE, info.clone(), Timestamp(1)).await.unwrap();
+        store.save_engine("other/containerd", serde_json::json!({}), Timestamp(2)).await.unwrap();
+        assert_eq!(store.last_engine().await.unwrap().map(|seen| seen.instance).as_deref(), Some("other/containerd"));
+        store.save_engine(ENGINE, info.clone(), Timestamp(3)).await.unwrap();
+        let seen = EngineSeen {
+            instance: ENGINE.to_owned(),
+            info,
+            first_seen: Timestamp(1),
+            last_seen: Timestamp(3),
+            deployed_at: None,
+        };
+        assert_eq!(store.last_engine().await.unwrap(), Some(seen));
+    }
+
+    #[tokio::test]
+    async fn the_gate_keeps_the_older_instant() {
+        let store = store();
+        let gate = |since, reason: &str| PruneGate { since: Timestamp(since), reason: reason.to_owned() };
+        store.set_prune_gate(Some(gate(1, "reconnected"))).await.unwrap();
+        store.set_prune_gate(Some(gate(5, "another engine"))).await.unwrap();
+        assert_eq!(store.prune_gate().await.unwrap(), Some(gate(1, "another engine")));
+        store.set_prune_gate(None).await.unwrap();
+        assert_eq!(store.prune_gate().await.unwrap(), None);
+    }
+}

@@ -82,6 +82,19 @@ impl Store {
     }
 }
 
+impl Event {
+    /// An event without data.
+    pub fn new(
+        at: Timestamp,
+        kind: impl Into<String>,
+        subject: Option<String>,
+        job: Option<JobId>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { at, kind: kind.into(), subject, job, message: message.into(), data: serde_json::Value::Null }
+    }
+}
+
 impl Default for EventFilter {
     fn default() -> Self {
         Self { limit: 50, before: None, subject: None, kind: None }
@@ -100,4 +113,33 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
             data: json(row, "data")?.unwrap_or_default(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{id, store};
+
+    #[tokio::test]
+    async fn the_trail_is_newest_first_filtered_and_paged() {
+        let store = store();
+        for n in 0..6 {
+            let subject = (n % 3 != 0).then(|| format!("image{}", n % 3));
+            let kind = if n < 3 { "pulled" } else { "removed" };
+            let event = Event::new(Timestamp(n), kind, subject, Some(id(7)), format!("event {n}"));
+            let data = if n == 5 { serde_json::json!({"bytes": 12}) } else { serde_json::Value::Null };
+            store.append(Event { data, ..event }).await.unwrap();
+        }
+        let ask = async |filter: EventFilter| -> Vec<i64> {
+            store.events(filter).await.unwrap().into_iter().map(|row| row.event.at.0).collect()
+        };
+        assert_eq!(ask(EventFilter::default()).await, [5, 4, 3, 2, 1, 0]);
+        let newest = store.events(EventFilter { limit: 2, ..EventFilter::default() }).await.unwrap();
+        assert_eq!((newest[0].event.data["bytes"].as_u64(), &newest[0].event.job), (Some(12), &Some(id(7))));
+        assert_eq!(ask(EventFilter { before: Some(newest[1].seq), limit: 2, ..EventFilter::default() }).await, [3, 2]);
+        let subject = Some("image2".to_owned());
+        assert_eq!(ask(EventFilter { subject: subject.clone(), ..EventFilter::default() }).await, [5, 2]);
+        let kind = Some("pulled".to_owned());
+        assert_eq!(ask(EventFilter { subject, kind, ..EventFilter::default() }).await, [2]);
+    }
 }

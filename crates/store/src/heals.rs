@@ -96,3 +96,33 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ENGINE, name, store};
+
+    #[tokio::test]
+    async fn losses_are_counted_from_an_instant_on() {
+        let store = store();
+        let heal = |at| Heal {
+            image: name("base:1"),
+            at: Timestamp(at),
+            cause: "prune".to_owned(),
+            by: (at == 3).then(|| "uid 0".to_owned()),
+        };
+        for at in [3, 1, 2] {
+            store.record_heal(heal(at)).await.unwrap();
+        }
+        assert_eq!(store.heals_since(Timestamp(2)).await.unwrap(), [heal(2), heal(3)]);
+    }
+
+    #[tokio::test]
+    async fn the_last_plan_replaces_the_one_before() {
+        let store = store();
+        let kept = |image, digest: Option<&[u8]>| Restorable { image: name(image), digest: digest.map(Digest::of) };
+        store.save_restorable(ENGINE, vec![kept("a:1", None), kept("a:2", Some(b"d"))], Timestamp(1)).await.unwrap();
+        store.save_restorable(ENGINE, vec![kept("a:2", Some(b"d")), kept("a:3", None)], Timestamp(2)).await.unwrap();
+        assert_eq!(store.restorable(ENGINE).await.unwrap(), [kept("a:2", Some(b"d")), kept("a:3", None)]);
+    }
+}

@@ -79,3 +79,38 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{name, store};
+
+    #[tokio::test]
+    async fn kept_states_are_replaced_whole() {
+        let store = store();
+        let first = KeptState {
+            image: name("base:1"),
+            last_refresh: Some(Timestamp(1)),
+            last_ok: Some(Timestamp(2)),
+            digest: Some(Digest::of(b"d")),
+            finding: "present".to_owned(),
+            last_scheduled: Some(Timestamp(3)),
+            next_due: Some(Timestamp(4)),
+        };
+        store.save_kept(first.clone()).await.unwrap();
+        assert_eq!(store.kept_states().await.unwrap(), std::slice::from_ref(&first));
+        let bare = KeptState {
+            last_refresh: None,
+            last_ok: None,
+            digest: None,
+            finding: "missing".to_owned(),
+            last_scheduled: None,
+            next_due: None,
+            ..first.clone()
+        };
+        store.save_kept(bare.clone()).await.unwrap();
+        assert_eq!(store.kept_states().await.unwrap(), [bare]);
+        store.forget_kept(&first.image).await.unwrap();
+        assert_eq!(store.kept_states().await.unwrap(), []);
+    }
+}

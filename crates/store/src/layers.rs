@@ -81,3 +81,38 @@ fn word(origin: Origin) -> &'static str {
         Origin::Manifest => "manifest",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use layerkeeper_core::{ChainId, DiffId, Digest};
+
+    use super::*;
+    use crate::testing::{ENGINE, store};
+
+    fn layer(content: &str, origin: Origin) -> LayerRecord {
+        let diff_id = DiffId::of(content.as_bytes());
+        let blob = Digest::of(content.as_bytes());
+        LayerRecord { chain: ChainId::stacked(None, diff_id), diff_id, blob, size: Bytes(7), origin }
+    }
+
+    #[tokio::test]
+    async fn the_strongest_origin_stays() {
+        for (first, second, kept) in [
+            (Origin::Downloaded, Origin::Reused, Origin::Downloaded),
+            (Origin::Reused, Origin::Downloaded, Origin::Downloaded),
+            (Origin::Manifest, Origin::Reused, Origin::Manifest),
+            (Origin::Reused, Origin::Manifest, Origin::Manifest),
+            (Origin::Manifest, Origin::Downloaded, Origin::Downloaded),
+            (Origin::Reused, Origin::Reused, Origin::Reused),
+        ] {
+            let store = store();
+            store.record_layers(ENGINE, vec![layer("a", first), layer("b", first)], Timestamp(1)).await.unwrap();
+            store.record_layers(ENGINE, vec![layer("a", second)], Timestamp(2)).await.unwrap();
+            let records = store.layer_records(ENGINE).await.unwrap();
+            assert_eq!(records.len(), 2);
+            assert!(records.contains(&layer("a", kept)), "{first:?} then {second:?}: {records:?}");
+            assert!(records.contains(&layer("b", first)));
+            assert_eq!(store.layer_records("other/overlay2").await.unwrap(), []);
+        }
+    }
+}

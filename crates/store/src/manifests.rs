@@ -43,3 +43,41 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    #[tokio::test]
+    async fn manifests_stay_within_count_and_bytes() {
+        let options = Options { max_manifests: 3, max_manifest_bytes: 100, ..Options::default() };
+        let store = Store::open_in_memory(options).unwrap();
+        let digest = |n: u8| Digest::of(&[n]);
+        let here = async || -> Vec<u8> {
+            let mut here = Vec::new();
+            for n in 1..=9 {
+                if store.manifest(digest(n)).await.unwrap().is_some() {
+                    here.push(n);
+                }
+            }
+            here
+        };
+        for n in 1..=4 {
+            store.save_manifest(digest(n), format!("{{\"n\":{n}}}")).await.unwrap();
+        }
+        assert_eq!(store.manifest(digest(4)).await.unwrap().as_deref(), Some("{\"n\":4}"));
+        assert_eq!(here().await, [2, 3, 4]);
+        store.save_manifest(digest(2), "again".to_owned()).await.unwrap();
+        assert_eq!(store.manifest(digest(2)).await.unwrap().as_deref(), Some("{\"n\":2}"));
+        store.save_manifest(digest(5), "x".repeat(26)).await.unwrap();
+        assert_eq!(here().await, [2, 3, 4], "more than a quarter of the room");
+        let large = Options { max_manifest_bytes: 60, ..store.options().clone() };
+        let store = Store::open_in_memory(large).unwrap();
+        for n in 1..=5 {
+            store.save_manifest(digest(n), "x".repeat(15)).await.unwrap();
+        }
+        assert_eq!(store.manifest(digest(2)).await.unwrap(), None);
+        assert!(store.manifest(digest(3)).await.unwrap().is_some());
+    }
+}

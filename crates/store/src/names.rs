@@ -1,8 +1,8 @@
 //! Names that layerkeeper made itself, and digests that its pulls superseded: beside old tags the only things that it
 //! may ever untag.
 
-use layerkeeper_core::plan::{MadeName, SupersededDigest};
 use layerkeeper_core::job::JobId;
+use layerkeeper_core::plan::{MadeName, SupersededDigest};
 use layerkeeper_core::{Bytes, Digest, ImageId, ImageName, Reference, Repository, Timestamp};
 use rusqlite::Row;
 
@@ -208,5 +208,49 @@ fn word(purpose: MadeFor) -> &'static str {
     match purpose {
         MadeFor::TransferAlias => "transfer-alias",
         MadeFor::ByDigest => "by-digest",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ENGINE, id, name, store};
+
+    #[tokio::test]
+    async fn made_names_are_known_until_forgotten() {
+        let store = store();
+        let repository = name("ghcr.io/acme/app:1").repository;
+        let reference = repository.by_digest(Digest::of(b"d"));
+        let alias = name("127.0.0.1:5555/app:t").to_reference();
+        store.record_made(ENGINE, reference.clone(), MadeFor::ByDigest, &id(1), Timestamp(5)).await.unwrap();
+        store.record_made(ENGINE, alias.clone(), MadeFor::TransferAlias, &id(1), Timestamp(6)).await.unwrap();
+        store.record_made(ENGINE, reference.clone(), MadeFor::ByDigest, &id(2), Timestamp(7)).await.unwrap();
+        store.forget_made(ENGINE, &alias).await.unwrap();
+        let made = Made { reference: reference.clone(), purpose: MadeFor::ByDigest, job: id(2), at: Timestamp(7) };
+        assert_eq!(store.made(ENGINE).await.unwrap(), [made]);
+        assert_eq!(store.made("other/overlay2").await.unwrap(), []);
+        store.forget_made("other/overlay2", &reference).await.unwrap();
+        assert_eq!(store.made(ENGINE).await.unwrap().len(), 1, "another engine's name is another name");
+    }
+
+    #[tokio::test]
+    async fn superseded_digests_are_listed_until_gone() {
+        let store = store();
+        let was = name("ghcr.io/acme/base:1");
+        let old = |content: &[u8], at, size| Superseded {
+            repository: was.repository.clone(),
+            digest: Digest::of(content),
+            was: was.clone(),
+            image_id: ImageId::of(content),
+            size,
+            at: Timestamp(at),
+            job: id(1),
+        };
+        let (first, second) = (old(b"1", 5, Some(Bytes(900))), old(b"2", 6, None));
+        store.record_superseded(ENGINE, second.clone()).await.unwrap();
+        store.record_superseded(ENGINE, first.clone()).await.unwrap();
+        assert_eq!(store.superseded(ENGINE).await.unwrap(), [first.clone(), second.clone()]);
+        store.superseded_gone(ENGINE, &was.repository, first.digest).await.unwrap();
+        assert_eq!(store.superseded(ENGINE).await.unwrap(), [second]);
     }
 }

@@ -87,7 +87,7 @@ CREATE TABLE deploys (
     repository TEXT NOT NULL,
     digest     TEXT NOT NULL,
     image_id   TEXT NOT NULL,
-    job        TEXT NOT NULL,                             -- jobs.id; the job may be gone
+    job        TEXT NOT NULL UNIQUE,                      -- jobs.id: a number is given once; the job may be gone
     at         INTEGER NOT NULL
 ) STRICT;
 
@@ -117,8 +117,6 @@ CREATE TABLE layers (
     seen    INTEGER NOT NULL,                             -- when it was last recorded
     PRIMARY KEY (engine, blob, chain)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX layers_seen ON layers (seen);
 
 -- Names that layerkeeper made itself, beside the tags it was asked for; only these may it untag by name.
 CREATE TABLE made (

@@ -1,5 +1,8 @@
 //! Which tags were seen on an engine, since when, and when a container last held them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use layerkeeper_core::{ImageName, Timestamp};
@@ -31,10 +34,10 @@ impl Store {
         let instance = instance.to_owned();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT image, sighting, first_seen, last_held, deploys.seq AS deploy, at FROM
-                     (SELECT names.*, (SELECT max(seq) FROM deploys WHERE deploys.image = names.image) AS newest
-                      FROM names JOIN engines ON engines.id = names.engine WHERE instance = ?1 AND gone IS NULL)
-                 LEFT JOIN deploys ON deploys.seq = newest",
+                "SELECT names.image, sighting, names.first_seen, last_held, deploys.seq AS deploy, deploys.at AS at
+                 FROM names JOIN engines ON engines.id = names.engine
+                 LEFT JOIN deploys ON deploys.seq = (SELECT max(seq) FROM deploys WHERE image = names.image)
+                 WHERE instance = ?1 AND gone IS NULL",
             )?;
             let rows = statement.query_map([instance], |row| {
                 let deployed = match maybe_time(row, "at")? {

@@ -11,14 +11,28 @@ use crate::jobs::row::{COLUMNS, job, not_in_state};
 use crate::record::Outcome;
 use crate::store::Store;
 
+/// A job that was taken from the queue, and what it pushed aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Running now.
+    pub job: Job,
+    /// Deploys of the same repository that had been put back to wait and would have come after it.
+    pub superseded: Vec<JobId>,
+}
+
 impl Store {
+    /// [`Store::take`] for who does not care what was pushed aside.
+    pub async fn take_next(&self, now: Timestamp) -> Result<Option<Job>, StoreError> {
+        Ok(self.take(now).await?.map(|taken| taken.job))
+    }
+
     /// Takes the most urgent job that may run now; it is running from then on, and its attempt is counted.
     ///
     /// A deploy that is taken supersedes older deploys of its repository that wait: one that was put back while this
     /// one came in must not run after it and pass for the newest.
     ///
     /// Await it to the end: a job taken by a dropped future runs for nobody until [`Store::requeue_running`].
-    pub async fn take_next(&self, now: Timestamp) -> Result<Option<Job>, StoreError> {
+    pub async fn take(&self, now: Timestamp) -> Result<Option<Taken>, StoreError> {
         self.write(move |connection| {
             let sql = format!(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = coalesce(started, ?1),
@@ -27,11 +41,14 @@ impl Store {
                               ORDER BY priority, seq LIMIT 1)
                  RETURNING {COLUMNS}"
             );
-            let taken = connection.prepare_cached(&sql)?.query_row([now.0], job).optional()?;
-            if let Some(deploy) = taken.as_ref().filter(|job| matches!(job.intent, Intent::Deploy { .. })) {
-                supersede_older(connection, deploy, now.0)?;
-            }
-            Ok(taken)
+            let Some(job) = connection.prepare_cached(&sql)?.query_row([now.0], job).optional()? else {
+                return Ok(None);
+            };
+            let superseded = match job.intent {
+                Intent::Deploy { .. } => supersede_older(connection, &job, now.0)?,
+                _ => Vec::new(),
+            };
+            Ok(Some(Taken { job, superseded }))
         })
         .await
     }

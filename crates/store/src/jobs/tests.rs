@@ -55,7 +55,10 @@ async fn a_newer_deploy_supersedes_a_queued_one_of_its_repository_but_never_a_ru
     let newer = store.enqueue(deploy(3, APP2, None)).await.unwrap();
     assert_eq!(newer.superseded, [id(1)]);
     let row = store.job(&id(1)).await.unwrap().unwrap();
-    assert_eq!((row.job.state, row.superseded_by, row.finished), (JobState::Superseded, Some(id(3)), Some(Timestamp(3))));
+    assert_eq!(
+        (row.job.state, row.superseded_by, row.finished),
+        (JobState::Superseded, Some(id(3)), Some(Timestamp(3)))
+    );
     assert_eq!(state(&store, 2).await, JobState::Queued);
 
     assert_eq!(store.take_next(Timestamp(9)).await.unwrap().unwrap().id, id(2));
@@ -76,7 +79,8 @@ async fn the_newest_wish_for_a_repository_is_carried_out_last() {
     assert_eq!((joined(&again), again.superseded), (false, vec![id(2)]));
     // 1 is put back to wait, 3 overtakes it: 1 must not come after it
     store.put_back(&id(1), Some(Timestamp(1000)), &Outcome::default()).await.unwrap();
-    assert_eq!(store.take_next(Timestamp(10)).await.unwrap().unwrap().id, id(3));
+    let taken = store.take(Timestamp(10)).await.unwrap().unwrap();
+    assert_eq!((taken.job.id, taken.superseded), (id(3), vec![id(1)]));
     let row = store.job(&id(1)).await.unwrap().unwrap();
     assert_eq!((row.job.state, row.superseded_by), (JobState::Superseded, Some(id(3))));
 }
