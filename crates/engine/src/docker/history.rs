@@ -6,6 +6,8 @@
 use bollard::models::ImageHistoryResponseItem;
 use layerkeeper_core::Bytes;
 
+use self::Choice::{All, OnlyFull, WithoutMetadata, WithoutWorkdir};
+
 /// Instructions that never make a layer (Dockerfile reference).
 const METADATA: [&str; 14] = [
     "ENV",
@@ -26,29 +28,31 @@ const METADATA: [&str; 14] = [
 
 /// The unpacked size of each of `layers` layers, bottom first; empty where the entries cannot be lined up.
 pub(super) fn layer_bytes(history: &[ImageHistoryResponseItem], layers: usize) -> Vec<Bytes> {
-    let is_empty = |item: &ImageHistoryResponseItem, words: &[&str]| {
-        item.size == 0 && words.contains(&instruction(&item.created_by))
+    let entries = [All, WithoutMetadata, WithoutWorkdir, OnlyFull].map(|choice| choose(history, &choice));
+    entries.into_iter().find(|sizes| sizes.len() == layers).unwrap_or_default()
+}
+
+/// Which entries are taken for layers; tried in this order until as many are left as there are layers.
+enum Choice {
+    All,
+    WithoutMetadata,
+    /// `WORKDIR` makes a layer only where the folder was not there before.
+    WithoutWorkdir,
+    OnlyFull,
+}
+
+fn choose(history: &[ImageHistoryResponseItem], choice: &Choice) -> Vec<Bytes> {
+    let is_layer = |item: &&ImageHistoryResponseItem| {
+        let word = instruction(&item.created_by);
+        item.size != 0
+            || match choice {
+                All => true,
+                WithoutMetadata => !METADATA.contains(&word),
+                WithoutWorkdir => word != "WORKDIR" && !METADATA.contains(&word),
+                OnlyFull => false,
+            }
     };
-    let workdir: Vec<&str> = METADATA.into_iter().chain(["WORKDIR"]).collect();
-    let attempts: [Box<dyn Fn(&ImageHistoryResponseItem) -> bool>; 4] = [
-        Box::new(|_| true),
-        Box::new(|item| !is_empty(item, &METADATA)),
-        // makes a layer only where the folder was not there before
-        Box::new(|item| !is_empty(item, &workdir)),
-        Box::new(|item| item.size != 0),
-    ];
-    attempts
-        .iter()
-        .map(|keeps| {
-            history
-                .iter()
-                .filter(|item| keeps(item))
-                .map(|item| Bytes(item.size.try_into().unwrap_or(0)))
-                .rev()
-                .collect()
-        })
-        .find(|sizes: &Vec<Bytes>| sizes.len() == layers)
-        .unwrap_or_default()
+    history.iter().rev().filter(is_layer).map(|item| Bytes(item.size.try_into().unwrap_or(0))).collect()
 }
 
 /// `/bin/sh -c #(nop)  ENV A=b` by the classic builder, `ENV A=b` by BuildKit.

@@ -50,7 +50,9 @@ impl Session {
             Some(("tcp" | "http", rest)) if !rest.is_empty() => Address::Http(rest.trim_end_matches('/').to_owned()),
             Some(("https", _)) => return Err(unsupported("TLS to the engine is not supported; use its Unix socket")),
             _ => {
-                return Err(unsupported("write unix:///PATH, or tcp://HOST:PORT for plain HTTP (TLS is not supported)"));
+                return Err(unsupported(
+                    "write unix:///PATH, or tcp://HOST:PORT for plain HTTP (TLS is not supported)",
+                ));
             }
         };
         Ok(Self { host: host.to_owned(), address, client: Mutex::new(None) })
