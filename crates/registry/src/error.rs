@@ -24,6 +24,14 @@ pub enum Error {
         /// The registry's words.
         detail: Detail,
     },
+    /// The reference is there, and something that it is made of is not (404).
+    #[error("{what} is not in its registry, which is damaged or was cleaned too far{detail}")]
+    Missing {
+        /// What was asked for.
+        what: String,
+        /// The registry's words.
+        detail: Detail,
+    },
     /// The registry or its token server does not know these credentials, or wants some (401).
     #[error(
         "{registry} refused access to {repository} {login}{detail}; the repository may not exist there, or need other credentials"

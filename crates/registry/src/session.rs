@@ -1,9 +1,10 @@
 //! Questions about one reference, asked with whatever the registry wants to see first.
 
 mod authorize;
+mod documents;
 mod token;
 
-use layerkeeper_core::{Digest, Reference};
+use layerkeeper_core::Reference;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
 
@@ -42,8 +43,18 @@ impl Session<'_> {
             };
             let answer = self.transport.send(self.registry(), ask).await?;
             let response = answer.response;
-            // the storage behind a registry has no say in where our credentials go
-            if response.status() != StatusCode::UNAUTHORIZED || !answer.same_origin {
+            tracing::debug!(registry = self.registry(), %method, path, status = response.status().as_u16(), "registry answered");
+            // the storage behind a registry has no say in where our credentials go, nor in what they are worth
+            let refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if !answer.same_origin && refused {
+                return Err(Error::Server {
+                    registry: format!("the storage behind {}", self.registry()),
+                    status: response.status().as_u16(),
+                    retry_after: None,
+                    detail: Detail::default(),
+                });
+            }
+            if response.status() != StatusCode::UNAUTHORIZED {
                 return self.judge(response, authorization.as_ref()).await;
             }
             self.tokens.forget(&key);
@@ -56,6 +67,8 @@ impl Session<'_> {
             };
             authorization = Some(grant.authorization.clone());
             self.tokens.put(key.clone(), grant);
+            // a connection whose answer was read to the end can be used again
+            transport::read_refusal(response).await;
             fresh = true;
         }
     }
@@ -84,12 +97,6 @@ impl Session<'_> {
             _ => Error::Server { registry, status: status.as_u16(), retry_after, detail },
         })
     }
-}
-
-/// Are these the bytes that this digest names?
-pub(crate) fn verified(bytes: &[u8], wanted: Digest, what: &str) -> Result<(), Error> {
-    let got = Digest::of(bytes);
-    if got == wanted { Ok(()) } else { Err(Error::DigestMismatch { what: what.to_owned(), wanted, got }) }
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<Challenge> {

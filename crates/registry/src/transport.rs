@@ -83,6 +83,7 @@ impl Transport {
             let next = redirected(registry, &url, response.headers().get(LOCATION))?;
             // once away, an address back is no reason to trust the road
             same_origin = same_origin && next.origin() == origin;
+            read_refusal(response).await;
             url = next;
         }
         Err(Error::malformed(format!("{registry} redirects more than {MOST_REDIRECTS} times")))

@@ -1,0 +1,66 @@
+//! Private certificates and proxies.
+
+use std::process::Command;
+
+use crate::shelf::{OCI_LAYER, Shelf};
+use crate::stub::{Answer, Stub};
+use crate::{Ground, amd64, reference};
+
+async fn tls() -> Stub {
+    let mut shelf = Shelf::default();
+    shelf.image("amd64", &[OCI_LAYER], &["v1"]);
+    Stub::start_tls(move |request| shelf.answer(request)).await
+}
+
+#[tokio::test]
+async fn a_private_ca_is_taken_from_dockers_folder() {
+    let stub = tls().await;
+    let ground = Ground::new();
+    let certs = ground.dir.path().join("certs.d").join(stub.host());
+    std::fs::create_dir_all(&certs).unwrap();
+    std::fs::write(certs.join("ca.crt"), include_str!("tls/ca.crt")).unwrap();
+    ground.client.image(&reference(&stub.host(), "v1"), &amd64()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_ca_and_a_broken_certificate_are_told() {
+    let stub = tls().await;
+    let ground = Ground::new();
+    let certs = ground.dir.path().join("certs.d").join(stub.host());
+    std::fs::create_dir_all(&certs).unwrap();
+    let error = ground.client.resolve(&reference(&stub.host(), "v1")).await.unwrap_err();
+    assert!(error.is_unreachable() && error.to_string().contains("certificate"), "{error}");
+
+    let ground = Ground::new();
+    let certs = ground.dir.path().join("certs.d").join(stub.host());
+    std::fs::create_dir_all(&certs).unwrap();
+    std::fs::write(certs.join("ca.crt"), "not a certificate").unwrap();
+    let error = ground.client.resolve(&reference(&stub.host(), "v1")).await.unwrap_err();
+    assert!(error.is_unreachable() && error.to_string().contains("ca.crt"), "{error}");
+}
+
+/// The environment of a running process cannot be changed safely, so this test runs itself again in another one.
+#[tokio::test]
+async fn proxies_and_the_systems_certificates_are_taken_from_the_environment() {
+    let ground = Ground::new();
+    if let Ok(host) = std::env::var("REGISTRY_TEST_TLS_HOST") {
+        // loopback hosts with a folder in certs.d speak TLS and are never asked through a proxy
+        std::fs::create_dir_all(ground.dir.path().join("certs.d").join(&host)).unwrap();
+        ground.client.resolve(&reference(&host, "v1")).await.unwrap();
+        for away in ["registry.test", "direct.invalid"] {
+            let error = ground.client.resolve(&reference(away, "v1")).await.unwrap_err();
+            assert!(error.is_unreachable(), "{error}");
+        }
+        return;
+    }
+    let (proxy, stub) = (Stub::start(|_| Answer::new(502)).await, tls().await);
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "trust::proxies_and_the_systems_certificates_are_taken_from_the_environment"]);
+    child.env("REGISTRY_TEST_TLS_HOST", stub.host());
+    child.env("SSL_CERT_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/tls/ca.crt"));
+    child.env("HTTPS_PROXY", format!("http://{}", proxy.host())).env("NO_PROXY", "direct.invalid");
+    let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(proxy.lines(), ["CONNECT registry.test:443"]);
+    assert_eq!(stub.lines(), ["HEAD /v2/acme/app/manifests/v1"]);
+}
