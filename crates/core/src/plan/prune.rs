@@ -5,7 +5,14 @@
 //! never by wall clock. A dry run prints this very plan.
 
 mod gather;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;
 pub mod reason;
+mod superseded;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +22,7 @@ use crate::inventory::{Image, Inventory};
 use crate::layers::LayerRecord;
 use crate::plan::history::{MadeName, NameHistory, SupersededDigest};
 use crate::plan::space::Space;
-use crate::policy::{Policy, RemoveSuperseded, Runtime};
+use crate::policy::{Policy, Runtime};
 use crate::reference::{ImageName, Reference};
 use crate::time::Timestamp;
 
@@ -96,7 +103,12 @@ pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
                     reason: reason.clone(),
                 })),
                 None => {
-                    let reason = RemovalReason::Old { rank: rank + 1, keep_last: runtime.keep_last, age: group.age };
+                    let reason = RemovalReason::Old {
+                        rank: rank + 1,
+                        keep_last: keep_last(runtime),
+                        age: group.age,
+                        age_unknown: group.age_unknown(),
+                    };
                     going.push((group, reason));
                 }
             }
@@ -112,7 +124,7 @@ pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
     for (group, reason) in going {
         remove_group(&made, group, reason, &mut gone, &mut space, &mut plan.removals);
     }
-    superseded(question, &mut gone, &mut space, &mut plan);
+    superseded::remove(question, &mut gone, &mut space, &mut plan);
     plan
 }
 
@@ -187,8 +199,12 @@ fn stays(question: &PruneQuestion<'_>, runtime: &Runtime, rank: usize, group: &G
     if let Some(name) = group.names.iter().find(|name| question.policy.kept(name).is_some()) {
         return Some(KeepReason::KeptImage((*name).clone()));
     }
-    if rank < runtime.keep_last.max(1) {
-        return Some(KeepReason::Newest { rank: rank + 1, keep_last: runtime.keep_last, deployed: group.deployed });
+    if pinned_without_its_name(question.policy, group.image) {
+        return Some(KeepReason::Pinned);
+    }
+    let keep_last = keep_last(runtime);
+    if rank < keep_last {
+        return Some(KeepReason::Newest { rank: rank + 1, keep_last, deployed: group.deployed });
     }
     if let Some(holder) = question.inventory.holders(group.image).next() {
         return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
@@ -200,60 +216,19 @@ fn stays(question: &PruneQuestion<'_>, runtime: &Runtime, rank: usize, group: &G
         return Some(KeepReason::ClockDoubt(why.to_owned()));
     }
     if group.age < runtime.min_age {
-        return Some(KeepReason::Young {
-            age: group.age,
-            min_age: runtime.min_age,
-            age_unknown: group.deployed.is_none().then_some(group.first_seen),
-        });
+        return Some(KeepReason::Young { age: group.age, min_age: runtime.min_age, age_unknown: group.age_unknown() });
     }
     None
 }
 
-fn superseded(question: &PruneQuestion<'_>, gone: &mut Gone, space: &mut Space, plan: &mut PrunePlan) {
-    for old in question.superseded {
-        let row = old.repository.by_digest(old.digest);
-        let Some(image) = question.inventory.with_digest(&old.repository, old.digest) else { continue };
-        match superseded_stays(question, old, image) {
-            Some(reason) => plan.kept.push(Kept { name: row, image: image.id, reason }),
-            None => {
-                gone.0.insert(row.clone());
-                let holders = gone.holders(image);
-                let reason = RemovalReason::Superseded { was: old.was.clone() };
-                let (reason, freed) = match holders.first() {
-                    Some(holder) => (reason.only_untags(holder.clone()), Bytes::ZERO),
-                    None => (reason, space.remove(image)),
-                };
-                plan.removals.push(Removal { name: row, image: image.id, reason, freed });
-            }
-        }
-    }
+/// The newest always stays, whatever the policy says.
+fn keep_last(runtime: &Runtime) -> usize {
+    runtime.keep_last.max(1)
 }
 
-fn superseded_stays(question: &PruneQuestion<'_>, old: &SupersededDigest, image: &Image) -> Option<KeepReason> {
-    if let Some(name) = image.names.iter().next() {
-        return Some(KeepReason::HasTag(name.clone()));
-    }
-    if let Some(holder) = question.inventory.holders(image).next() {
-        return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
-    }
-    if question.policy.keep.iter().any(|k| k.image.repository == old.repository && k.pin == Some(old.digest)) {
-        return Some(KeepReason::Pinned);
-    }
-    let successor = question.inventory.named(&old.was);
-    if successor.is_none_or(|image| image.has_digest(&old.repository, old.digest)) {
-        return Some(KeepReason::NoSuccessor(old.was.clone()));
-    }
-    if let Some(why) = question.blocked {
-        return Some(KeepReason::Blocked(why.to_owned()));
-    }
-    let age = question.now - old.at;
-    match question.policy.remove_superseded {
-        _ if question.superseded_now => None,
-        RemoveSuperseded::After(limit) => match question.clock_doubt {
-            Some(why) => Some(KeepReason::ClockDoubt(why.to_owned())),
-            None if age >= limit => None,
-            None => Some(KeepReason::Young { age, min_age: limit, age_unknown: None }),
-        },
-        RemoveSuperseded::Never | RemoveSuperseded::OnPressure => Some(KeepReason::Superseded),
-    }
+/// The image has the digest of a pin whose own name was taken away: with its last tag the kept content would go.
+fn pinned_without_its_name(policy: &Policy, image: &Image) -> bool {
+    policy.keep.iter().any(|keep| {
+        keep.pin.is_some_and(|pin| image.has_digest(&keep.image.repository, pin)) && !image.names.contains(&keep.image)
+    })
 }

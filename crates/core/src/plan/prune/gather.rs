@@ -23,6 +23,13 @@ pub(super) struct Group<'a> {
     place: u64,
 }
 
+impl Group<'_> {
+    /// Since when the image is known, where its age is no more than that: no tag of it was ever deployed by us.
+    pub(super) fn age_unknown(&self) -> Option<Timestamp> {
+        self.deployed.is_none().then_some(self.first_seen)
+    }
+}
+
 /// All groups of the repository. The newest succeeded deploy leads; what somebody else brought since cannot push it
 /// out. A tag without a record counts as first seen just now.
 pub(super) fn groups<'a>(question: &PruneQuestion<'a>, runtime: &Runtime) -> Vec<Group<'a>> {

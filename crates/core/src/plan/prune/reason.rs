@@ -18,6 +18,8 @@ pub enum RemovalReason {
         keep_last: usize,
         /// Since it was last seen for the first time, deployed or held.
         age: Duration,
+        /// Never deployed by us: all we know is when we first saw it.
+        age_unknown: Option<Timestamp>,
     },
     /// A `repository@digest` row that our own pull made on the way to this tag.
     OwnRow {
@@ -78,7 +80,7 @@ pub enum KeepReason {
     Superseded,
     /// A superseded digest that has a tag again.
     HasTag(ImageName),
-    /// A superseded digest to which a kept image is pinned.
+    /// A superseded digest, or a tag's, to which a kept image is pinned.
     Pinned,
     /// A superseded digest whose successor is not here.
     NoSuccessor(ImageName),
@@ -127,8 +129,12 @@ impl KeepReason {
 impl fmt::Display for RemovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Old { rank, keep_last, age } => {
-                write!(f, "number {rank} by age where the newest {keep_last} stay, {} old", human(*age))
+            Self::Old { rank, keep_last, age, age_unknown } => {
+                write!(f, "number {rank} by age where the newest {keep_last} stay, ")?;
+                match age_unknown {
+                    Some(seen) => write!(f, "age unknown, first seen {seen}"),
+                    None => write!(f, "{} old", human(*age)),
+                }
             }
             Self::OwnRow { of } => write!(f, "a row that our own pull of {of} made"),
             Self::Superseded { was } => write!(f, "superseded: {was} has moved on"),
