@@ -87,8 +87,8 @@ pub struct Tls {
 /// How registries are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {
-    /// Where Docker's `config.json` is looked for, in this order; the first that exists counts.
-    pub docker_configs: Vec<PathBuf>,
+    /// Docker's `config.json` with the credentials; none leaves the places where it usually lies.
+    pub docker_config: Option<PathBuf>,
     /// Hosts that speak plain HTTP.
     pub insecure: Vec<String>,
     /// Private certificate authorities: `HOST:PORT/ca.crt` below this.

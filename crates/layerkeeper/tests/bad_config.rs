@@ -1,5 +1,7 @@
 //! Every file in `bad-config` is refused, with messages that say file, line, key, what is wrong and what would be right.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it must not go on")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! `config/layerkeeper.toml` shows every key, at its true default.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it must not go on")]
+
 use std::path::Path;
 
 use layerkeeper::config::{Config, Environment, keys, reference};

@@ -2,7 +2,7 @@
 //! problems are found in one go.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use layerkeeper_core::Policy;
 use layerkeeper_keeper::Settings;
@@ -25,7 +25,7 @@ pub fn build<'t>(reader: &Reader<'t>, root: &DeTable<'t>, file: &Path, environme
     let data_root = engine.text("data_root", value::maybe(value::path));
     let listen = listen(&reader.section(root, "listen"));
     let webhook = webhook(&reader.section(root, "webhook"), &limits, environment);
-    let registry = registry(&reader.section(root, "registry"), environment);
+    let registry = registry(&reader.section(root, "registry"));
     let state = state(&reader.section(root, "state"));
     let max_queued = limits.whole("max_queued", 1);
     let settings = settings(reader, root, &limits);
@@ -104,19 +104,11 @@ fn webhook(section: &Section<'_, '_>, limits: &Section<'_, '_>, environment: &En
     })
 }
 
-fn registry(section: &Section<'_, '_>, environment: &Environment) -> Option<Registry> {
-    let named = section.text("docker_config", value::maybe(value::path));
+fn registry(section: &Section<'_, '_>) -> Option<Registry> {
+    let docker_config = section.text("docker_config", value::maybe(value::path));
     let insecure = section.list("insecure", value::registry_host);
     let certs_dir = section.text("certs_dir", value::path);
-    let docker_configs: Vec<PathBuf> = match named? {
-        Some(named) => vec![named],
-        None => {
-            let credential = environment.credentials.as_ref().map(|directory| directory.join("docker-config.json"));
-            let own = environment.home.as_ref().map(|home| home.join(".docker/config.json"));
-            credential.into_iter().chain(own).collect()
-        }
-    };
-    Some(Registry { docker_configs, insecure: insecure?, certs_dir: certs_dir? })
+    Some(Registry { docker_config: docker_config?, insecure: insecure?, certs_dir: certs_dir? })
 }
 
 fn state(section: &Section<'_, '_>) -> Option<State> {

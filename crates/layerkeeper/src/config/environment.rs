@@ -9,18 +9,14 @@ pub struct Environment {
     pub docker_host: Option<String>,
     /// `CREDENTIALS_DIRECTORY`, as systemd sets it (`systemd.exec(5)`, Credentials).
     pub credentials: Option<PathBuf>,
-    /// `HOME`.
-    pub home: Option<PathBuf>,
 }
 
 impl Environment {
     /// This process's own.
     pub fn of_process() -> Self {
-        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self {
             docker_host: std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
-            credentials: path("CREDENTIALS_DIRECTORY"),
-            home: path("HOME"),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from),
         }
     }
 }

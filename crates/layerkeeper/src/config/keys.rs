@@ -115,11 +115,11 @@ pub const KEYS: &[Key] = &[
         "The private key of tls_cert in PEM. Nobody else may read the file."),
 
     key("registry", "docker_config", "path", Is("\"\""),
-        "Docker's config.json with the registries' credentials, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then ~/.docker/config.json."),
+        "Docker's config.json with the registries' credentials, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then $DOCKER_CONFIG/config.json, then ~/.docker/config.json."),
     key("registry", "insecure", "list of registry hosts", Is("[]"),
-        "Registries that speak plain HTTP, as HOST or HOST:PORT. Those on 127.0.0.0/8 and ::1 may always."),
+        "Registries that speak plain HTTP, as HOST or HOST:PORT. Those on a loopback address always do, unless certs_dir has a directory for them."),
     key("registry", "certs_dir", "path", Is("\"/etc/docker/certs.d\""),
-        "Private certificate authorities, laid out as the engine does it: HOST:PORT/ca.crt."),
+        "Private certificate authorities, laid out as for the engine: HOST:PORT/ca.crt, with client certificates as NAME.cert and NAME.key."),
 
     key("state", "dir", "path", Is("\"/var/lib/layerkeeper\""),
         "Where the database lies."),
@@ -141,7 +141,7 @@ pub const KEYS: &[Key] = &[
         "How long a deploy waits for a tag that the registry does not show yet."),
     key("limits", "max_attempts", "whole number", Is("5"),
         "How often a job is tried when the cause of its failure may pass."),
-    key("limits", "max_queued", "whole number", Is("100"),
+    key("limits", "max_queued", "whole number", Is("256"),
         "With so many jobs waiting a webhook is answered with 429."),
     key("limits", "webhook_rate", "whole number", Is("10"),
         "Webhooks per second, in the long run; more are answered with 429. 0: no limit."),

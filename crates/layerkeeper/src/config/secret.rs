@@ -10,11 +10,11 @@ use super::problem::Wrong;
 /// A secret is short; what is longer is another file.
 const MOST: u64 = 64 * 1024;
 
-/// Reads a small text file that no other user may read.
+/// Reads a small file that no other user may read.
 ///
 /// # Errors
-/// Missing, unreadable, not a file, open to everybody, empty, too long or no text. Never names the content.
-pub fn read_private(path: &Path) -> Result<String, Wrong> {
+/// Missing, unreadable, not a file, open to everybody, empty or too long. Never names the content.
+pub fn read_private(path: &Path) -> Result<Vec<u8>, Wrong> {
     let shown = path.display();
     let cannot = |error: &std::io::Error| {
         let right = format!("make sure that {shown} exists and that the daemon's user may read it");
@@ -33,13 +33,13 @@ pub fn read_private(path: &Path) -> Result<String, Wrong> {
             format!("run `chmod o= {shown}` and change the secret if others may have seen it"),
         ));
     }
-    let mut text = String::new();
-    let read = file.take(MOST + 1).read_to_string(&mut text).map_err(|error| cannot(&error))?;
+    let mut content = Vec::new();
+    let read = file.take(MOST + 1).read_to_end(&mut content).map_err(|error| cannot(&error))?;
     if read as u64 > MOST {
         return Err(Wrong::new(format!("{shown} is longer than 64 KiB"), "name the file that holds the secret alone"));
     }
-    if text.trim().is_empty() {
+    if content.trim_ascii().is_empty() {
         return Err(Wrong::new(format!("{shown} is empty"), "fill it, for example with `openssl rand -base64 32`"));
     }
-    Ok(text)
+    Ok(content)
 }

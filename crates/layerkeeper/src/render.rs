@@ -1,0 +1,18 @@
+//! What people read: facts in, text out. Pure, so that every page of it is a golden file.
+
+pub mod amount;
+pub mod estimate;
+pub mod instruction;
+pub mod prune;
+pub mod report;
+pub mod status;
+pub mod table;
+
+/// How wide a line may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// A terminal with so many columns: what is longer is cut.
+    Columns(usize),
+    /// A file or a pipe: nothing is cut.
+    Unbounded,
+}

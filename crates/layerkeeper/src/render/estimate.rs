@@ -1,0 +1,69 @@
+//! What a pull would move: the answer of `layerkeeper plan`.
+
+use std::fmt::Write as _;
+
+use layerkeeper_keeper::Estimated;
+
+use super::Width;
+use super::amount::{count, share, short, size};
+use super::instruction::instruction;
+use super::table::{Align, Table, plain};
+
+/// Layer by layer and in sum.
+pub fn estimate(estimated: &Estimated, width: Width) -> String {
+    let record = &estimated.estimate;
+    let mut text = format!("{}\n", plain(&estimated.image));
+    let _ = writeln!(text, "{} for {}", plain(&estimated.digest), plain(&estimated.platform));
+    let _ = match &estimated.digest_here {
+        _ if estimated.up_to_date => writeln!(text, "This is here already: nothing would move."),
+        Some(digest) => writeln!(text, "The name stands for {} here.", plain(digest)),
+        None => writeln!(text, "The name is not here."),
+    };
+    let mut layers =
+        Table::new([("LAYER", Align::Left), ("SIZE", Align::Right), ("IS", Align::Left), ("INSTRUCTION", Align::Left)])
+            .cut();
+    for layer in &record.layers {
+        layers.row([
+            short(&layer.digest).to_owned(),
+            size(layer.size),
+            layer.presence.clone(),
+            layer.created_by.as_deref().map(instruction).unwrap_or_default(),
+        ]);
+    }
+    text.push_str(&layers.render(width));
+    text.push('\n');
+    text.push_str(&sums(estimated).render(width));
+    text
+}
+
+fn sums(estimated: &Estimated) -> Table {
+    let record = &estimated.estimate;
+    let (least, most) = (record.fetch_bytes_least, record.fetch_bytes_most);
+    let number = |presence: &str| record.layers.iter().filter(|layer| layer.presence == presence).count();
+    let mut table = Table::new([("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    let mut line = |what: &str, amount: String, words: String| table.row([what.to_owned(), amount, words]);
+    let here = format!("{} of {}", share(record.here_bytes, record.total_bytes), size(record.total_bytes));
+    line("here", size(record.here_bytes), here);
+    let unknown = number("unknown");
+    line(
+        "to fetch",
+        size(least),
+        match unknown {
+            0 => count(number("to fetch"), "layer"),
+            _ => format!(
+                "{} at most: it is not known by which blob the engine knows {}",
+                size(most),
+                count(unknown, "layer")
+            ),
+        },
+    );
+    if let Some(budget) = estimated.budget_bytes {
+        let words = match () {
+            () if least > budget => format!("this is {} over it", size(least - budget)),
+            () if most > budget => "this may be over it".to_owned(),
+            () => "this is within it".to_owned(),
+        };
+        line("budget", size(budget), words);
+    }
+    table
+}

@@ -1,0 +1,56 @@
+//! What people read, page by page, as golden files; and the same facts as JSON.
+
+mod render {
+    //! The facts that are shown.
+    pub mod sample;
+}
+
+use layerkeeper::render::{Width, estimate, prune, report, status};
+use render::sample;
+use serde::Serialize;
+
+const TERMINAL: Width = Width::Columns(100);
+
+fn json(facts: &impl Serialize) -> String {
+    serde_json::to_string_pretty(facts).unwrap_or_else(|error| error.to_string())
+}
+
+#[test]
+fn a_deploy_that_moved_one_layer() {
+    let outcome = sample::deploy();
+    insta::assert_snapshot!("deploy", report::outcome(&outcome, TERMINAL));
+    insta::assert_snapshot!("deploy_unbounded", report::outcome(&outcome, Width::Unbounded));
+    insta::assert_snapshot!("deploy_json", json(&outcome));
+}
+
+#[test]
+fn a_deploy_with_a_cut_attempt_doubts_and_too_many_bytes() {
+    insta::assert_snapshot!("deploy_doubted", report::outcome(&sample::doubted(), Width::Unbounded));
+}
+
+#[test]
+fn a_deploy_that_failed() {
+    insta::assert_snapshot!("deploy_failed", report::outcome(&sample::failed(), TERMINAL));
+}
+
+#[test]
+fn a_prune_planned_and_done_and_blocked() {
+    insta::assert_snapshot!("prune_planned", prune::prune(&sample::prune("planned"), Width::Unbounded));
+    insta::assert_snapshot!("prune_done", prune::prune(&sample::prune("removed"), TERMINAL));
+    insta::assert_snapshot!("prune_blocked", prune::prune(&sample::blocked(), TERMINAL));
+    insta::assert_snapshot!("prune_json", json(&sample::prune("planned")));
+}
+
+#[test]
+fn an_estimate_certain_and_uncertain() {
+    insta::assert_snapshot!("plan", estimate::estimate(&sample::estimated(), TERMINAL));
+    insta::assert_snapshot!("plan_unknown", estimate::estimate(&sample::estimated_with_unknowns(), TERMINAL));
+    insta::assert_snapshot!("plan_json", json(&sample::estimated()));
+}
+
+#[test]
+fn the_status_of_a_host_where_all_is_well_and_where_it_is_not() {
+    insta::assert_snapshot!("status", status::status(&sample::status(), TERMINAL));
+    insta::assert_snapshot!("status_in_trouble", status::status(&sample::trouble(), Width::Unbounded));
+    insta::assert_snapshot!("status_json", json(&sample::status()));
+}

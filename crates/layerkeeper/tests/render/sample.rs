@@ -1,0 +1,316 @@
+use layerkeeper_keeper::status::{
+    DiskStatus, EngineStatus, KeptStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
+};
+use layerkeeper_keeper::{Estimated, Status};
+use layerkeeper_store::record::{
+    AttemptRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, LayerRecordJson, Outcome, PruneRecord,
+    PullRecord, RemovalRecord,
+};
+
+const NOW: i64 = 1_795_489_200_000;
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+const LAYERS: [(u8, u64, &str); 4] = [
+    (0x1a, 1_204_000_000, "/bin/sh -c #(nop) ADD file:3c2f0e1c8a in / "),
+    (
+        0x2b,
+        1_890_000_000,
+        "RUN |1 TORCH=2.4 /bin/sh -c pip install torch==$TORCH --index-url https://download.example.net/whl/cu121 # buildkit",
+    ),
+    (0x3c, 104_000_000, "COPY --from=build /app/node_modules /app/node_modules # buildkit"),
+    (0x4d, 214_000_000, "COPY . /app # buildkit"),
+];
+
+fn digest(byte: u8) -> String {
+    format!("sha256:{}", format!("{byte:02x}").repeat(32))
+}
+
+fn layers(moved: usize) -> Vec<LayerRecordJson> {
+    let from = LAYERS.len() - moved;
+    LAYERS
+        .iter()
+        .enumerate()
+        .map(|(index, (byte, size, created_by))| LayerRecordJson {
+            digest: digest(*byte),
+            diff_id: Some(digest(byte + 1)),
+            size: Some(*size),
+            source: if index < from { "reused" } else { "downloaded" }.to_owned(),
+            downloaded_bytes: if index < from { 0 } else { *size },
+            created_by: Some((*created_by).to_owned()),
+        })
+        .collect()
+}
+
+fn pull(image: &str, moved: usize) -> PullRecord {
+    let layers = layers(moved);
+    let downloaded: u64 = layers.iter().map(|layer| layer.downloaded_bytes).sum();
+    let whole: u64 = LAYERS.iter().map(|layer| layer.1).sum();
+    PullRecord {
+        image: image.to_owned(),
+        digest: Some(digest(0xaa)),
+        reused_bytes: whole - downloaded,
+        downloaded_bytes: downloaded,
+        overhead_bytes: 12_345,
+        wasted_bytes: 0,
+        reuse_ratio: (whole - downloaded) as f64 / whole as f64,
+        certainty: "exact".to_owned(),
+        doubts: Vec::new(),
+        layers,
+        estimate: Some(estimate_record("to fetch")),
+        attempts: vec![AttemptRecord { moved_bytes: downloaded, duration_ms: 52_000, failure: None }],
+        duration_ms: 52_400,
+    }
+}
+
+fn estimate_record(last: &str) -> EstimateRecord {
+    let whole: u64 = LAYERS.iter().map(|layer| layer.1).sum();
+    let last_size = LAYERS[3].1;
+    EstimateRecord {
+        total_bytes: whole,
+        here_bytes: whole - last_size,
+        fetch_bytes_least: if last == "to fetch" { last_size } else { 0 },
+        fetch_bytes_most: last_size,
+        layers: LAYERS
+            .iter()
+            .enumerate()
+            .map(|(index, (byte, size, created_by))| LayerEstimateRecord {
+                digest: digest(*byte),
+                diff_id: digest(byte + 1),
+                size: *size,
+                presence: if index < 3 { "here" } else { last }.to_owned(),
+                created_by: Some((*created_by).to_owned()),
+            })
+            .collect(),
+    }
+}
+
+/// A deploy as it should be: one layer moved, one kept image was refreshed first, one old tag went.
+pub fn deploy() -> Outcome {
+    Outcome {
+        summary: "ghcr.io/acme/app:sha-2 is here: 214 MB moved, 3.20 GB reused".to_owned(),
+        kept: vec![PullRecord { downloaded_bytes: 2_100_000, ..pull("ghcr.io/acme/base:12.1", 0) }],
+        pull: Some(pull("ghcr.io/acme/app:sha-2", 1)),
+        digest: Some(digest(0xaa)),
+        prune: Some(prune("removed")),
+        moved_bytes: 216_124_690,
+        budget_bytes: Some(300_000_000),
+        ..Outcome::default()
+    }
+}
+
+/// A deploy whose first attempt was cut, which went on from it, and of which not everything is sure.
+pub fn doubted() -> Outcome {
+    let mut pull = pull("ghcr.io/acme/app:sha-3", 2);
+    pull.wasted_bytes = 96_000_000;
+    pull.certainty = "inferred".to_owned();
+    pull.doubts = vec![
+        "layer 3c3c3c3c3c3c: was expected to be here, but the engine fetched it".to_owned(),
+        "layer 4d4d4d4d4d4d: the engine went on from about 96.0 MB of an earlier attempt".to_owned(),
+    ];
+    pull.layers[3].downloaded_bytes = 118_000_000;
+    pull.layers[0].size = None;
+    pull.layers[0].created_by = None;
+    pull.estimate = Some(estimate_record("unknown"));
+    pull.attempts.insert(
+        0,
+        AttemptRecord {
+            moved_bytes: 96_000_000,
+            duration_ms: 21_000,
+            failure: Some("the engine lost the connection to the registry: unexpected EOF".to_owned()),
+        },
+    );
+    Outcome {
+        summary: "ghcr.io/acme/app:sha-3 is here: 318 MB moved, 3.09 GB reused".to_owned(),
+        pull: Some(pull),
+        warnings: vec!["ghcr.io/acme/base:12.1 could not be refreshed: the registry answered 503".to_owned()],
+        moved_bytes: 414_012_345,
+        budget_bytes: Some(300_000_000),
+        ..Outcome::default()
+    }
+}
+
+/// A deploy of a tag that does not exist.
+pub fn failed() -> Outcome {
+    Outcome {
+        error: Some(ErrorRecord {
+            class: "not_found".to_owned(),
+            message: "the registry does not have ghcr.io/acme/app:sha-9".to_owned(),
+            detail: "manifest unknown\u{1b}[31m; was the image pushed?".to_owned(),
+        }),
+        ..Outcome::default()
+    }
+}
+
+/// Two tags that go and two that stay.
+pub fn prune(state: &str) -> PruneRecord {
+    let done = state == "removed";
+    PruneRecord {
+        blocked: None,
+        removals: vec![
+            RemovalRecord {
+                name: "ghcr.io/acme/app:sha-0".to_owned(),
+                image_id: digest(0x10),
+                reason: "older than the newest 3, last used 9d 2h ago".to_owned(),
+                freed_bytes: 214_000_000,
+                outcome: state.to_owned(),
+                detail: String::new(),
+            },
+            RemovalRecord {
+                name: "ghcr.io/acme/app:sha-00".to_owned(),
+                image_id: digest(0x11),
+                reason: "older than the newest 3, last used 12d 0h ago".to_owned(),
+                freed_bytes: 0,
+                outcome: if done { "held" } else { state }.to_owned(),
+                detail: if done { "conflict: container web-old (exited) uses it" } else { "" }.to_owned(),
+            },
+        ],
+        kept: vec![
+            KeptRecord {
+                name: "ghcr.io/acme/app:sha-2".to_owned(),
+                image_id: digest(0xaa),
+                class: "newest".to_owned(),
+                reason: "1st of the newest 3".to_owned(),
+            },
+            KeptRecord {
+                name: "ghcr.io/acme/app:sha-1".to_owned(),
+                image_id: digest(0xbb),
+                class: "held".to_owned(),
+                reason: "container web (running) holds it".to_owned(),
+            },
+        ],
+        freed_bytes: if done { 214_000_000 } else { 0 },
+    }
+}
+
+/// Nothing may go now.
+pub fn blocked() -> PruneRecord {
+    PruneRecord {
+        blocked: Some("the daemon reconnected to the engine, and no deploy has succeeded since".to_owned()),
+        ..PruneRecord::default()
+    }
+}
+
+/// What a deploy would move.
+pub fn estimated() -> Estimated {
+    Estimated {
+        image: "ghcr.io/acme/app:sha-2".to_owned(),
+        digest: digest(0xaa),
+        platform: "linux/amd64".to_owned(),
+        digest_here: None,
+        up_to_date: false,
+        estimate: estimate_record("to fetch"),
+        budget_bytes: Some(300_000_000),
+    }
+}
+
+/// The same, where one layer came from elsewhere.
+pub fn estimated_with_unknowns() -> Estimated {
+    Estimated {
+        digest_here: Some(digest(0xbb)),
+        estimate: estimate_record("unknown"),
+        budget_bytes: Some(200_000_000),
+        ..estimated()
+    }
+}
+
+/// All is well.
+pub fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        started_at: NOW - 76 * HOUR,
+        now: NOW,
+        ready: true,
+        engine: EngineStatus {
+            up: true,
+            error: None,
+            version: "20.10.24+dfsg1".to_owned(),
+            store: "graphdriver".to_owned(),
+            driver: "overlay2".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            images: 14,
+            seen_at: Some(NOW - 12_000),
+        },
+        kept: vec![
+            KeptStatus {
+                image: "ghcr.io/acme/base:12.1".to_owned(),
+                present: true,
+                finding: "present".to_owned(),
+                digest: Some(digest(0x1a)),
+                last_refresh: Some(NOW - 4 * HOUR),
+                next_run: Some(NOW + 20 * HOUR),
+                ..KeptStatus::default()
+            },
+            KeptStatus {
+                image: "ghcr.io/acme/cache-python:3".to_owned(),
+                present: true,
+                finding: "present".to_owned(),
+                digest: Some(digest(0x2b)),
+                pin: Some(digest(0x2b)),
+                pin_unresolvable: true,
+                last_refresh: None,
+                next_run: None,
+                ..KeptStatus::default()
+            },
+        ],
+        runtime: vec![RuntimeStatus {
+            repository: "ghcr.io/acme/app".to_owned(),
+            tags: vec![
+                TagStatus {
+                    image: "ghcr.io/acme/app:sha-2".to_owned(),
+                    digest: Some(digest(0xaa)),
+                    deploy: Some(7),
+                    deployed_at: Some(NOW - 30 * MINUTE),
+                    first_seen: Some(NOW - 30 * MINUTE),
+                    held_by: vec!["web".to_owned(), "worker-1".to_owned()],
+                },
+                TagStatus {
+                    image: "ghcr.io/acme/app:sha-1".to_owned(),
+                    digest: None,
+                    deploy: None,
+                    deployed_at: None,
+                    first_seen: Some(NOW - 50 * HOUR),
+                    held_by: Vec::new(),
+                },
+            ],
+            download_budget: 300_000_000,
+        }],
+        disk: vec![DiskStatus {
+            path: "/var/lib/docker".to_owned(),
+            free_bytes: 21_400_000_000,
+            total_bytes: 80_000_000_000,
+            free_inodes: 4_000_000,
+            min_free_bytes: 4_000_000_000,
+            error: None,
+        }],
+        ..Status::default()
+    }
+}
+
+/// Nothing is well.
+pub fn trouble() -> Status {
+    let mut status = status();
+    status.ready = false;
+    status.engine.up = false;
+    status.engine.error = Some("connection refused on /run/docker.sock".to_owned());
+    status.kept[0].present = false;
+    status.kept[0].finding = "absent".to_owned();
+    status.kept[0].digest = None;
+    status.kept[0].last_error = Some("the registry answered 503".to_owned());
+    status.disk[0].free_bytes = 1_200_000_000;
+    status.queued = 2;
+    status.running = Some(RunningStatus {
+        id: "0123456789abcdef0123456789abcdef".to_owned(),
+        intent: "heal ghcr.io/acme/base:12.1".to_owned(),
+        started_at: Some(NOW - 200_000),
+    });
+    status.superseded = vec![SupersededStatus {
+        reference: format!("ghcr.io/acme/base@{}", digest(0x99)),
+        was: "ghcr.io/acme/base:12.1".to_owned(),
+        size: Some(1_204_000_000),
+        at: NOW - 3 * 24 * HOUR,
+    }];
+    status.superseded_bytes = 1_204_000_000;
+    status.prune_blocked = Some("the engine does not answer".to_owned());
+    status
+}
