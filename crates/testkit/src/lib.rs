@@ -1,1 +1,26 @@
-//! layerkeeper-testkit
+//! Real parts for tests, the demo and the benchmark: private Docker Engines and registries, images without a network,
+//! faults on the wire. Development only.
+//!
+//! Whatever is started here ends, and whatever is stored here goes, with the value that stands for it, and also when
+//! the process is killed: see [`process`] and [`scratch`].
+
+mod background;
+pub mod engine;
+pub mod error;
+pub mod http;
+pub mod image;
+pub mod port;
+pub mod process;
+pub mod registry;
+pub mod scratch;
+pub mod token;
+pub mod tree;
+
+pub use engine::{Engine, EngineKind, EngineOptions, Engines};
+pub use error::{Error, Result};
+pub use image::{BuildCache, Image, Index, Layer, Media, Pushed, PushedLayer};
+pub use port::free_port;
+pub use process::{Process, Program};
+pub use registry::{Access, Agent, Auth, Mark, Registry};
+pub use scratch::Scratch;
+pub use token::{TokenRequest, TokenServer};
