@@ -146,3 +146,6 @@ impl Holdings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

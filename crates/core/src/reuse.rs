@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod estimate;
+#[cfg(test)]
+mod properties;
 
 use std::fmt;
 use std::time::Duration;
@@ -97,7 +99,7 @@ pub struct ReuseReport {
     pub downloaded: Bytes,
     /// Manifests and config.
     pub overhead: Bytes,
-    /// What failed or cancelled attempts moved.
+    /// What failed or cancelled attempts moved, ours and the engine's own.
     pub wasted: Bytes,
     /// How sure all this is.
     pub certainty: Certainty,

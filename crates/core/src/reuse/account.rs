@@ -4,6 +4,7 @@
 //! Where they agree the report is exact. Where they do not, the stream's word counts for bytes that it saw moving, the
 //! prediction's where the stream is silent, and the report says `inferred` and why.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::bytes::Bytes;
@@ -44,18 +45,18 @@ pub struct Evidence<'a> {
 /// Draws up the report.
 pub fn account(evidence: &Evidence<'_>) -> ReuseReport {
     let mut doubts = Vec::new();
-    let layers = match evidence.estimate {
-        Some(estimate) => estimate.layers.iter().map(|layer| judge(layer, evidence, &mut doubts)).collect(),
+    let (layers, unlisted) = match evidence.estimate {
+        Some(estimate) => {
+            let layers = estimate.layers.iter().map(|layer| judge(layer, evidence, &mut doubts)).collect();
+            (layers, unlisted(estimate, evidence, &mut doubts))
+        }
         None => {
             doubts.push("the daemon could not read the manifest; sizes are the engine's stream's, and layers that were here have none".to_owned());
-            Vec::new()
+            (Vec::new(), evidence.stream.moved())
         }
     };
-    let unlisted = match evidence.estimate {
-        Some(_) => Bytes::ZERO,
-        None => evidence.stream.moved(),
-    };
-    let wasted = evidence.attempts.iter().filter(|a| a.failure.is_some()).map(|a| a.moved).sum();
+    let failed: Bytes = evidence.attempts.iter().filter(|a| a.failure.is_some()).map(|a| a.moved).sum();
+    let again: Bytes = layers.iter().map(|layer| moved_again(layer, evidence)).sum();
     ReuseReport {
         reference: evidence.reference.clone(),
         digest: evidence.stream.digest,
@@ -63,11 +64,34 @@ pub fn account(evidence: &Evidence<'_>) -> ReuseReport {
         downloaded: layers.iter().map(|layer| layer.downloaded).sum::<Bytes>() + unlisted,
         layers,
         overhead: evidence.overhead,
-        wasted,
+        wasted: failed + again,
         certainty: if doubts.is_empty() { Certainty::Exact } else { Certainty::Inferred(doubts) },
         estimate: evidence.estimate.cloned(),
         attempts: evidence.attempts.to_vec(),
         duration: evidence.attempts.iter().map(|attempt| attempt.duration).sum(),
+    }
+}
+
+/// What the engine moved of layers that the manifest does not list: it pulled something else than was estimated.
+fn unlisted(estimate: &Estimate, evidence: &Evidence<'_>, doubts: &mut Vec<String>) -> Bytes {
+    let listed: HashSet<String> = estimate.layers.iter().map(|layer| layer.blob.short()).collect();
+    let strange = evidence.stream.layers.iter().filter(|(id, layer)| {
+        // the containerd store prints manifests and configs like layers, but unpacks only layers
+        !listed.contains(*id) && (evidence.store == StoreKind::Graphdriver || layer.extraction_seen)
+    });
+    strange
+        .map(|(id, layer)| {
+            doubts.push(format!("layer {id}: the engine's stream tells of it, and it is not in the manifest"));
+            layer.moved
+        })
+        .sum()
+}
+
+/// What the engine's own further tries at a layer moved beyond its size.
+fn moved_again(layer: &LayerReport, evidence: &Evidence<'_>) -> Bytes {
+    match (layer.source, layer.size, evidence.stream.layers.get(&layer.blob.short())) {
+        (Source::Downloaded, Some(size), Some(seen)) => seen.moved - size,
+        _ => Bytes::ZERO,
     }
 }
 
@@ -82,9 +106,11 @@ fn word(store: StoreKind, seen: Option<&LayerProgress>) -> Word {
     match seen {
         None => Word::Nothing,
         Some(layer) if layer.download_seen => Word::Moved,
-        Some(layer) if layer.already_here => Word::Here,
         // the classic store extracts only what it fetched; a lossy stream may have dropped the download's own lines
         Some(layer) if store == StoreKind::Graphdriver && layer.extraction_seen => Word::Moved,
+        Some(layer) if layer.already_here => Word::Here,
+        // and it announces only what it is about to fetch
+        Some(_) if store == StoreKind::Graphdriver => Word::Moved,
         Some(_) => Word::Nothing,
     }
 }
@@ -100,12 +126,11 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
         (Presence::ToFetch, Word::Moved) => Source::Downloaded,
         (Presence::Unknown, Word::Moved) => Source::Downloaded,
         (Presence::Unknown, Word::Here) => Source::Reused,
-        (Presence::Here, Word::Moved) if repeated_elsewhere(layer, evidence) => Source::Reused,
+        (Presence::Here, Word::Moved) if moves_elsewhere(layer, evidence) => Source::Reused,
         (Presence::Here, Word::Moved) => {
             doubt("was expected to be here, but the engine fetched it".to_owned());
             Source::Downloaded
         }
-        (Presence::ToFetch, Word::Here) if repeated_elsewhere(layer, evidence) => Source::Downloaded,
         (Presence::ToFetch, Word::Here) => {
             doubt("was expected to move, but the engine had it".to_owned());
             Source::Reused
@@ -123,6 +148,11 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
     if source == Source::Downloaded && resumed > Bytes::ZERO {
         doubt(format!("the engine went on from about {resumed} of an earlier attempt"));
     }
+    // only a download that ended with a known total has counted all of its bytes
+    let counted = seen.filter(|seen| seen.downloaded && seen.total.is_some()).map(|seen| seen.moved);
+    if let Some(moved) = counted.filter(|moved| source == Source::Downloaded && *moved != layer.size) {
+        doubt(format!("the engine's stream counted {moved}, the manifest says {}", layer.size));
+    }
     LayerReport {
         blob: layer.blob,
         diff_id: Some(layer.diff_id),
@@ -133,10 +163,11 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
     }
 }
 
-/// The blob stands at several places, some here and some to be fetched: the stream has one entry for all of them.
-fn repeated_elsewhere(layer: &LayerEstimate, evidence: &Evidence<'_>) -> bool {
+/// The blob stands at another place too, and moves for that one: the stream has one entry for all of them.
+fn moves_elsewhere(layer: &LayerEstimate, evidence: &Evidence<'_>) -> bool {
     evidence.estimate.is_some_and(|estimate| {
-        estimate.layers.iter().any(|other| other.blob == layer.blob && other.presence != layer.presence)
+        let moves = |other: &LayerEstimate| matches!(other.presence, Presence::ToFetch | Presence::Unknown);
+        estimate.layers.iter().any(|other| other.blob == layer.blob && moves(other))
     })
 }
 
@@ -149,3 +180,6 @@ fn resumed_at(seen: Option<&LayerProgress>, evidence: &Evidence<'_>) -> Bytes {
         _ => Bytes::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Where stream and prediction meet, and where they do not.
+
+use super::*;
+use crate::digest::DiffId;
+use crate::manifest::Compression;
+use crate::progress::{LayerStep, PullEvent};
+use crate::testing::digest;
+use LayerStep::{AlreadyExists, Announced, Complete, Downloaded};
+use Presence::{Here, Repeated, ToFetch, Unknown};
+use StoreKind::{Containerd, Graphdriver};
+
+const SIZE: u64 = 100;
+
+fn expected(layers: &[(&str, Presence)]) -> Estimate {
+    let layer = |(word, presence): &(&str, Presence)| LayerEstimate {
+        blob: digest(word),
+        diff_id: DiffId::of(word.as_bytes()),
+        size: Bytes(SIZE),
+        compression: Compression::Gzip,
+        presence: *presence,
+        created_by: None,
+    };
+    let zero = Bytes::ZERO;
+    let layers = layers.iter().map(layer).collect();
+    Estimate { layers, total: zero, here: zero, fetch_least: zero, fetch_most: zero }
+}
+
+fn some(current: u64) -> LayerStep {
+    LayerStep::Downloading { current, total: SIZE }
+}
+
+fn extracting() -> LayerStep {
+    LayerStep::Extracting { current: SIZE, total: SIZE }
+}
+
+/// What a download that loses no line looks like.
+fn whole() -> Vec<LayerStep> {
+    vec![Announced, some(40), some(SIZE), LayerStep::Verifying, Downloaded, extracting(), Complete]
+}
+
+fn stream(layers: &[(&str, Vec<LayerStep>)]) -> PullProgress {
+    let mut progress = PullProgress::default();
+    for (word, steps) in layers {
+        for step in steps {
+            progress.apply(&PullEvent::Layer { id: digest(word).short(), step: step.clone() });
+        }
+    }
+    progress
+}
+
+fn attempts(failed: &[u64]) -> Vec<Attempt> {
+    let attempt = |moved: u64, failure: Option<&str>| Attempt {
+        moved: Bytes(moved),
+        duration: Duration::from_secs(1),
+        failure: failure.map(str::to_owned),
+    };
+    failed.iter().map(|moved| attempt(*moved, Some("cut"))).chain([attempt(0, None)]).collect()
+}
+
+fn report_after(
+    failed: &[u64],
+    store: StoreKind,
+    layers: Option<&[(&str, Presence)]>,
+    said: &[(&str, Vec<LayerStep>)],
+) -> ReuseReport {
+    let estimate = layers.map(expected);
+    account(&Evidence {
+        reference: &"ghcr.io/acme/app:sha-1".parse().unwrap(),
+        store,
+        estimate: estimate.as_ref(),
+        stream: &stream(said),
+        overhead: Bytes(7),
+        attempts: &attempts(failed),
+    })
+}
+
+fn report(store: StoreKind, layers: &[(&str, Presence)], said: &[(&str, Vec<LayerStep>)]) -> ReuseReport {
+    report_after(&[], store, Some(layers), said)
+}
+
+/// Reused, downloaded, and the doubts.
+fn sums(report: &ReuseReport) -> (u64, u64, Vec<String>) {
+    let doubts = match &report.certainty {
+        Certainty::Exact => Vec::new(),
+        Certainty::Inferred(doubts) => doubts.clone(),
+    };
+    (report.reused.0, report.downloaded.0, doubts)
+}
+
+#[track_caller]
+fn exact(report: &ReuseReport, reused: u64, downloaded: u64) {
+    assert_eq!(sums(report), (reused, downloaded, Vec::new()));
+}
+
+#[track_caller]
+fn inferred(report: &ReuseReport, reused: u64, downloaded: u64, why: &str) {
+    let (r, d, doubts) = sums(report);
+    assert_eq!((r, d), (reused, downloaded), "{doubts:?}");
+    assert!(doubts.len() == 1 && doubts[0].contains(why), "{doubts:?}");
+}
+
+#[test]
+fn where_both_agree_the_report_is_exact() {
+    let layers = [("a", Here), ("b", ToFetch)];
+    exact(&report(Graphdriver, &layers, &[("a", vec![AlreadyExists]), ("b", whole())]), 100, 100);
+    exact(&report(Containerd, &layers, &[("b", whole())]), 100, 100);
+    exact(&report(Containerd, &layers, &[("b", vec![Downloaded])]), 100, 100);
+    exact(&report(Graphdriver, &[("a", Here), ("b", Here)], &[]), 200, 0);
+}
+
+#[test]
+fn the_stream_settles_what_was_unknown() {
+    exact(&report(Graphdriver, &[("a", Unknown)], &[("a", vec![AlreadyExists])]), 100, 0);
+    exact(&report(Graphdriver, &[("a", Unknown)], &[("a", whole())]), 0, 100);
+    inferred(&report(Containerd, &[("a", Unknown)], &[]), 100, 0, "did not mention it; its content was here");
+}
+
+#[test]
+fn disagreement_is_never_silent() {
+    inferred(&report(Graphdriver, &[("a", Here)], &[("a", whole())]), 0, 100, "expected to be here");
+    inferred(&report(Graphdriver, &[("a", ToFetch)], &[("a", vec![AlreadyExists])]), 100, 0, "expected to move");
+    inferred(
+        &report(Containerd, &[("a", ToFetch)], &[("a", vec![AlreadyExists, Complete])]),
+        100,
+        0,
+        "expected to move",
+    );
+    inferred(&report(Containerd, &[("a", ToFetch)], &[]), 0, 100, "did not mention it; it was not here");
+    inferred(&report(Graphdriver, &[("a", ToFetch)], &[]), 0, 100, "did not mention it; it was not here");
+}
+
+#[test]
+fn the_classic_store_announces_and_extracts_only_what_it_fetches() {
+    exact(&report(Graphdriver, &[("a", ToFetch)], &[("a", vec![Announced, Complete])]), 0, 100);
+    exact(&report(Graphdriver, &[("a", ToFetch)], &[("a", vec![Announced])]), 0, 100);
+    inferred(&report(Graphdriver, &[("a", Here)], &[("a", vec![Announced])]), 0, 100, "expected to be here");
+    exact(&report(Containerd, &[("a", Here)], &[("a", vec![Announced, Complete])]), 100, 0);
+}
+
+#[test]
+fn a_blob_that_stands_twice_is_downloaded_once() {
+    for store in [Graphdriver, Containerd] {
+        exact(&report(store, &[("e", ToFetch), ("x", Here), ("e", Repeated)], &[("e", whole())]), 200, 100);
+    }
+    let served = [("e", Here), ("x", ToFetch), ("e", ToFetch)];
+    let mut said = vec![AlreadyExists];
+    said.extend(whole());
+    exact(&report(Graphdriver, &served, &[("e", said), ("x", whole())]), 100, 200);
+    let lossy = vec![AlreadyExists, extracting(), Complete];
+    exact(&report(Graphdriver, &served, &[("e", lossy), ("x", whole())]), 100, 200);
+}
+
+#[test]
+fn a_blob_that_stands_twice_does_not_hide_a_disagreement() {
+    for store in [Graphdriver, Containerd] {
+        let twice = [("e", ToFetch), ("e", Repeated)];
+        inferred(&report(store, &twice, &[("e", vec![AlreadyExists])]), 200, 0, "expected to move");
+        let served = [("e", Here), ("e", ToFetch)];
+        inferred(&report(store, &served, &[("e", vec![AlreadyExists])]), 200, 0, "expected to move");
+    }
+}
+
+#[test]
+fn what_the_manifest_does_not_list_is_counted_and_said() {
+    for store in [Graphdriver, Containerd] {
+        inferred(&report(store, &[("a", Here)], &[("alien", whole())]), 100, 100, "not in the manifest");
+    }
+    let config = vec![Announced, some(SIZE), Downloaded];
+    exact(&report(Containerd, &[("a", Here)], &[("config", config)]), 100, 0);
+}
+
+#[test]
+fn a_stream_that_counts_another_size_is_not_exact() {
+    let other = vec![LayerStep::Downloading { current: 10, total: 90 }, Downloaded];
+    inferred(&report(Graphdriver, &[("a", ToFetch)], &[("a", other)]), 0, 100, "90 B");
+}
+
+#[test]
+fn what_the_engines_own_second_try_moved_again_is_wasted() {
+    let said = vec![some(60), LayerStep::Retrying, some(5), some(SIZE), Downloaded, Complete];
+    let report = report(Graphdriver, &[("a", ToFetch)], &[("a", said)]);
+    inferred(&report, 0, 100, "160 B");
+    assert_eq!(report.wasted, Bytes(60));
+}
+
+#[test]
+fn failed_attempts_are_wasted_and_never_mixed_in() {
+    let layers = [("a", Here), ("b", ToFetch)];
+    let said = [("a", vec![AlreadyExists]), ("b", whole())];
+    let report = report_after(&[30, 12], Graphdriver, Some(&layers), &said);
+    exact(&report, 100, 100);
+    assert_eq!((report.wasted, report.moved()), (Bytes(42), Bytes(149)));
+}
+
+#[test]
+fn only_containerd_goes_on_from_an_earlier_attempt() {
+    let said = [("a", vec![some(70), some(SIZE), Downloaded, Complete])];
+    let layers = [("a", ToFetch)];
+    inferred(&report_after(&[70], Containerd, Some(&layers), &said), 70, 30, "went on from about 70 B");
+    exact(&report_after(&[70], Graphdriver, Some(&layers), &said), 0, 100);
+    exact(&report_after(&[], Containerd, Some(&layers), &said), 0, 100);
+}
+
+#[test]
+fn without_a_manifest_the_stream_is_all_there_is() {
+    let report = report_after(&[], Graphdriver, None, &[("a", vec![AlreadyExists]), ("b", whole())]);
+    inferred(&report, 0, 100, "could not read the manifest");
+}
