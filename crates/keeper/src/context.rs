@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use layerkeeper_core::{Digest, ImageName, Intent, Inventory, Job, JobId, Timestamp, Trigger};
+use layerkeeper_core::{Digest, ImageName, Intent, Inventory, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_store::record::PruneRecord;
-use layerkeeper_store::{Enqueued, Event, KeptState, NewJob, Store};
+use layerkeeper_store::{Enqueued, Event, KeptState, NewJob, Retention, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::follow::Follow;
+use crate::drift::Drift;
+use crate::follow::{Follow, Progress};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -78,6 +79,7 @@ pub(crate) struct Context {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    pub retention: Retention,
     pub follow: Follow,
     pub version: &'static str,
     pub started: Timestamp,
@@ -97,6 +99,7 @@ pub(crate) struct Context {
     last_prune: Mutex<Option<PruneRecord>>,
     /// Set when the engine came back after it had been away; cleared by the next deploy that succeeds.
     reconnected: Mutex<bool>,
+    drift: Mutex<Drift>,
 }
 
 /// The doors to the outside, as the composition root hands them in.
@@ -111,6 +114,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The configuration.
     pub settings: Settings,
+    /// How much history is kept.
+    pub retention: Retention,
     /// This build, such as `0.1.0`.
     pub version: &'static str,
 }
@@ -121,6 +126,7 @@ impl Context {
         let now = parts.clock.now();
         Ok(Self {
             metrics: Metrics::new(parts.version)?,
+            retention: parts.retention,
             follow: Follow::default(),
             version: parts.version,
             started: now,
@@ -135,6 +141,7 @@ impl Context {
             next_runs: Mutex::default(),
             last_prune: Mutex::default(),
             reconnected: Mutex::new(false),
+            drift: Mutex::default(),
             engine: parts.engine,
             registry: parts.registry,
             store: parts.store,
@@ -174,6 +181,19 @@ impl Context {
 
     pub fn reconnected(&self) -> MutexGuard<'_, bool> {
         self.reconnected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares wall clock and boot time; to be called again and again.
+    pub fn look_at_clocks(&self) {
+        let mut drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+        drift.look(self.clock.now(), self.clock.boot());
+    }
+
+    /// Why ages cannot be trusted now, if so.
+    pub fn clock_doubt(&self) -> Option<String> {
+        let settings = self.settings();
+        let longest = settings.policy.runtime.iter().map(|runtime| runtime.min_age).max()?;
+        self.drift.lock().unwrap_or_else(PoisonError::into_inner).doubt(self.clock.boot(), longest)
     }
 
     /// What is remembered of a kept image.
@@ -285,13 +305,18 @@ impl Context {
         } else {
             tracing::info!(job = %job.id, intent = %job.intent, "joined a job that is there already");
         }
-        for old in &accepted.superseded {
-            tracing::info!(job = %old, by = %job.id, "superseded by a newer deploy of the repository");
-            let mut progress = crate::follow::Progress::of_state(layerkeeper_core::JobState::Superseded);
-            progress.superseded_by = Some(job.id.to_string());
+        self.tell_superseded(&accepted.superseded, &job.id);
+        self.queued.notify_one();
+    }
+
+    /// Tells those who follow a job that another took its place.
+    pub fn tell_superseded(&self, superseded: &[JobId], by: &JobId) {
+        for old in superseded {
+            tracing::info!(job = %old, %by, "superseded by a newer deploy of the repository");
+            let mut progress = Progress::of_state(JobState::Superseded);
+            progress.superseded_by = Some(by.to_string());
             self.follow.publish(old, progress);
         }
-        self.queued.notify_one();
     }
 
     /// Writes into the audit trail what an operator will want to read later.

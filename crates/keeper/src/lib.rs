@@ -6,6 +6,7 @@
 pub mod clock;
 mod context;
 mod disk;
+mod drift;
 pub mod follow;
 pub mod handle;
 mod job_error;

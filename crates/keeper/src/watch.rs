@@ -8,11 +8,13 @@ use futures_util::StreamExt;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::{Intent, Inventory, Trigger};
 use layerkeeper_engine::{EngineEvent, EventStream};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::context::Context;
 use crate::disk;
 use crate::tell;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Looks every minute, after every event that says that an image or container changed, and when asked. Ends with
 /// `stop`.
@@ -21,6 +23,7 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut events: Option<EventStream> = None;
     let mut first = true;
+    let mut swept: Option<Instant> = None;
     loop {
         tokio::select! {
             () = ctx.stop.cancelled() => return,
@@ -47,7 +50,20 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
         } else {
             events = None;
         }
+        ctx.look_at_clocks();
         look_at_disks(&ctx);
+        if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+            swept = Some(Instant::now());
+            sweep(&ctx).await;
+        }
+    }
+}
+
+/// History that is too old or too much goes.
+async fn sweep(ctx: &Context) {
+    match ctx.store.sweep(ctx.now(), &ctx.retention).await {
+        Ok(swept) => tracing::debug!(?swept, "swept the history"),
+        Err(error) => tracing::error!(%error, "could not sweep the history"),
     }
 }
 

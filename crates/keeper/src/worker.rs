@@ -74,8 +74,10 @@ async fn take_up_again(ctx: &Context) {
 
 async fn next(ctx: &Context) -> Option<Job> {
     // a tick looks again within a second
-    let taken = ctx.store.take_next(ctx.now()).await;
-    taken.inspect_err(|error| tracing::error!(%error, "could not take a job")).ok().flatten()
+    let taken = ctx.store.take(ctx.now()).await;
+    let taken = taken.inspect_err(|error| tracing::error!(%error, "could not take a job")).ok().flatten()?;
+    ctx.tell_superseded(&taken.superseded, &taken.job.id);
+    Some(taken.job)
 }
 
 /// The stop's deadline has passed; the job in hand was cut and is queued again.

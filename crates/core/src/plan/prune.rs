@@ -119,7 +119,9 @@ pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
     let mut space = Space::new(&question.inventory.images, |layer| {
         if keeps_blobs { sizes.get(&layer).copied().unwrap_or_default() } else { Bytes::ZERO }
     });
-    let made: BTreeSet<&Reference> = question.made.iter().map(|made| &made.reference).collect();
+    // the classic store drops a repository's digest rows with its last tag; on the containerd store they stay and hold
+    let rows = if keeps_blobs { question.made } else { &[] };
+    let made: BTreeSet<&Reference> = rows.iter().map(|made| &made.reference).collect();
     let mut gone = Gone::default();
     for (group, reason) in going {
         remove_group(&made, group, reason, &mut gone, &mut space, &mut plan.removals);

@@ -27,6 +27,8 @@ pub(crate) async fn plan(
         ctx.store.superseded(&instance).await?.into_iter().map(SupersededDigest::from).collect();
     let layers = ctx.store.layer_records(&instance).await?;
     let blocked = blocked(ctx, &instance).await?;
+    ctx.look_at_clocks();
+    let doubt = ctx.clock_doubt();
     let question = PruneQuestion {
         inventory,
         policy: &settings.policy,
@@ -36,7 +38,7 @@ pub(crate) async fn plan(
         superseded_now: superseded,
         layers: &layers,
         blocked: blocked.as_deref(),
-        clock_doubt: None,
+        clock_doubt: doubt.as_deref(),
         now: ctx.now(),
     };
     Ok((plan_prune(&question), blocked))
@@ -114,7 +116,18 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     }
     *ctx.last_prune() = Some(done.clone());
     run.outcome.prune = Some(done);
-    ctx.observe().await?;
+    let inventory = ctx.observe().await?;
+    forget_rows_gone(ctx, &inventory).await
+}
+
+/// Rows of our own making that went with their tags need no remembering.
+async fn forget_rows_gone(ctx: &Context, inventory: &Inventory) -> Result<(), JobError> {
+    let instance = inventory.engine.instance();
+    for made in ctx.store.made(&instance).await? {
+        if inventory.find(&made.reference).is_none() {
+            ctx.store.forget_made(&instance, &made.reference).await?;
+        }
+    }
     Ok(())
 }
 

@@ -1,0 +1,99 @@
+//! Deploys.
+
+use std::sync::atomic::Ordering;
+
+use layerkeeper_core::{JobState, StoreKind};
+use layerkeeper_engine::EngineError;
+use layerkeeper_engine::fake::Fault;
+use layerkeeper_keeper::{DeployRequest, Refusal};
+
+use crate::ground::{Ground, app, name, policy};
+
+const STORES: [StoreKind; 2] = [StoreKind::Graphdriver, StoreKind::Containerd];
+
+#[tokio::test]
+async fn the_second_version_moves_only_its_last_layer() {
+    for store in STORES {
+        let ground = Ground::new(store, policy()).await;
+        ground.ship("app:sha-1").await;
+        let row = ground.ship("app:sha-2").await;
+        let pull = row.outcome.pull.unwrap();
+        assert_eq!((pull.downloaded_bytes, pull.reused_bytes), (20_000_000, 950_000_000), "{store}");
+        assert_eq!(pull.certainty, "exact", "{store}: {:?}", pull.doubts);
+        assert_eq!(ground.tags().await, ["sha-1", "sha-2"]);
+    }
+}
+
+#[tokio::test]
+async fn kept_images_come_before_the_tag_and_in_the_order_of_the_file() {
+    for store in STORES {
+        let ground = Ground::new(store, policy()).await;
+        let row = ground.ship("app:sha-1").await;
+        let served = ground.engine.registry().served();
+        let wanted: Vec<_> = app("app:sha-1").layers.iter().map(|layer| layer.blob).collect();
+        assert_eq!(served, wanted, "{store}: base, then what cache-python adds, then the tag's own");
+        assert_eq!(row.outcome.pull.unwrap().downloaded_bytes, 20_000_000);
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_by_digest_needs_no_registry() {
+    for store in STORES {
+        let ground = Ground::new(store, policy()).await;
+        let first = ground.publish("app:sha-1", &app("app:sha-1"));
+        assert_eq!(ground.deploy("app:sha-1", Some(first)).await.job.state, JobState::Succeeded);
+        ground.ship("app:sha-2").await;
+        ground.shelf.down.store(true, Ordering::SeqCst);
+        ground.engine.registry().make_unreachable("ghcr.io");
+        let row = ground.deploy("app:sha-1", Some(first)).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        assert_eq!(row.outcome.moved_bytes, 0);
+        let without = ground.deploy("app:sha-1", None).await;
+        assert_eq!(without.job.state, JobState::Failed);
+        let error = without.outcome.error.unwrap();
+        assert_eq!(error.class, "no_digest");
+        assert!(
+            error.detail.contains(&format!("layerkeeper deploy {} --digest {first}", name("app:sha-1"))),
+            "{}",
+            error.detail
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_attempt_moved_is_wasted_and_told_apart() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.ship("app:sha-1").await;
+    ground.publish("app:sha-2", &app("app:sha-2"));
+    ground.engine.spoil_next_pull(Fault::FailAt(6, EngineError::Vanished("lease does not exist".to_owned())));
+    let row = ground.deploy("app:sha-2", None).await;
+    assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+    let pull = row.outcome.pull.unwrap();
+    assert_eq!(pull.attempts.len(), 2);
+    assert_eq!(pull.downloaded_bytes, 20_000_000);
+    assert_eq!(pull.wasted_bytes, pull.attempts[0].moved_bytes);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_not_there_yet_is_waited_for_and_a_missing_one_fails() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.here("base:1").await;
+    let request = DeployRequest { image: name("app:sha-9"), digest: None };
+    let answer = ground.keeper.deploy(request, 0).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    ground.publish("app:sha-9", &app("app:sha-9"));
+    assert_eq!(ground.end(&answer.job.id).await.job.state, JobState::Succeeded);
+    let row = ground.deploy("app:sha-never", None).await;
+    assert_eq!(row.job.state, JobState::Failed);
+    assert_eq!(row.outcome.error.unwrap().class, "not_found");
+}
+
+#[tokio::test]
+async fn what_the_policy_does_not_name_is_refused_and_nothing_is_queued() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    for image in ["app:latest", "other:sha-1"] {
+        let refused = ground.keeper.deploy(DeployRequest { image: name(image), digest: None }, 0).await;
+        assert!(matches!(refused, Err(Refusal::Policy(_))), "{refused:?}");
+    }
+    assert_eq!(ground.keeper.status().await.queued, 0);
+}

@@ -1,0 +1,6 @@
+//! The keeper on the fake engine and a registry in memory: fast, and with faults that real parts do not have on demand.
+
+mod deploy;
+mod ground;
+mod keep;
+mod prune;
