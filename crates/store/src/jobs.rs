@@ -3,6 +3,8 @@
 mod accept;
 mod finish;
 mod list;
+#[cfg(test)]
+mod property;
 mod row;
 mod take;
 #[cfg(test)]

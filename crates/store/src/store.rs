@@ -1,5 +1,8 @@
 //! The store itself: opened, asked, closed.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -48,6 +51,7 @@ struct Shared {
     writer: Sender<Message>,
     /// None for a database in memory, which only one connection can see.
     reader: Option<Sender<Message>>,
+    /// The writer's, then the reader's.
     threads: Mutex<Vec<JoinHandle<()>>>,
     commits: Arc<AtomicU64>,
     options: Options,
@@ -117,20 +121,28 @@ impl Store {
     /// Finishes what was sent before, brings everything into the one file, and lets go of the directory. Clones answer
     /// [`StoreError::Closed`] from then on.
     pub async fn close(self) {
-        if let Some(reader) = &self.shared.reader {
+        let mut threads = std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // the writer last: only the last connection brings everything into the one file
+        let in_order = [self.shared.reader.as_ref(), Some(&self.shared.writer)].into_iter().flatten();
+        for sender in in_order {
             // an error means that it has ended already
-            let _ = reader.send(Message::Stop).await;
+            let _ = sender.send(Message::Stop).await;
+            if let Some(thread) = threads.pop() {
+                // the threads catch what panics in a call; there is nothing to hear from them
+                let _ = tokio::task::spawn_blocking(move || drop(thread.join())).await;
+            }
         }
-        let _ = self.shared.writer.send(Message::Stop).await;
-        let threads = std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
-        // the threads catch what panics in a call; there is nothing to hear from them
-        let _ = joined.await;
     }
 
     /// How many transactions were committed since the store was opened: fewer than writes when many come at once.
     pub fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// How many calls the writer has not yet taken up.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.writer.max_capacity() - self.shared.writer.capacity()
     }
 
     pub(crate) fn options(&self) -> &Options {
