@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn an_attestation_is_known_by_its_annotation_and_by_its_platform() {
+        let reference = "r.io/a:t".parse().unwrap();
+        let annotated = format!(
+            r#"[{{"digest":"{DIGEST}","size":1,"platform":{{"os":"linux","architecture":"amd64"}},
+                 "annotations":{{"vnd.docker.reference.type":"attestation-manifest"}}}}]"#
+        );
+        let unknown =
+            format!(r#"[{{"digest":"{DIGEST}","size":1,"platform":{{"os":"unknown","architecture":"unknown"}}}}]"#);
+        for given in [annotated, unknown] {
+            let error = choose(&reference, &entries(&given), &amd64()).unwrap_err();
+            assert!(matches!(&error, Error::NoPlatform { available, .. } if available.is_empty()), "{error}");
+        }
+    }
+
+    #[test]
     fn a_config_without_a_platform_is_taken_for_the_engines() {
         let reference = "r.io/a:t".parse().unwrap();
         let mut bare = config("[]");

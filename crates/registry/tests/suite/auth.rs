@@ -65,6 +65,11 @@ async fn a_token_is_fetched_once_and_used_until_the_registry_refuses_it() {
     let refused = ground.client.resolve(&image).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthorized { login: Login::Anonymous, .. }), "{refused}");
     assert_eq!(tokens_asked(&stub), 3);
+
+    // nor is a token that was refused sent again
+    let asked = stub.seen().len();
+    ground.client.resolve(&image).await.unwrap_err();
+    assert_eq!(stub.seen()[asked].authorization(), None);
 }
 
 #[tokio::test]
