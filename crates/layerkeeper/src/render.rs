@@ -2,8 +2,10 @@
 
 pub mod amount;
 pub mod estimate;
+pub mod history;
 pub mod instruction;
 pub mod prune;
+pub mod public;
 pub mod report;
 pub mod status;
 pub mod table;

@@ -5,7 +5,7 @@ mod render {
     pub mod sample;
 }
 
-use layerkeeper::render::{Width, estimate, prune, report, status};
+use layerkeeper::render::{Width, estimate, history, prune, public, report, status};
 use render::sample;
 use serde::Serialize;
 
@@ -53,4 +53,19 @@ fn the_status_of_a_host_where_all_is_well_and_where_it_is_not() {
     insta::assert_snapshot!("status", status::status(&sample::status(), TERMINAL));
     insta::assert_snapshot!("status_in_trouble", status::status(&sample::trouble(), Width::Unbounded));
     insta::assert_snapshot!("status_json", json(&sample::status()));
+}
+
+#[test]
+fn the_jobs_of_a_day_and_one_of_them() {
+    let jobs = sample::jobs();
+    insta::assert_snapshot!("history", history::history(&jobs, sample::NOW, Width::Unbounded));
+    insta::assert_snapshot!("history_none", history::history(&[], sample::NOW, TERMINAL));
+    insta::assert_snapshot!("history_json", json(&jobs));
+    insta::assert_snapshot!("job", history::job(&jobs[1], TERMINAL));
+    insta::assert_snapshot!("job_superseded", history::job(&jobs[2], TERMINAL));
+}
+
+#[test]
+fn a_job_as_its_sender_sees_it() {
+    insta::assert_snapshot!("public", public::job(&sample::public_job(), TERMINAL));
 }

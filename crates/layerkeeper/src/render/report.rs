@@ -94,6 +94,9 @@ fn sums(record: &PullRecord) -> Table {
         "wasted",
         size(record.wasted_bytes),
         match failed.len() {
+            0 if record.attempts.len() > 1 => {
+                format!("moved by {}", count(record.attempts.len() - 1, "failed attempt"))
+            }
             0 => "no attempt failed".to_owned(),
             number => format!("moved by {}", count(number, "failed attempt")),
         },

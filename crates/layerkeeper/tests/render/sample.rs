@@ -1,3 +1,4 @@
+use layerkeeper_http::wire::{JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, KeptStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
 };
@@ -7,7 +8,8 @@ use layerkeeper_store::record::{
     PullRecord, RemovalRecord,
 };
 
-const NOW: i64 = 1_795_489_200_000;
+/// When all this is looked at.
+pub const NOW: i64 = 1_795_489_200_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
@@ -313,4 +315,50 @@ pub fn trouble() -> Status {
     status.superseded_bytes = 1_204_000_000;
     status.prune_blocked = Some("the engine does not answer".to_owned());
     status
+}
+
+/// One waits, one succeeded, one was superseded, one failed.
+pub fn jobs() -> Vec<JobView> {
+    let job = |seq: u64, state: &str, tag: &str| JobView {
+        id: format!("{seq:032x}"),
+        seq,
+        kind: "deploy".to_owned(),
+        intent: format!("deploy ghcr.io/acme/app:{tag}"),
+        image: Some(format!("ghcr.io/acme/app:{tag}")),
+        digest: None,
+        trigger: "webhook ci-4711".to_owned(),
+        state: state.to_owned(),
+        not_before: None,
+        attempts: 1,
+        created: NOW - 2 * MINUTE,
+        started: Some(NOW - 2 * MINUTE),
+        finished: Some(NOW - MINUTE),
+        superseded_by: None,
+        outcome: Outcome::default(),
+    };
+    vec![
+        JobView {
+            not_before: Some(NOW + 30_000),
+            created: NOW - 10_000,
+            started: None,
+            finished: None,
+            ..job(4, "queued", "sha-4")
+        },
+        JobView { outcome: deploy(), ..job(3, "succeeded", "sha-2") },
+        JobView { superseded_by: Some(format!("{:032x}", 3)), started: None, ..job(2, "superseded", "sha-1") },
+        JobView { outcome: failed(), trigger: "operator (uid 1000)".to_owned(), ..job(1, "failed", "sha-9") },
+    ]
+}
+
+/// What CI learns of a deploy that failed after a kept image was refreshed.
+pub fn public_job() -> PublicJob {
+    let outcome = Outcome { pull: None, warnings: vec!["x".to_owned()], ..deploy() };
+    PublicJob {
+        id: format!("{:032x}", 3),
+        image: Some("ghcr.io/acme/app:sha-9".to_owned()),
+        state: "failed".to_owned(),
+        report: Some(PublicReport::from(&outcome)),
+        error: Some(PublicError { class: "not_found".to_owned(), message: "the registry does not have it".to_owned() }),
+        superseded_by: None,
+    }
 }

@@ -1,0 +1,215 @@
+//! The command line.
+
+pub mod exit;
+pub mod output;
+pub mod reference;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use layerkeeper_core::{Digest, ImageName, Reference};
+
+use crate::config::DEFAULT_FILE;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or bad configuration, 3 daemon not reachable, \
+4 refused by policy, 5 superseded by a newer deploy.";
+
+/// Keeps base and cache image layers on Docker deploy servers, so that a deploy moves only what changed.
+#[derive(Debug, Parser)]
+#[command(name = "layerkeeper", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub config: PathBuf,
+
+    /// The daemon's control socket [default: listen.control of the configuration].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// Print facts as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground, as systemd does.
+    Run,
+    /// Say what is wrong with the configuration, all of it.
+    CheckConfig,
+    /// Show what is kept, deployed, running and free.
+    Status(StatusArgs),
+    /// Pull a tag and report what moved; containers are left alone.
+    Deploy(DeployArgs),
+    /// Bring kept images here now, or refresh them.
+    Prewarm(PrewarmArgs),
+    /// Remove old tags that prune_tags matches, with the reason for each that goes or stays.
+    Prune(PruneArgs),
+    /// Estimate what a pull would move, layer by layer.
+    Plan(PlanArgs),
+    /// List past and present jobs, or those of one image.
+    History(HistoryArgs),
+    /// Post a signed deploy to a server's webhook, as CI does.
+    Notify(NotifyArgs),
+    /// Print a completion script.
+    Completions {
+        /// The shell that it is for.
+        shell: Shell,
+    },
+}
+
+/// `layerkeeper status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Wait until no job waits or runs, then show the status.
+    #[arg(long)]
+    pub wait_idle: bool,
+}
+
+/// `layerkeeper deploy`
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// The tag to deploy: REPOSITORY:TAG.
+    #[arg(value_name = "REF")]
+    pub image: ImageName,
+
+    /// The digest that the tag must have; with it a tag that is here already needs no registry.
+    #[arg(long, value_name = "sha256:…")]
+    pub digest: Option<Digest>,
+
+    /// Show the progress and wait for the end; exit with its result.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `layerkeeper prewarm`
+#[derive(Debug, Args)]
+pub struct PrewarmArgs {
+    /// Kept images; all of them when none is named.
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<ImageName>,
+
+    /// Show the progress and wait for the end; exit with its result.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `layerkeeper prune`
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only show the plan that would run.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Also remove the digests that a moved tag left behind.
+    #[arg(long)]
+    pub superseded: bool,
+}
+
+/// `layerkeeper plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The image: REPOSITORY:TAG or REPOSITORY@sha256:….
+    #[arg(value_name = "REF")]
+    pub image: Reference,
+}
+
+/// `layerkeeper history`
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only jobs of this image: REPOSITORY:TAG.
+    #[arg(value_name = "REF")]
+    pub image: Option<ImageName>,
+
+    /// Show at most so many jobs.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub limit: u16,
+}
+
+/// `layerkeeper notify`
+#[derive(Debug, Args)]
+pub struct NotifyArgs {
+    /// The tag to deploy: REPOSITORY:TAG, or REPOSITORY:TAG@sha256:….
+    #[arg(value_name = "IMAGE", value_parser = tagged)]
+    pub image: Tagged,
+
+    /// The server's public listener, such as https://deploy-1.example.net:9317.
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+
+    /// The file that holds the webhook's secret.
+    #[arg(long, value_name = "FILE", required_unless_present = "secret_env")]
+    pub secret_file: Option<PathBuf>,
+
+    /// The environment variable that holds the webhook's secret.
+    #[arg(long, value_name = "NAME", conflicts_with = "secret_file")]
+    pub secret_env: Option<String>,
+
+    /// The digest that the tag must have.
+    #[arg(long, value_name = "sha256:…")]
+    pub digest: Option<Digest>,
+
+    /// Wait for the end; exit with its result.
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Give up after so long, retries and following included.
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    pub timeout: std::time::Duration,
+}
+
+/// A tag, and the digest where one was written behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The tag.
+    pub name: ImageName,
+    /// The digest it must have.
+    pub digest: Option<Digest>,
+}
+
+fn tagged(text: &str) -> Result<Tagged, String> {
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest.parse::<Digest>().map_err(|error| error.to_string())?)),
+        None => (text, None),
+    };
+    let name = name.parse().map_err(|error: layerkeeper_core::ReferenceError| error.to_string())?;
+    Ok(Tagged { name, digest })
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::config::duration(text).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_digest_may_stand_behind_the_tag() {
+        let digest = Digest::of(b"x");
+        let read = tagged(&format!("ghcr.io/acme/app:sha-1@{digest}")).unwrap();
+        assert_eq!(read, Tagged { name: "ghcr.io/acme/app:sha-1".parse().unwrap(), digest: Some(digest) });
+        assert!(tagged("ghcr.io/acme/app").is_err());
+        assert!(tagged("ghcr.io/acme/app:sha-1@sha256:12").is_err());
+    }
+
+    #[test]
+    fn wrong_usage_exits_with_2() {
+        for wrong in [&["layerkeeper"][..], &["layerkeeper", "deploy", "ghcr.io/acme/app"], &["layerkeeper", "fly"]] {
+            assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+    }
+}
