@@ -71,7 +71,7 @@ pub struct Swept {
 /// Rows per transaction.
 const STEP: usize = 250;
 /// Pages per transaction.
-const PAGES: usize = 256;
+const PAGES: u64 = 256;
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Store {
@@ -128,7 +128,7 @@ impl Store {
         self.write_alone(|db| {
             // never waits for a reader; what it cannot do now, the next one does
             db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            pages(db, "page_count")
+            bytes_in(db, "page_count")
         })
         .await
     }
@@ -153,21 +153,24 @@ impl Default for Retention {
     }
 }
 
-/// Bytes in the pages that a pragma counts (`page_count`, `freelist_count`).
-fn pages(db: &Connection, counted: &'static str) -> Result<u64, Fault> {
-    let ask = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    Ok(u64::try_from(ask(counted)? * ask("page_size")?).unwrap_or(0))
+/// A number that the database tells of itself.
+fn pragma(db: &Connection, name: &'static str) -> Result<u64, Fault> {
+    let value: i64 = db.pragma_query_value(None, name, |row| row.get(0))?;
+    Ok(u64::try_from(value).unwrap_or(0))
 }
 
-/// Moves free pages out of the file's end; one row comes back per page.
-fn free_pages(db: &Connection) -> Result<usize, Fault> {
+/// Bytes in the pages that a pragma counts (`page_count`, `freelist_count`).
+fn bytes_in(db: &Connection, counted: &'static str) -> Result<u64, Fault> {
+    Ok(pragma(db, counted)? * pragma(db, "page_size")?)
+}
+
+/// Moves free pages out of the file's end, one per row; returns how many.
+fn free_pages(db: &Connection) -> Result<u64, Fault> {
+    let before = pragma(db, "freelist_count")?;
     let mut statement = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
     let mut rows = statement.query([])?;
-    let before = pages(db, "freelist_count")?;
     while rows.next()?.is_some() {}
-    drop(rows);
-    let freed = before.saturating_sub(pages(db, "freelist_count")?);
-    Ok(usize::try_from(freed / 4096).unwrap_or(PAGES))
+    Ok(before.saturating_sub(pragma(db, "freelist_count")?))
 }
 
 const JOBS: &str = "DELETE FROM jobs WHERE seq IN (

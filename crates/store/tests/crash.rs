@@ -1,5 +1,7 @@
 //! A job that was accepted is there after kill -9, whenever that comes.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

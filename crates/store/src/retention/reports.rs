@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use crate::column::{json, signed};
 use crate::error::{Fault, StoreError};
 use crate::record::Outcome;
-use crate::retention::{Retention, pages};
+use crate::retention::{Retention, bytes_in};
 use crate::store::Store;
 
 /// Reports per transaction.
@@ -36,7 +36,7 @@ impl Store {
 fn is_too_much(db: &Connection, wanted: u64, file: u64) -> Result<bool, Fault> {
     let reports: i64 = db.query_row("SELECT coalesce(sum(bytes), 0) FROM outcomes", [], |row| row.get(0))?;
     let reports = u64::try_from(reports).unwrap_or(0);
-    let used = pages(db, "page_count")?.saturating_sub(pages(db, "freelist_count")?);
+    let used = bytes_in(db, "page_count")?.saturating_sub(bytes_in(db, "freelist_count")?);
     Ok(reports > wanted || (used > file && reports > 0))
 }
 
