@@ -35,7 +35,8 @@ into_env_file() {
     (umask 077 && : >"$env_file.new")
     if [ -e "$env_file" ]; then
         cp -p -- "$env_file" "$env_file.new"
-        sed "/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$env_name=/d" "$env_file" >"$env_file.new"
+        # grep ends each line, also a last one that has no end
+        grep -v -E "^[[:space:]]*(export[[:space:]]+)?$env_name=" "$env_file" >"$env_file.new" || true
     fi
     printf '%s=%s\n' "$env_name" "$image" >>"$env_file.new"
     mv -f -- "$env_file.new" "$env_file"
