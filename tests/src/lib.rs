@@ -1,1 +1,4 @@
-//! End-to-end tests; see the test targets beside this file.
+//! What the end-to-end tests share.
+
+pub mod chain;
+pub mod host;

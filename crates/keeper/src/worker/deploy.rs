@@ -60,6 +60,8 @@ async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, brought: 
     run.outcome.digest = Some(digest.to_string());
     if let Some(report) = &brought.report {
         run.outcome.pull = Some(PullRecord::from(report));
+        // the report has it
+        run.outcome.estimate = None;
         run.outcome.attempts.clear();
     }
     run.save().await?;

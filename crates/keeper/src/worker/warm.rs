@@ -20,6 +20,11 @@ pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName) -> Result<(), Job
     };
     run.phase(Phase::Observing);
     let pulled = refresh(run, keep, true).await?;
+    if pulled.is_some() {
+        // the report has them
+        run.outcome.estimate = None;
+        run.outcome.attempts.clear();
+    }
     run.outcome.pull = pulled;
     run.outcome.digest = run.ctx.known_digest(image).map(|digest| digest.to_string());
     Ok(())
