@@ -1,1 +1,16 @@
-//! layerkeeper-http
+//! Everything that speaks HTTP.
+
+pub mod control;
+pub mod error;
+pub mod events;
+pub mod local;
+pub mod page;
+pub mod problem;
+pub mod rate;
+pub mod request;
+pub mod secret;
+pub mod serve;
+pub mod signature;
+pub mod tell;
+pub mod webhook;
+pub mod wire;

@@ -1,0 +1,61 @@
+//! The job in hand, layer by layer.
+
+use layerkeeper_keeper::{LayerLine, Phase, Progress, Status};
+use maud::{Markup, html};
+
+use super::text;
+
+/// Nothing when no job runs.
+pub fn running(status: &Status, progress: Option<&Progress>) -> Markup {
+    let Some(running) = &status.running else { return html! {} };
+    html! {
+        section {
+            h2 { "Running now" }
+            p {
+                b { (running.intent) }
+                @if let Some(since) = running.started_at { ", for " (text::span(since, status.now)) }
+                @if let Some(progress) = progress {
+                    " · " (phase(progress.phase))
+                    @if let Some(image) = &progress.image { " " (text::name(image)) }
+                    @if progress.moved_bytes > 0 { " · " b { (text::size(progress.moved_bytes)) } " moved so far" }
+                }
+            }
+            @if let Some(progress) = progress && !progress.layers.is_empty() { (layers(&progress.layers)) }
+        }
+    }
+}
+
+fn layers(layers: &[LayerLine]) -> Markup {
+    html! {
+        table {
+            caption { "Layers of this pull" }
+            thead { tr { th scope="col" { "Layer" } th scope="col" { "State" } th scope="col" { "So far" } } }
+            tbody {
+                @for layer in layers {
+                    tr {
+                        th scope="row" { code { (layer.id) } }
+                        td data-label="State" { (layer.status) }
+                        td data-label="So far" {
+                            @if let Some(total) = layer.total.filter(|_| layer.status.ends_with("ing")) {
+                                @let words = format!("{} of {}", text::size(layer.current), text::size(total));
+                                (text::bar(&words, &[("downloaded", layer.current)], total)) (words)
+                            } @else if let Some(total) = layer.total { (text::size(total)) } @else { "–" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Observing => "looking at engine and registry",
+        Phase::Keeping => "refreshing",
+        Phase::Pulling => "pulling",
+        Phase::Verifying => "verifying",
+        Phase::Pruning => "removing old tags",
+        Phase::Done => "done",
+    }
+}

@@ -1,0 +1,127 @@
+//! Requests in: a body within its limits, as JSON of the right shape, about an image.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_keeper::DeployRequest;
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Kind, Problem};
+use crate::wire::DeployBody;
+
+/// A larger body is refused.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// What the head alone can tell: too large, or not JSON.
+pub fn check_head(headers: &HeaderMap) -> Result<(), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = content_type.split(';').next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Problem::new(Kind::NotJson, "send the header Content-Type: application/json"))
+    }
+}
+
+/// The whole body, within its size and time.
+pub async fn read_body(body: Body, time: Duration) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(time, Limited::new(body, MAX_BODY).collect()).await {
+        Err(_) => Err(Problem::new(Kind::TooSlow, format!("the body did not arrive within {} s", time.as_secs()))),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(Kind::Malformed, "the body broke off")),
+    }
+}
+
+/// The body as a JSON object; an unknown key is an error that names it.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would also take an array of the fields in their order, which nobody means
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(Kind::Malformed, "the body is not a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|cause| Problem::new(Kind::Malformed, format!("the body: {cause}")))
+}
+
+/// The image asked for.
+pub fn deploy_request(body: &DeployBody) -> Result<DeployRequest, Problem> {
+    let image: ImageName =
+        body.image.parse().map_err(|cause| Problem::new(Kind::NotAReference, format!("image: {cause}")))?;
+    let digest: Option<Digest> = body
+        .digest
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|cause| Problem::new(Kind::NotAReference, format!("digest: {cause}")))?;
+    Ok(DeployRequest { image, digest })
+}
+
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, format!("a body may have {MAX_BODY} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_an_object_with_known_keys_once_each_is_a_deploy() {
+        let read = |text: &str| json::<DeployBody>(text.as_bytes()).map_err(|p| p.detail);
+        assert!(read(r#" {"image":"a:1"}"#).is_ok());
+        assert_eq!(read(r#"{"image":"a:1","digest":null}"#).unwrap().digest, None);
+        for (bad, word) in [
+            (r#"["a:1"]"#, "not a JSON object"),
+            ("", "not a JSON object"),
+            (r#"{"image":"a:1","tag":"x"}"#, "unknown field `tag`"),
+            (r#"{"image":"a:1","image":"b:1"}"#, "duplicate field `image`"),
+            (r#"{"image":7}"#, "invalid type"),
+            (r#"{"digest":"x"}"#, "missing field `image`"),
+            (r#"{"image":"a:1"} x"#, "trailing characters"),
+            (r#"{"image":"a:1""#, "EOF"),
+        ] {
+            let detail = read(bad).unwrap_err();
+            assert!(detail.contains(word), "{bad}: {detail}");
+        }
+    }
+
+    #[test]
+    fn the_head_alone_can_refuse() {
+        let check = |kind: &'static str, length: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+            check_head(&headers).map_err(|p| p.status)
+        };
+        assert_eq!(check("application/json", "65536"), Ok(()));
+        assert_eq!(check("Application/JSON; charset=utf-8", "2"), Ok(()));
+        assert_eq!(check("application/json", "65537"), Err(413));
+        assert_eq!(check("text/plain", "2"), Err(415));
+        assert_eq!(check_head(&HeaderMap::new()).unwrap_err().status, 415);
+    }
+
+    #[test]
+    fn what_is_not_an_image_is_unprocessable_and_says_why() {
+        let read = |image: &str, digest: Option<&str>| {
+            deploy_request(&DeployBody { image: image.into(), digest: digest.map(Into::into) })
+        };
+        assert!(read("ghcr.io/acme/app:sha-1", None).is_ok());
+        for (image, digest, word) in [
+            ("ghcr.io/Acme/app:1", None, "lower-case"),
+            ("ghcr.io/acme/app", None, "no tag"),
+            ("ghcr.io/acme/app:1", Some("sha256:abc"), "3 characters"),
+            ("ghcr.io/acme/app:1", Some(""), "does not start with"),
+        ] {
+            let problem = read(image, digest).unwrap_err();
+            assert_eq!(problem.status, 422);
+            assert!(problem.detail.contains(word), "{}", problem.detail);
+        }
+    }
+}
