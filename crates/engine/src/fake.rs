@@ -9,11 +9,13 @@ mod log;
 mod pull;
 mod registry;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, future};
+use futures_util::{StreamExt, future, stream};
 use layerkeeper_core::{
     Container, ContainerState, Digest, EngineInfo, Image, ImageName, Inventory, Reference, StoreKind,
 };
@@ -300,12 +302,14 @@ impl Engine for Fake {
 
     async fn events(&self) -> Result<EventStream, EngineError> {
         drop(self.up()?);
-        let events = BroadcastStream::new(self.shared.events.subscribe());
-        // what a slow listener missed is lost, as on a real engine; after an error nothing comes
-        let events = events.filter_map(|item| future::ready(item.ok())).scan(false, |broken, item| {
-            let over = std::mem::replace(broken, item.is_err());
-            future::ready((!over).then_some(item))
+        // what a slow listener missed is lost, as on a real engine
+        let events = BroadcastStream::new(self.shared.events.subscribe()).filter_map(|item| future::ready(item.ok()));
+        let until_broken = stream::unfold(Some(events.boxed()), |events| async move {
+            let mut events = events?;
+            let item = events.next().await?;
+            let go_on = item.is_ok();
+            Some((item, go_on.then_some(events)))
         });
-        Ok(events.boxed())
+        Ok(until_broken.boxed())
     }
 }

@@ -48,8 +48,14 @@ pub(super) fn start(
     fault: Option<Fault>,
 ) -> PullStream {
     let state = shared.lock();
+    let steps: VecDeque<Step> = plan(&state, reference, &image).into();
+    let is_download =
+        |step: &&Step| matches!(step, Step::Say(PullEvent::Layer { step: LayerStep::Downloading { .. }, .. }));
+    // the first line of a download still comes
+    let slow = registry.is_slow(reference) && steps.iter().any(|step| is_download(&step));
+    let before = steps.iter().take_while(|step| !is_download(step)).filter(|step| matches!(step, Step::Say(_))).count();
     let run = Run {
-        steps: plan(&state, reference, &image).into(),
+        steps,
         prunes: state.prunes,
         releases: state.releases,
         shared: shared.clone(),
@@ -58,7 +64,7 @@ pub(super) fn start(
         reference: reference.clone(),
         image,
         said: 0,
-        fault,
+        fault: if slow { Some(Fault::HangAt(before + 1)) } else { fault },
         ended: false,
     };
     drop(state);

@@ -17,6 +17,7 @@ struct Shelf {
     tags: BTreeMap<ImageName, Digest>,
     images: BTreeMap<(Repository, Digest), FakeImage>,
     unreachable: HashSet<String>,
+    slow: HashSet<String>,
     trouble: Option<EngineError>,
     login: Option<Login>,
     served: Vec<Digest>,
@@ -49,6 +50,11 @@ impl FakeRegistry {
     /// Nobody answers at that host (`127.0.0.1:1`).
     pub fn make_unreachable(&self, host: &str) {
         self.shelf().unreachable.insert(host.to_owned());
+    }
+
+    /// From that host nothing comes any more once a download has begun.
+    pub fn make_slow(&self, host: &str) {
+        self.shelf().slow.insert(host.to_owned());
     }
 
     /// Every request is answered with this error, until it is taken back with none.
@@ -92,6 +98,11 @@ impl FakeRegistry {
         image
             .cloned()
             .ok_or_else(|| EngineError::NotFound(format!("manifest for {reference} not found: manifest unknown")))
+    }
+
+    /// Is its host a slow one?
+    pub(super) fn is_slow(&self, reference: &Reference) -> bool {
+        self.shelf().slow.contains(reference.repository.registry())
     }
 
     /// Takes note that a blob moved.

@@ -1,0 +1,72 @@
+//! What the engine says of itself and of what it holds.
+
+use layerkeeper_core::Bytes;
+
+use super::{Case, ok};
+
+pub(super) async fn all(case: &Case<'_>) {
+    it_answers_and_names_its_store(case).await;
+    the_inventory_shows_what_inspect_shows(case).await;
+    an_image_in_an_index_is_known_by_the_indexs_digest(case).await;
+}
+
+async fn it_answers_and_names_its_store(case: &Case<'_>) {
+    ok(case.engine().ping().await, "ping");
+    let info = ok(case.engine().info().await, "info");
+    assert_eq!(info.store, case.subject.store());
+    assert!(!info.id.is_empty() && !info.driver.is_empty() && info.data_root.starts_with('/'), "{info:?}");
+    assert!(info.major().is_some_and(|major| major >= 20), "{info:?}");
+    assert_eq!((info.platform.os.as_str(), info.platform.architecture.as_str()), ("linux", "amd64"));
+    assert_eq!(ok(case.engine().inventory().await, "inventory").engine, info);
+}
+
+async fn the_inventory_shows_what_inspect_shows(case: &Case<'_>) {
+    let (one, published) = case.publish("observe/app:one", &["a", "b", "c"]).await;
+    let (two, _) = case.publish("observe/other:two", &["a", "b", "c"]).await;
+    case.pull_tag(&one).await;
+    case.tag(&one.to_reference(), &two).await;
+    let image = case.must_have(&one.to_reference()).await;
+    assert_eq!(image.names, [one.clone(), two.clone()].into(), "names");
+    assert!(image.has_digest(&one.repository, published.resolved), "{:?}", image.digests);
+    assert_eq!(image.layers, published.diff_ids, "diff ids, bottom first");
+    assert_eq!(image.layer_bytes.len(), 3, "a size for each layer");
+    assert!(image.layer_bytes.iter().all(|size| *size >= Bytes(20_000)), "{:?}", image.layer_bytes);
+    assert!(image.created.0 > 0, "build time");
+    let inventory = ok(case.engine().inventory().await, "inventory");
+    // on the containerd store the list alone would name only one of the two repositories
+    assert_eq!(inventory.named(&two), Some(&image));
+    assert_eq!(inventory.with_digest(&one.repository, published.resolved), Some(&image));
+    assert!(inventory.images.is_sorted_by_key(|image| image.id), "sorted by id");
+    // from the cache it is the same
+    assert_eq!(ok(case.engine().inventory().await, "inventory").named(&one), Some(&image));
+    case.remove(&two.to_reference()).await;
+    case.remove(&one.to_reference()).await;
+    assert_eq!(ok(case.engine().inventory().await, "inventory").named(&one), None);
+}
+
+/// The tag stands for the index. The platform's manifest pulled by digest as well: the classic store keeps one image with
+/// two rows, which go with the last tag; the containerd store keeps two images, and the second one stays.
+async fn an_image_in_an_index_is_known_by_the_indexs_digest(case: &Case<'_>) {
+    let (name, published) = case.publish_as("index/app:t", &["a"], true).await;
+    assert_ne!(published.resolved, published.manifest);
+    let progress = case.pull_tag(&name).await;
+    assert_eq!(progress.digest, Some(published.resolved));
+    let image = case.must_have(&name.to_reference()).await;
+    assert!(image.has_digest(&name.repository, published.resolved), "{:?}", image.digests);
+    assert_eq!(image.layers, published.diff_ids);
+    let by_manifest = name.repository.by_digest(published.manifest);
+    let (_, moved) = case.pull_counting(&by_manifest).await;
+    assert!(moved.is_empty(), "the layers were here");
+    let same = case.must_have(&by_manifest).await;
+    assert_eq!(same.id == image.id, !case.is_containerd(), "one image on the classic store, two on containerd's");
+    case.remove(&name.to_reference()).await;
+    assert_eq!(
+        case.holds_layers(&published.diff_ids).await,
+        case.is_containerd(),
+        "what the tag's removal leaves behind"
+    );
+    if case.is_containerd() {
+        case.remove(&by_manifest).await;
+        assert!(!case.holds_layers(&published.diff_ids).await);
+    }
+}
