@@ -5,22 +5,30 @@
 //! the process is killed: see [`process`] and [`scratch`].
 
 mod background;
+pub mod chain;
+pub mod docker_config;
 pub mod engine;
 pub mod error;
+pub mod eventually;
 pub mod http;
 pub mod image;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod scratch;
 pub mod token;
 pub mod tree;
 
+pub use chain::{Chain, PushedChain};
+pub use docker_config::DockerConfig;
 pub use engine::{Engine, EngineKind, EngineOptions, Engines};
 pub use error::{Error, Result};
+pub use eventually::{Attempt, eventually, eventually_blocking};
 pub use image::{BuildCache, Image, Index, Layer, Media, Pushed, PushedLayer};
 pub use port::free_port;
 pub use process::{Process, Program};
+pub use proxy::{Fault, Passed, Proxy};
 pub use registry::{Access, Agent, Auth, Mark, Registry};
 pub use scratch::Scratch;
 pub use token::{TokenRequest, TokenServer};

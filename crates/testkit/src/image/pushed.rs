@@ -3,7 +3,11 @@
 use std::collections::HashSet;
 
 use layerkeeper_core::manifest::ManifestLayer;
-use layerkeeper_core::{Bytes, Compression, Descriptor, DiffId, Digest, ImageManifest, ImageName, Platform, Reference};
+use layerkeeper_core::{
+    Bytes, Compression, Descriptor, DiffId, Digest, ImageManifest, ImageName, Platform, Reference, Repository,
+};
+
+use crate::error::{Error, Result};
 
 /// An image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,13 @@ impl Pushed {
     /// The full name as text, as `docker pull` takes it.
     pub fn reference(&self) -> String {
         self.name.to_string()
+    }
+
+    /// The same image by another way to the same registry, such as a proxy at `host`.
+    pub fn via(&self, host: &str) -> Result<Self> {
+        let text = format!("{host}/{}", self.name.repository.path());
+        let repository: Repository = text.parse().map_err(|e| Error::failed(format!("naming {text}"), e))?;
+        Ok(Self { name: repository.tagged(self.name.tag.clone()), ..self.clone() })
     }
 
     /// `repository@digest`.
