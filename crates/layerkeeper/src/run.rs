@@ -1,0 +1,146 @@
+//! The daemon: checks, puts the parts together, runs them, and takes them apart in order.
+//!
+//! Order of a start: configuration and secrets (exit 2 before anything is bound), listeners (exit 2, for a port in use
+//! is a matter of configuration), store, parts, READY=1. The engine may be away.
+//! Order of a stop: no new job, then the job in hand, then the listeners, then the store.
+
+mod parts;
+mod reload;
+mod signals;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use layerkeeper_http::control::ControlSocket;
+use layerkeeper_http::local::{LocalListener, MetricsListener};
+use layerkeeper_http::serve::ServeSettings;
+use layerkeeper_http::webhook::WebhookListener;
+use layerkeeper_keeper::Keeper;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::exit::Exit;
+use crate::config::{Config, Environment};
+use crate::{logging, notify_systemd};
+use reload::{Reload, read};
+use signals::{Asked, Signals};
+
+/// Runs the daemon until it is told to stop.
+pub fn run(file: &Path) -> Exit {
+    if let Err(complaint) = logging::start(logging::Reader::of_process()) {
+        tracing::error!("{complaint}");
+        return Exit::Usage;
+    }
+    let checked = match read(file, &Environment::of_process()) {
+        Ok(checked) => checked,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                tracing::error!("{line}");
+            }
+            return Exit::Usage;
+        }
+    };
+    // two threads: the daemon waits most of its time, and its memory is counted
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return Exit::Failed;
+        }
+    };
+    let (config, reload) = Reload::new(file, checked);
+    runtime.block_on(async {
+        match Listeners::bind(&config) {
+            Ok(listeners) => serve(config, listeners, reload).await.unwrap_or_else(|error| {
+                tracing::error!("{error:#}");
+                Exit::Failed
+            }),
+            Err(error) => {
+                tracing::error!("{}: {error:#}", config.file.display());
+                Exit::Usage
+            }
+        }
+    })
+}
+
+/// The bound listeners.
+struct Listeners {
+    webhook: Option<WebhookListener>,
+    local: LocalListener,
+    metrics: Option<MetricsListener>,
+    control: ControlSocket,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
+        let listen = &config.listen;
+        Ok(Self {
+            webhook: listen.webhook.map(WebhookListener::bind).transpose()?,
+            local: LocalListener::bind(listen.status)?,
+            metrics: listen.metrics.map(MetricsListener::bind).transpose()?,
+            control: ControlSocket::bind(&listen.control, parts::control_group())?,
+        })
+    }
+}
+
+async fn serve(config: Config, listeners: Listeners, mut reload: Reload) -> anyhow::Result<Exit> {
+    let (store, keeper_parts) = parts::assemble(&config)?;
+    let keeper = Keeper::new(keeper_parts).await.context("the state cannot be read")?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let close = CancellationToken::new();
+    let served = TaskTracker::new();
+    start(listeners, &config, &keeper, &reload, &served, &close);
+
+    notify_systemd::ready(&parts::summary(&config));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), "layerkeeper is up: {}", parts::summary(&config));
+    let working = keeper.run(notify_systemd::alive);
+    tokio::pin!(working);
+    let mut stopping = false;
+    let result = loop {
+        tokio::select! {
+            result = &mut working => break result,
+            asked = signals.next() => match asked {
+                Asked::Stop if stopping => tracing::info!("is stopping already"),
+                Asked::Stop => {
+                    stopping = true;
+                    notify_systemd::stopping("takes no new job and lets the job in hand finish");
+                    tracing::info!("stopping: takes no new job");
+                    keeper.stop();
+                }
+                Asked::Reload => reload.reload(&config, &keeper),
+            },
+        }
+    };
+    close.cancel();
+    served.close();
+    served.wait().await;
+    store.close().await;
+    result.context("the keeper ended")?;
+    if !stopping {
+        anyhow::bail!("the keeper ended without being asked to");
+    }
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// Every listener gets a task of its own, all owned by `served` and ended by `close`.
+fn start(
+    listeners: Listeners,
+    config: &Config,
+    keeper: &Keeper,
+    reload: &Reload,
+    served: &TaskTracker,
+    close: &CancellationToken,
+) {
+    let Listeners { webhook, local, metrics, control } = listeners;
+    if let (Some(webhook), Some(secrets)) = (webhook, reload.secrets()) {
+        let settings = parts::webhook_settings(config, secrets, reload.tls());
+        served.spawn(webhook.serve(keeper.clone(), settings, close.clone()));
+    }
+    served.spawn(local.serve(keeper.clone(), parts::local_settings(config), close.clone()));
+    if let Some(metrics) = metrics {
+        served.spawn(metrics.serve(keeper.clone(), ServeSettings::default(), close.clone()));
+    }
+    served.spawn(control.serve(keeper.clone(), ServeSettings::default(), close.clone()));
+}

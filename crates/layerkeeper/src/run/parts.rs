@@ -1,0 +1,82 @@
+//! From the configuration to the parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use layerkeeper_engine::docker::Docker;
+use layerkeeper_http::local::LocalSettings;
+use layerkeeper_http::rate::Rate;
+use layerkeeper_http::secret::Secrets;
+use layerkeeper_http::serve::{ServeSettings, TlsConfig};
+use layerkeeper_http::webhook::WebhookSettings;
+use layerkeeper_keeper::{Parts, SystemClock};
+use layerkeeper_registry::{Client, Settings as RegistrySettings};
+use layerkeeper_store::{Options, Retention, Store};
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+/// The group that may use the control socket, besides root.
+const GROUP: &str = "layerkeeper";
+
+/// Opens the store and puts the keeper's parts together.
+pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
+    let options = Options { max_queued: config.max_queued as u64, ..Options::default() };
+    let store = Store::open(&config.state.dir, options)?;
+    let registry = RegistrySettings {
+        docker_config: config.registry.docker_config.clone(),
+        insecure: config.registry.insecure.clone(),
+        certs_dir: config.registry.certs_dir.clone(),
+        ..RegistrySettings::default()
+    };
+    let days = Duration::from_secs(u64::from(config.state.keep_days) * 86_400);
+    let parts = Parts {
+        engine: Arc::new(Docker::connect(&config.engine_host)?),
+        registry: Arc::new(Client::new(registry).context("the registry client cannot be set up")?),
+        store: store.clone(),
+        clock: Arc::new(SystemClock),
+        settings: config.settings.clone(),
+        retention: Retention { jobs: days, events: days, max_jobs: config.state.keep_jobs, ..Retention::default() },
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    Ok((store, parts))
+}
+
+/// How the webhook behaves.
+pub(super) fn webhook_settings(
+    config: &Config,
+    secrets: watch::Receiver<Secrets>,
+    tls: Option<TlsConfig>,
+) -> WebhookSettings {
+    let rate = config.webhook.rate.map(|per_second| Rate {
+        per_second: f64::from(per_second),
+        burst: f64::from(config.webhook.burst),
+    });
+    let serve = ServeSettings { tls, ..ServeSettings::default() };
+    WebhookSettings { rate, serve, ..WebhookSettings::new(secrets) }
+}
+
+/// How the local listener behaves.
+pub(super) fn local_settings(config: &Config) -> LocalSettings {
+    LocalSettings { status_hosts: config.listen.status_hosts.clone(), serve: ServeSettings::default() }
+}
+
+/// The group's id by `/etc/group`; none where there is no such group, and then only our own user and root get in.
+pub(super) fn control_group() -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    let line = groups.lines().find(|line| line.split(':').next() == Some(GROUP))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
+/// The configuration in one line.
+pub(super) fn summary(config: &Config) -> String {
+    let policy = &config.settings.policy;
+    let webhook = config.listen.webhook.map_or("off".to_owned(), |address| address.to_string());
+    format!(
+        "keeps {} images, deploys to {} repositories, webhook {webhook}, status {}",
+        policy.keep.len(),
+        policy.runtime.len(),
+        config.listen.status
+    )
+}

@@ -1,0 +1,51 @@
+//! The house checks. All of them run, and all failures are told.
+
+mod deny;
+mod dependencies;
+mod size;
+
+use anyhow::{Result, bail};
+
+use crate::command::{cargo, run as run_command};
+use crate::docs;
+
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: [Check; 7] = [
+    ("rustfmt", rustfmt),
+    ("clippy", clippy),
+    ("rustdoc", rustdoc),
+    ("cargo-deny", deny::check),
+    ("dependencies", dependencies::check),
+    ("sizes", size::check),
+    ("documents", docs::check),
+];
+
+/// Runs every check.
+pub fn run() -> Result<()> {
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        println!("== {name}");
+        if let Err(error) = check() {
+            eprintln!("{error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("these checks failed: {}", failed.join(", "));
+    }
+    println!("all {} checks passed", CHECKS.len());
+    Ok(())
+}
+
+fn rustfmt() -> Result<()> {
+    run_command(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    run_command(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+fn rustdoc() -> Result<()> {
+    run_command(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))
+}
