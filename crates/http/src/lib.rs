@@ -1,5 +1,6 @@
 //! Everything that speaks HTTP.
 
+pub mod client;
 pub mod control;
 pub mod error;
 pub mod events;
