@@ -3,7 +3,9 @@
 //!
 //! Grammar: OCI image specification, `descriptor.md#digests`. Docker Engine knows only `sha256`, so that is all we take.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
@@ -52,6 +54,36 @@ fn nibble(c: u8) -> Option<u8> {
     }
 }
 
+/// Plans and estimates print digests by the thousand: chain ids are hashes of printed digests.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xf)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// A map keyed by digests. They are hashes already, so eight of their bytes will do; on a host with thousands of images
+/// most of a plan's time would go into hashing them once more.
+pub(crate) type DigestMap<K, V> = HashMap<K, V, BuildHasherDefault<DigestHasher>>;
+
+/// Takes the last eight bytes of a digest for its hash.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*last);
+        }
+    }
+
+    // an array hashes its length first, and all have the same
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 macro_rules! sha256_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -76,12 +108,12 @@ macro_rules! sha256_type {
 
             /// The 64 hexadecimal digits, without the algorithm.
             pub fn hex(&self) -> String {
-                self.0.iter().map(|b| format!("{b:02x}")).collect()
+                hex(&self.0)
             }
 
             /// The first twelve digits, as Docker prints them.
             pub fn short(&self) -> String {
-                self.0[..6].iter().map(|b| format!("{b:02x}")).collect()
+                hex(&self.0[..6])
             }
         }
 

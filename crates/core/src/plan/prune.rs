@@ -7,6 +7,7 @@
 mod gather;
 #[cfg(test)]
 mod golden;
+mod index;
 #[cfg(test)]
 mod properties;
 pub mod reason;
@@ -17,8 +18,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::Bytes;
-use crate::digest::ImageId;
-use crate::inventory::{Image, Inventory};
+use crate::digest::{DiffId, DigestMap, ImageId};
+use crate::inventory::{Image, Inventory, StoreKind};
 use crate::layers::LayerRecord;
 use crate::plan::history::{MadeName, NameHistory, SupersededDigest};
 use crate::plan::space::Space;
@@ -27,6 +28,7 @@ use crate::reference::{ImageName, Reference};
 use crate::time::Timestamp;
 
 use gather::{Group, groups};
+use index::Index;
 pub use reason::{KeepReason, RemovalReason};
 
 /// Everything that a prune is judged by.
@@ -52,6 +54,13 @@ pub struct PruneQuestion<'a> {
     pub clock_doubt: Option<&'a str>,
     /// Wall clock.
     pub now: Timestamp,
+}
+
+impl PruneQuestion<'_> {
+    /// The containerd store keeps blobs and rows by digest on their own; the classic store has neither.
+    fn keeps_blobs(&self) -> bool {
+        self.inventory.engine.store == StoreKind::Containerd
+    }
 }
 
 /// One name that goes.
@@ -90,13 +99,14 @@ pub struct PrunePlan {
 /// Makes the plan.
 pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
     let mut plan = PrunePlan::default();
+    let index = Index::of(question.inventory);
     let mut going: Vec<(Group<'_>, RemovalReason)> = Vec::new();
     for runtime in &question.policy.runtime {
         keep_unprunable(question, runtime, &mut plan.kept);
         let groups = groups(question, runtime);
         // newest first here; removed oldest first
         for (rank, group) in groups.into_iter().enumerate().rev() {
-            match stays(question, runtime, rank, &group) {
+            match stays(question, &index, runtime, rank, &group) {
                 Some(reason) => plan.kept.extend(group.names.iter().map(|name| Kept {
                     name: name.to_reference(),
                     image: group.image.id,
@@ -114,20 +124,28 @@ pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
             }
         }
     }
-    let sizes: BTreeMap<_, _> = question.layers.iter().map(|layer| (layer.diff_id, layer.size)).collect();
-    let keeps_blobs = question.inventory.engine.store == crate::inventory::StoreKind::Containerd;
-    let mut space = Space::new(&question.inventory.images, |layer| {
-        if keeps_blobs { sizes.get(&layer).copied().unwrap_or_default() } else { Bytes::ZERO }
-    });
+    let mut space = space(question);
     // the classic store drops a repository's digest rows with its last tag; on the containerd store they stay and hold
-    let rows = if keeps_blobs { question.made } else { &[] };
+    let rows = if question.keeps_blobs() { question.made } else { &[] };
     let made: BTreeSet<&Reference> = rows.iter().map(|made| &made.reference).collect();
     let mut gone = Gone::default();
     for (group, reason) in going {
         remove_group(&made, group, reason, &mut gone, &mut space, &mut plan.removals);
     }
-    superseded::remove(question, &mut gone, &mut space, &mut plan);
+    superseded::remove(question, &index, &mut gone, &mut space, &mut plan);
     plan
+}
+
+/// The containerd store keeps the blob of every layer beside what it unpacked; our own record knows its size.
+fn space(question: &PruneQuestion<'_>) -> Space {
+    let mut blobs: DigestMap<DiffId, Bytes> = DigestMap::default();
+    if question.keeps_blobs() {
+        for layer in question.layers {
+            let size = blobs.entry(layer.diff_id).or_default();
+            *size = layer.size.max(*size);
+        }
+    }
+    Space::new(&question.inventory.images, |layer| blobs.get(&layer).copied().unwrap_or_default())
 }
 
 /// Names that the plan so far takes away.
@@ -197,7 +215,13 @@ fn keep_unprunable(question: &PruneQuestion<'_>, runtime: &Runtime, kept: &mut V
 }
 
 /// Why this group stays; none when nothing keeps it.
-fn stays(question: &PruneQuestion<'_>, runtime: &Runtime, rank: usize, group: &Group<'_>) -> Option<KeepReason> {
+fn stays(
+    question: &PruneQuestion<'_>,
+    index: &Index<'_>,
+    runtime: &Runtime,
+    rank: usize,
+    group: &Group<'_>,
+) -> Option<KeepReason> {
     if let Some(name) = group.names.iter().find(|name| question.policy.kept(name).is_some()) {
         return Some(KeepReason::KeptImage((*name).clone()));
     }
@@ -208,7 +232,7 @@ fn stays(question: &PruneQuestion<'_>, runtime: &Runtime, rank: usize, group: &G
     if rank < keep_last {
         return Some(KeepReason::Newest { rank: rank + 1, keep_last, deployed: group.deployed });
     }
-    if let Some(holder) = question.inventory.holders(group.image).next() {
+    if let Some(holder) = index.holder(group.image) {
         return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
     }
     if let Some(why) = question.blocked {

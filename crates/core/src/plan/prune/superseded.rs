@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::bytes::Bytes;
 use crate::inventory::Image;
 use crate::plan::history::SupersededDigest;
+use crate::plan::prune::index::Index;
 use crate::plan::prune::{Gone, KeepReason, Kept, PrunePlan, PruneQuestion, Removal, RemovalReason};
 use crate::plan::space::Space;
 use crate::policy::RemoveSuperseded;
@@ -12,18 +13,24 @@ use crate::reference::Reference;
 
 /// Judges every superseded digest that is still here. Several names may have left the same digest behind: it goes once,
 /// and only when none of them keeps it.
-pub(super) fn remove(question: &PruneQuestion<'_>, gone: &mut Gone, space: &mut Space, plan: &mut PrunePlan) {
+pub(super) fn remove(
+    question: &PruneQuestion<'_>,
+    index: &Index<'_>,
+    gone: &mut Gone,
+    space: &mut Space,
+    plan: &mut PrunePlan,
+) {
     let mut records: BTreeMap<Reference, Vec<&SupersededDigest>> = BTreeMap::new();
     for old in question.superseded {
         records.entry(old.repository.by_digest(old.digest)).or_default().push(old);
     }
     for (row, olds) in records {
         let first = olds[0];
-        let Some(image) = question.inventory.with_digest(&first.repository, first.digest) else { continue };
+        let Some(image) = index.with_digest(&first.repository, first.digest) else { continue };
         if gone.0.contains(&row) {
             continue;
         }
-        match olds.iter().find_map(|old| stays(question, old, image)) {
+        match olds.iter().find_map(|old| stays(question, index, old, image)) {
             Some(reason) => plan.kept.push(Kept { name: row, image: image.id, reason }),
             None => {
                 gone.0.insert(row.clone());
@@ -39,17 +46,17 @@ pub(super) fn remove(question: &PruneQuestion<'_>, gone: &mut Gone, space: &mut 
     }
 }
 
-fn stays(question: &PruneQuestion<'_>, old: &SupersededDigest, image: &Image) -> Option<KeepReason> {
+fn stays(question: &PruneQuestion<'_>, index: &Index<'_>, old: &SupersededDigest, image: &Image) -> Option<KeepReason> {
     if let Some(name) = image.names.iter().next() {
         return Some(KeepReason::HasTag(name.clone()));
     }
-    if let Some(holder) = question.inventory.holders(image).next() {
+    if let Some(holder) = index.holder(image) {
         return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
     }
     if question.policy.keep.iter().any(|k| k.image.repository == old.repository && k.pin == Some(old.digest)) {
         return Some(KeepReason::Pinned);
     }
-    let successor = question.inventory.named(&old.was);
+    let successor = index.named(&old.was);
     if successor.is_none_or(|image| image.has_digest(&old.repository, old.digest)) {
         return Some(KeepReason::NoSuccessor(old.was.clone()));
     }

@@ -262,13 +262,19 @@ fn when_the_clock_is_in_doubt_nothing_goes_by_age() {
 }
 
 #[test]
-fn our_own_row_goes_after_its_tag_and_others_rows_are_left_alone() {
-    let plan = five(3).made("sha-1").made("sha-5").plan();
+fn our_own_row_goes_after_its_tag_where_it_would_hold_the_image() {
+    let on = |mut host: Host, store| {
+        host.inventory.engine = engine(store);
+        host.plan()
+    };
+    let plan = on(five(3).made("sha-1").made("sha-5"), StoreKind::Containerd);
     let row = format!("{APP}@{}", digest("sha-1"));
     assert_eq!(plan.going(), ["sha-1", &row, "sha-2"]);
     assert_eq!(plan.removals[1].reason.to_string(), "a row that our own pull of ghcr.io/acme/app:sha-1 made");
-    let plan = five(3).made("sha-1").named("sha-1", "stable").plan();
+    let plan = on(five(3).made("sha-1").named("sha-1", "stable"), StoreKind::Containerd);
     assert_eq!(plan.going(), ["sha-1", "sha-2"], "stable shows the row too");
+    let plan = on(five(3).made("sha-1"), StoreKind::Graphdriver);
+    assert_eq!(plan.going(), ["sha-1", "sha-2"], "the classic store drops the row with the tag");
 }
 
 #[test]
