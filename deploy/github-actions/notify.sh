@@ -71,7 +71,9 @@ key_hex() {
 # first_line TEXT: the first line that is not empty, without white space around it
 first_line() {
     local line
-    while IFS=$' \t\r' read -r line || [[ -n $line ]]; do
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line#"${line%%[![:space:]]*}"}
+        line=${line%"${line##*[![:space:]]}"}
         [[ -z $line ]] || break
     done <<<"$1"
     printf '%s' "$line"
@@ -81,8 +83,12 @@ first_line() {
 text_of() {
     local pattern="\"$1\"[[:space:]]*:[[:space:]]*\"(([^\"\\\\]|\\\\.)*)\""
     [[ $2 =~ $pattern ]] || return 0
-    # JSON's escapes are also printf's; what is left of control characters could forge a line of the log
-    printf '%b' "${BASH_REMATCH[1]}" | tr -s '[:cntrl:]' ' '
+    local value=${BASH_REMATCH[1]}
+    # These two printf does not undo, all others it does. What is then left of control characters could forge a line
+    # of the log.
+    value=${value//\\\//\/}
+    value=${value//\\\"/\"}
+    printf '%b' "$value" | tr -s '[:cntrl:]' ' '
 }
 
 # number_of KEY JSON: the first value of that key that is a whole number
