@@ -62,6 +62,12 @@ fn the_same_content_under_another_blob_moves_on_the_classic_store_only() {
 }
 
 #[test]
+fn the_classic_store_fetches_everything_above_a_miss_even_what_it_has() {
+    let host = holdings(StoreKind::Graphdriver, &[&["a", "b", "c"]], &records(&["a", "b", "c"], Origin::Downloaded));
+    assert_eq!(judge(&host, &["a", "b/zstd", "c"]), [Here, ToFetch, ToFetch]);
+}
+
+#[test]
 fn without_records_content_that_is_here_is_unknown_to_the_classic_store() {
     let host = holdings(StoreKind::Graphdriver, &[&["a", "b"]], &[]);
     assert_eq!(judge(&host, &["a", "b", "c"]), [Unknown, Unknown, ToFetch]);
