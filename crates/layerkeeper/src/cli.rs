@@ -1,14 +1,29 @@
 //! The command line.
 
+mod check_config;
+mod deploy;
+mod dispatch;
 pub mod exit;
+pub mod follow;
+mod history;
+mod notify;
 pub mod output;
+mod plan;
+mod prewarm;
+pub mod progress;
+mod prune;
 pub mod reference;
+pub mod remote;
+mod status;
+pub mod trouble;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use layerkeeper_core::{Digest, ImageName, Reference};
+
+pub use dispatch::main;
 
 use crate::config::DEFAULT_FILE;
 

@@ -70,7 +70,7 @@ pub struct Webhook {
     pub secret_file: Option<PathBuf>,
     /// Certificate chain and key.
     pub tls: Option<Tls>,
-    /// Requests per second in the long run; none for no limit.
+    /// Requests per second from one sender in the long run; none for no limit.
     pub rate: Option<u32>,
     /// Requests at once.
     pub burst: u32,
@@ -145,4 +145,14 @@ impl Config {
     pub fn problem(&self, key: &str, wrong: Wrong) -> Problem {
         wrong.at(self.lines.get(key).map_or(Place::File, |line| Place::Line(*line)), key)
     }
+}
+
+/// The control socket that a configuration names, whatever else may be wrong with it: a command finds the daemon that
+/// runs even where its file has been spoiled since.
+pub fn control_socket(text: &str) -> PathBuf {
+    let reader = Reader::new(text);
+    let (root, _) = DeTable::parse_recoverable(text);
+    let root = root.into_inner();
+    let named = reader.section(&root, "listen").text("control", value::socket_path);
+    named.or_else(|| keys::find("listen", "control")?.default_text().map(PathBuf::from)).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod logging;
 pub mod notify_systemd;
 pub mod render;
+pub mod run;
 
 pub use cli::reference::cli_reference;
 pub use config::reference::configuration_reference;

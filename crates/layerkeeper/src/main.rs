@@ -1,3 +1,7 @@
-//! layerkeeper
+//! The program; everything it does is in the library beside it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    layerkeeper::cli::main()
+}

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::exit::Exit;
-use crate::config::{Config, Environment};
+use crate::config::{Config, ConfigError, Environment};
 use crate::{logging, notify_systemd};
 use reload::{Reload, read};
 use signals::{Asked, Signals};
@@ -62,6 +62,22 @@ pub fn run(file: &Path) -> Exit {
             }
         }
     })
+}
+
+/// Checks a configuration and every file that it names, as a start would.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn check(file: &Path, environment: &Environment) -> Result<(), ConfigError> {
+    read(file, environment).map(drop)
+}
+
+/// Checks the certificate that a configuration names, and its key.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_certificate(config: &Config) -> Result<(), ConfigError> {
+    reload::certificate(config).map(drop)
 }
 
 /// The bound listeners.

@@ -77,6 +77,14 @@ impl Key {
         Self { example, ..self }
     }
 
+    /// A default that is a text, without its quotes.
+    pub fn default_text(&self) -> Option<&'static str> {
+        match self.default {
+            Fallback::Is(value) => value.strip_prefix('"')?.strip_suffix('"'),
+            Fallback::From(_) | Fallback::Required => None,
+        }
+    }
+
     /// The default as TOML, or an example where there is none.
     pub fn shown_value(&self) -> &'static str {
         match self.default {
@@ -144,9 +152,9 @@ pub const KEYS: &[Key] = &[
     key("limits", "max_queued", "whole number", Is("256"),
         "With so many jobs waiting a webhook is answered with 429."),
     key("limits", "webhook_rate", "whole number", Is("10"),
-        "Webhooks per second, in the long run; more are answered with 429. 0: no limit."),
-    key("limits", "webhook_burst", "whole number", Is("20"),
-        "Webhooks at once before webhook_rate counts."),
+        "Webhooks per second from one sender, in the long run; more are answered with 429. 0: no limit."),
+    key("limits", "webhook_burst", "whole number", Is("50"),
+        "Webhooks at once from one sender before webhook_rate counts."),
 
     key("disk", "remove_superseded", "\"never\", \"on-pressure\" or an age", Is("\"never\""),
         "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they go first when room is needed; an age such as \"7d\": they go that long after."),

@@ -28,6 +28,11 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// The same for a noun whose plural is irregular.
+pub fn count_irregular(number: usize, noun: &str, plural: &str) -> String {
+    format!("{number} {}", if number == 1 { noun } else { plural })
+}
+
 /// `3m 20s ago` or `in 2h 5m`, seen from `now`; both in milliseconds since the epoch.
 pub fn relative(at: i64, now: i64) -> String {
     let (at, now) = (Timestamp(at), Timestamp(now));

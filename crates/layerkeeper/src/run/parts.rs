@@ -49,10 +49,10 @@ pub(super) fn webhook_settings(
     secrets: watch::Receiver<Secrets>,
     tls: Option<TlsConfig>,
 ) -> WebhookSettings {
-    let rate = config.webhook.rate.map(|per_second| Rate {
-        per_second: f64::from(per_second),
-        burst: f64::from(config.webhook.burst),
-    });
+    let rate = config
+        .webhook
+        .rate
+        .map(|per_second| Rate { per_second: f64::from(per_second), burst: f64::from(config.webhook.burst) });
     let serve = ServeSettings { tls, ..ServeSettings::default() };
     WebhookSettings { rate, serve, ..WebhookSettings::new(secrets) }
 }

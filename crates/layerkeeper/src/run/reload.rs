@@ -50,6 +50,11 @@ fn tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, (&'static str, Wron
     })
 }
 
+/// The same, as an error of the whole configuration.
+pub(super) fn certificate(config: &Config) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
+    tls(config).map_err(|(key, wrong)| ConfigError::new(&config.file, vec![config.problem(key, wrong)]))
+}
+
 /// The webhook's secrets; none where no webhook listens.
 fn secrets(config: &Config) -> Result<Option<Secrets>, Wrong> {
     if config.listen.webhook.is_none() {

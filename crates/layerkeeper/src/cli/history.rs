@@ -1,0 +1,26 @@
+//! `layerkeeper history`
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use layerkeeper_http::client::path;
+use layerkeeper_http::wire::JobView;
+
+use super::HistoryArgs;
+use super::exit::Exit;
+use super::output::Output;
+use super::remote::Control;
+use super::trouble::Trouble;
+use crate::render;
+
+/// Shows the newest jobs.
+pub async fn history(control: &Control, args: &HistoryArgs, output: &mut Output) -> Result<Exit, Trouble> {
+    let limit = args.limit.to_string();
+    let image = args.image.as_ref().map(ToString::to_string);
+    let mut query = vec![("limit", limit.as_str())];
+    query.extend(image.as_deref().map(|image| ("image", image)));
+    let jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &query)).await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    output.facts(&jobs, |jobs, width| render::history::history(jobs, now, width))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,123 @@
+//! Progress as plain lines, for logs of CI and cron: a line where something changed, none where nothing did.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use layerkeeper_keeper::{Phase, Progress};
+
+use super::{Watcher, phase};
+use crate::render::amount::size;
+use crate::render::table::plain;
+
+/// While a layer downloads, the sum is told this often.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Turns states into lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    phase: Option<Phase>,
+    image: Option<String>,
+    settled: BTreeMap<String, String>,
+    told: Option<(Instant, u64)>,
+}
+
+/// Writes the lines to standard error.
+#[derive(Debug, Default)]
+pub struct Printer(Lines);
+
+impl Lines {
+    /// The lines that this state is worth.
+    pub fn of(&mut self, progress: &Progress, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        let image = progress.image.as_deref().map(plain);
+        if self.phase != Some(progress.phase) || self.image != image {
+            if self.image != image {
+                self.settled.clear();
+            }
+            self.phase = Some(progress.phase);
+            self.image.clone_from(&image);
+            self.told = Some((now, progress.moved_bytes));
+            lines.push(match &image {
+                Some(image) => format!("{} {image}", phase(progress.phase)),
+                None => phase(progress.phase).to_owned(),
+            });
+        }
+        for layer in &progress.layers {
+            let settled = matches!(layer.status.as_str(), "reused" | "downloaded" | "complete");
+            if !settled || self.settled.get(&layer.id) == Some(&layer.status) {
+                continue;
+            }
+            let amount = layer.total.map(|total| format!(", {}", size(total))).unwrap_or_default();
+            lines.push(format!("  layer {}: {}{amount}", plain(&layer.id), plain(&layer.status)));
+            self.settled.insert(layer.id.clone(), layer.status.clone());
+        }
+        let (at, moved) = self.told.unwrap_or((now, 0));
+        if now.duration_since(at) >= EVERY && progress.moved_bytes > moved {
+            self.told = Some((now, progress.moved_bytes));
+            lines.push(format!("  {} so far", size(progress.moved_bytes)));
+        }
+        lines
+    }
+}
+
+impl Watcher for Printer {
+    fn see(&mut self, progress: &Progress) {
+        for line in self.0.of(progress, Instant::now()) {
+            self.note(&line);
+        }
+    }
+
+    fn note(&mut self, sentence: &str) {
+        // who closed standard error does not want to know
+        let _ = writeln!(std::io::stderr(), "{sentence}");
+    }
+
+    fn leave(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use layerkeeper_core::JobState;
+    use layerkeeper_keeper::LayerLine;
+
+    use super::*;
+
+    fn pulling(moved: u64, layers: &[(&str, &str)]) -> Progress {
+        Progress {
+            phase: Phase::Pulling,
+            image: Some("ghcr.io/acme/app:sha-2".to_owned()),
+            layers: layers
+                .iter()
+                .map(|(id, status)| LayerLine {
+                    id: (*id).to_owned(),
+                    status: (*status).to_owned(),
+                    current: moved,
+                    total: Some(214_000_000),
+                })
+                .collect(),
+            moved_bytes: moved,
+            ..Progress::of_state(JobState::Running)
+        }
+    }
+
+    #[test]
+    fn a_line_per_change_and_none_for_repetition() {
+        let mut lines = Lines::default();
+        let start = Instant::now();
+        assert_eq!(lines.of(&Progress::of_state(JobState::Queued), start), ["waiting in the queue"]);
+        assert_eq!(
+            lines.of(&pulling(0, &[("1a", "reused"), ("4d", "waiting")]), start),
+            ["pulling ghcr.io/acme/app:sha-2", "  layer 1a: reused, 214 MB"]
+        );
+        assert!(lines.of(&pulling(5, &[("1a", "reused"), ("4d", "downloading")]), start).is_empty());
+        let later = start + EVERY;
+        assert_eq!(
+            lines.of(&pulling(7_000_000, &[("1a", "reused"), ("4d", "downloading")]), later),
+            ["  7.00 MB so far"]
+        );
+        assert!(lines.of(&pulling(7_000_000, &[("1a", "reused")]), later + EVERY).is_empty(), "nothing moved");
+        assert_eq!(lines.of(&pulling(214_000_000, &[("4d", "complete")]), later), ["  layer 4d: complete, 214 MB"]);
+        assert_eq!(lines.of(&Progress::of_state(JobState::Succeeded), later), ["done"]);
+    }
+}
