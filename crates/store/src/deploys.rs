@@ -85,6 +85,16 @@ impl Store {
         .await
     }
 
+    /// The number of the deploy that this job did, if it got so far.
+    pub async fn deploy_of(&self, id: &JobId) -> Result<Option<u64>, StoreError> {
+        let id = id.clone();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT seq FROM deploys WHERE job = ?1")?;
+            Ok(statement.query_row([id.as_str()], |row| number(row, "seq")).optional()?)
+        })
+        .await
+    }
+
     /// Has a deploy ever succeeded on this engine instance?
     pub async fn has_deployed_on(&self, instance: &str) -> Result<bool, StoreError> {
         let instance = instance.to_owned();
