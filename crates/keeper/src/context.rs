@@ -1,14 +1,15 @@
 //! What worker, schedule, watch and handle share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use layerkeeper_core::{Digest, ImageName, Intent, Inventory, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_store::record::PruneRecord;
-use layerkeeper_store::{Enqueued, Event, KeptState, NewJob, Retention, Store};
+use layerkeeper_store::{Enqueued, Event, KeptState, NewJob, PruneGate, Retention, Store};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -68,8 +69,21 @@ pub(crate) struct Running {
     pub id: JobId,
     pub intent: Intent,
     pub since: Timestamp,
-    /// Layer bytes that a stop now would throw away.
-    pub in_flight: u64,
+    /// The pull under way.
+    pub in_flight: Option<InFlight>,
+}
+
+/// A pull under way, and what the job's record in the store knows of it.
+#[derive(Debug, Clone)]
+pub(crate) struct InFlight {
+    /// Layer bytes so far: what a stop now would throw away.
+    pub moved: u64,
+    /// How many of them the stored record counts; none before it was stored first.
+    pub stored: Option<u64>,
+    /// It is the job's own image, whose attempts the record lists.
+    pub own: bool,
+    /// Since when.
+    pub begun: Instant,
 }
 
 /// The shared state of one daemon.
@@ -97,8 +111,8 @@ pub(crate) struct Context {
     kept: Mutex<BTreeMap<ImageName, Kept>>,
     next_runs: Mutex<BTreeMap<ImageName, Timestamp>>,
     last_prune: Mutex<Option<PruneRecord>>,
-    /// Set when the engine came back after it had been away; cleared by the next deploy that succeeds.
-    reconnected: Mutex<bool>,
+    /// How often a queued job failed for a cause that may pass; a restart begins anew.
+    failures: Mutex<HashMap<JobId, u32>>,
     drift: Mutex<Drift>,
 }
 
@@ -140,7 +154,7 @@ impl Context {
             kept: Mutex::new(kept.into_iter().map(|state| (state.image.clone(), Kept::from(state))).collect()),
             next_runs: Mutex::default(),
             last_prune: Mutex::default(),
-            reconnected: Mutex::new(false),
+            failures: Mutex::default(),
             drift: Mutex::default(),
             engine: parts.engine,
             registry: parts.registry,
@@ -179,8 +193,17 @@ impl Context {
         self.last_prune.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn reconnected(&self) -> MutexGuard<'_, bool> {
-        self.reconnected.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a failure of a job that may be tried again; returns how many there were.
+    pub fn count_failure(&self, id: &JobId) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(id.clone()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// The job has come to its end.
+    pub fn forget_failures(&self, id: &JobId) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// Compares wall clock and boot time; to be called again and again.
@@ -229,7 +252,7 @@ impl Context {
                 let inventory = Arc::new(inventory);
                 self.record_sightings(&inventory, now).await;
                 if was_down {
-                    *self.reconnected() = true;
+                    self.close_prune_gate().await;
                     tracing::info!(images = inventory.images.len(), "the engine answers again");
                 }
                 let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
@@ -248,6 +271,23 @@ impl Context {
                 self.metrics.engine_up.set(0);
                 Err(error)
             }
+        }
+    }
+
+    /// The engine was away: what it did meanwhile nobody saw, so nothing is removed until a deploy has succeeded. This
+    /// outlives a restart of the daemon.
+    pub async fn close_prune_gate(&self) {
+        let reason = "the engine was away, and no deploy has succeeded since".to_owned();
+        let gate = PruneGate { since: self.now(), reason };
+        if let Err(error) = self.store.set_prune_gate(Some(gate)).await {
+            tracing::error!(%error, "could not store that the engine was away");
+        }
+    }
+
+    /// A deploy has succeeded.
+    pub async fn open_prune_gate(&self) {
+        if let Err(error) = self.store.set_prune_gate(None).await {
+            tracing::error!(%error, "could not store that the engine is trusted again");
         }
     }
 
@@ -313,6 +353,7 @@ impl Context {
     pub fn tell_superseded(&self, superseded: &[JobId], by: &JobId) {
         for old in superseded {
             tracing::info!(job = %old, %by, "superseded by a newer deploy of the repository");
+            self.forget_failures(old);
             let mut progress = Progress::of_state(JobState::Superseded);
             progress.superseded_by = Some(by.to_string());
             self.follow.publish(old, progress);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use layerkeeper_core::{Digest, ImageName};
 use layerkeeper_engine::EngineError;
 use layerkeeper_registry::Error as RegistryError;
 use layerkeeper_store::StoreError;
@@ -25,6 +26,19 @@ pub enum JobError {
     /// The policy forbids it.
     #[error("{0}")]
     Refused(String),
+    /// Making the name here could leave a container's image unprotected.
+    #[error(
+        "container {container} was created from {name}, and the registry's tag does not show {digest}; moving the name \
+         locally could leave the container's image unprotected. Remove the container or deploy under another tag"
+    )]
+    NameInUse {
+        /// The name.
+        name: Box<ImageName>,
+        /// What it was to stand for.
+        digest: Digest,
+        /// Who was created from it.
+        container: String,
+    },
     /// Neither a digest was given nor could anybody be asked for it.
     #[error("no digest was given and the registry cannot be asked for one ({cause}); {here}")]
     NoDigest {
@@ -69,7 +83,7 @@ impl JobError {
             },
             Self::Store(_) => "store",
             Self::Unverified(_) => "unverified",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::NameInUse { .. } => "refused",
             Self::NoDigest { .. } => "no_digest",
         }
     }
@@ -81,8 +95,13 @@ impl JobError {
             Self::Engine(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Unverified(_) => true,
-            Self::Refused(_) | Self::NoDigest { .. } => false,
+            Self::Refused(_) | Self::NameInUse { .. } | Self::NoDigest { .. } => false,
         }
+    }
+
+    /// Does the policy or a rule forbid it, so that trying again is no use?
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::NameInUse { .. })
     }
 
     /// Is the engine away? Then a job waits for it, however long.
@@ -125,8 +144,14 @@ impl JobError {
             "store" => "the server's state could not be stored",
             "unverified" => "what came is not what was asked for",
             "no_digest" => "no digest was given and the registry cannot be asked for one",
-            // these say nothing that the sender may not know
-            "refused" => return self.full("", &self.to_string()),
+            "refused" => match self {
+                Self::NameInUse { .. } => {
+                    "a container on the server was created from this tag, which does not show that digest at the \
+                     registry; deploy under another tag"
+                }
+                // the others say nothing that the sender may not know
+                _ => return self.full("", &self.to_string()),
+            },
             _ => "the engine failed",
         };
         self.full(&self.to_string(), message)

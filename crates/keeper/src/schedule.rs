@@ -4,12 +4,14 @@
 //! shot at that instant, and is armed anew after it. (Given the cron line itself it would keep the zone's offset of the
 //! moment at which the job was added.)
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use layerkeeper_core::{ImageName, Intent, Timestamp, Trigger};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -44,8 +46,9 @@ pub(crate) async fn run(ctx: Arc<Context>) -> Result<(), StartError> {
     let (rang, mut ring) = mpsc::channel::<()>(1);
     let host = host();
     make_up(&ctx).await;
+    let mut lines = BTreeMap::new();
     loop {
-        let armed = arm(&ctx, &host);
+        let armed = arm(&ctx, &host, &mut lines);
         let wait = armed.map_or(REARM, |at| (at - ctx.now()).min(REARM));
         let shot = rang.clone();
         let id = scheduler
@@ -77,12 +80,19 @@ fn host() -> String {
         .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-/// Works out when each image is due next and returns the earliest start.
-fn arm(ctx: &Context, host: &str) -> Option<Timestamp> {
+/// The lines by which the instants in `next_runs` were worked out.
+type Lines = BTreeMap<ImageName, (String, Tz)>;
+
+/// Works out when each image is due next and returns the earliest start. What was worked out by a line that a reload has
+/// changed since counts no longer.
+fn arm(ctx: &Context, host: &str, lines: &mut Lines) -> Option<Timestamp> {
     let settings = ctx.settings();
     let now = ctx.now();
     let mut next = ctx.next_runs();
-    next.retain(|image, _| settings.schedules.iter().any(|schedule| schedule.image == *image));
+    let current = settings.schedules.iter().map(|s| (s.image.clone(), (s.text.clone(), s.timezone)));
+    let current: Lines = current.collect();
+    next.retain(|image, _| lines.get(image).is_some_and(|line| current.get(image) == Some(line)));
+    *lines = current;
     ctx.metrics.next_run.reset();
     for schedule in &settings.schedules {
         let due = match next.get(&schedule.image) {

@@ -29,7 +29,7 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
             () = ctx.stop.cancelled() => return,
             _ = tick.tick() => {}
             () = ctx.look.notified() => {}
-            () = changed(&mut events) => {}
+            () = changed(&ctx, &mut events) => {}
             // an engine that is away is looked for every second
             () = sleep(Duration::from_secs(1)), if events.is_none() => {}
         }
@@ -68,17 +68,20 @@ async fn sweep(ctx: &Context) {
 }
 
 /// Resolves when an event says that something changed, or the stream has ended; never while there is no stream.
-async fn changed(events: &mut Option<EventStream>) {
+async fn changed(ctx: &Context, events: &mut Option<EventStream>) {
     match events {
         None => std::future::pending().await,
-        Some(stream) => match stream.next().await {
-            Some(Ok(event)) => tracing::debug!(?event, "the engine tells"),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "the engine's events broke off");
-                *events = None;
-            }
-            None => *events = None,
-        },
+        Some(stream) => {
+            let cause = match stream.next().await {
+                Some(Ok(event)) => return tracing::debug!(?event, "the engine tells"),
+                Some(Err(error)) => error.to_string(),
+                None => "they ended".to_owned(),
+            };
+            // behind a socket that systemd holds open, an engine that restarts is never seen as away
+            tracing::warn!(cause, "the engine's events broke off");
+            ctx.close_prune_gate().await;
+            *events = None;
+        }
     }
 }
 

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layerkeeper_core::job::JobKind;
-use layerkeeper_core::{Intent, Job, JobState, Timestamp};
+use layerkeeper_core::{Intent, Job, JobId, JobState, Timestamp};
 use layerkeeper_store::StoreError;
+use layerkeeper_store::record::AttemptRecord;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::context::{Context, Running};
+use crate::context::{Context, InFlight, Running};
 use crate::follow::Progress;
 use crate::job_error::JobError;
 use run::Run;
@@ -85,7 +86,8 @@ struct Cut;
 
 /// Runs one job to its end, ticking; a stop lets it run for `stop_timeout` more.
 async fn one<F: Fn()>(ctx: &Arc<Context>, job: Job, tick: &mut tokio::time::Interval, beat: &F) -> Result<(), Cut> {
-    *ctx.running() = Some(Running { id: job.id.clone(), intent: job.intent.clone(), since: ctx.now(), in_flight: 0 });
+    *ctx.running() =
+        Some(Running { id: job.id.clone(), intent: job.intent.clone(), since: ctx.now(), in_flight: None });
     let (id, intent) = (job.id.clone(), job.intent.clone());
     let mut steps = Box::pin(run_job(ctx, job));
     let mut deadline: Option<Instant> = None;
@@ -104,24 +106,39 @@ async fn one<F: Fn()>(ctx: &Arc<Context>, job: Job, tick: &mut tokio::time::Inte
     };
     // dropping the steps closes the connection to the engine, which cancels the pull
     drop(steps);
-    let in_flight = ctx.running().take().map_or(0, |running| running.in_flight);
+    let in_flight = ctx.running().take().and_then(|running| running.in_flight);
     if !cut {
         return Ok(());
     }
-    tracing::warn!(job = %id, %intent, thrown_away_bytes = in_flight, "stopped in mid-pull; the job stays queued");
-    if let Err(error) = put_back_cut(ctx, &id).await {
+    let thrown_away = in_flight.as_ref().map_or(0, |pull| pull.moved);
+    tracing::warn!(job = %id, %intent, thrown_away_bytes = thrown_away, "stopped in mid-job; it stays queued");
+    if let Err(error) = put_back_cut(ctx, &id, in_flight).await {
         // it is still marked as running, so the next start takes it up all the same
         tracing::error!(job = %id, %error, "could not put the job back");
     }
     Err(Cut)
 }
 
-async fn put_back_cut(ctx: &Context, id: &layerkeeper_core::JobId) -> Result<(), StoreError> {
-    let Some(row) = ctx.store.job(id).await? else { return Ok(()) };
-    if !row.job.state.is_final() {
-        ctx.store.put_back(id, None, &row.outcome).await?;
+/// The job's next attempt must know what this one moved for nothing.
+async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) -> Result<(), StoreError> {
+    let Some(mut row) = ctx.store.job(id).await? else { return Ok(()) };
+    if row.job.state.is_final() {
+        return Ok(());
     }
-    Ok(())
+    if let Some(pull) = in_flight {
+        row.outcome.moved_bytes += pull.moved.saturating_sub(pull.stored.unwrap_or_default());
+        if pull.own {
+            if pull.stored.is_some() {
+                row.outcome.attempts.pop();
+            }
+            row.outcome.attempts.push(AttemptRecord {
+                moved_bytes: pull.moved,
+                duration_ms: u64::try_from(pull.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                failure: Some("the daemon was stopped in mid-pull".to_owned()),
+            });
+        }
+    }
+    ctx.store.put_back(id, None, &row.outcome).await
 }
 
 async fn run_job(ctx: &Arc<Context>, job: Job) {
@@ -149,7 +166,7 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
 fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
     let now = run.ctx.now();
     let settings = run.ctx.settings();
-    if matches!(error, JobError::Refused(_)) {
+    if error.is_refusal() {
         run.fail(error);
         return Ended::Final(JobState::Refused);
     }
@@ -158,8 +175,10 @@ fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
         Some(Duration::from_secs(2))
     } else if error.is_not_found() && kind == JobKind::Deploy && age < settings.not_yet_timeout {
         Some(Duration::from_secs(3))
-    } else if error.is_transient() && run.job.attempts < settings.max_attempts {
-        Some(error.retry_after().unwrap_or_else(|| backoff(run.job.attempts)))
+    } else if error.is_transient() {
+        // waiting for the engine or for a tag takes the job up many times, and none of them counts here
+        let failures = run.ctx.count_failure(&run.job.id);
+        (failures < settings.max_attempts).then(|| error.retry_after().unwrap_or_else(|| backoff(failures)))
     } else {
         None
     };
@@ -177,9 +196,9 @@ fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
     }
 }
 
-/// Exponential with full jitter: anywhere between 0 and 2 s, 4 s, 8 s … 5 min, but never less than half a second.
-fn backoff(attempts: u32) -> Duration {
-    let most = 2000u64.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(300_000);
+/// How long to wait after so many failures. Exponential with full jitter: anywhere between 0 and 2 s, 4 s, 8 s … 5 min, but never less than half a second.
+fn backoff(failures: u32) -> Duration {
+    let most = 2000u64.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(300_000);
     let mut random = [0u8; 8];
     let at = if getrandom::fill(&mut random).is_ok() { u64::from_le_bytes(random) % most } else { most / 2 };
     Duration::from_millis(at.max(500))
@@ -195,6 +214,7 @@ async fn end(run: &mut Run<'_>, ended: Ended) -> Result<(), StoreError> {
         }
         Ended::Final(state) => {
             run.summarise(state);
+            ctx.forget_failures(id);
             ctx.store.finish(id, state, &run.outcome, ctx.now()).await?;
             ctx.follow.publish(id, Progress::of_state(state));
             let subject = run.job.intent.image().map(ToString::to_string);

@@ -55,11 +55,8 @@ pub(super) async fn bring(
     }
     let naming = naming(name, target.digest, target.tag_shows, &inventory);
     if let Naming::Forbidden(container) = &naming {
-        return Err(JobError::Refused(format!(
-            "container {container} was created from {name}, and the registry's tag no longer shows {}; moving the name \
-             locally could leave the container's image unprotected. Remove the container or deploy under another tag",
-            target.digest
-        )));
+        let (name, container) = (Box::new(name.clone()), container.clone());
+        return Err(JobError::NameInUse { name, digest: target.digest, container });
     }
     let estimate = match &target.manifest {
         Some(manifest) => Some(estimate(manifest, &holdings(ctx, &inventory, manifest).await?)),
@@ -75,9 +72,10 @@ pub(super) async fn bring(
     let job = Job { name, target, kind, own, estimate, inventory };
     let report = fetch(run, &job, arrival).await?;
     run.phase(Phase::Verifying);
-    verify(run, &job).await?;
+    let content = verify(run, &job).await?;
+    supersede(run, &job, &content).await?;
     let image = give_name(run, &job, naming).await?;
-    after(run, &job, &image, &report).await?;
+    after(run, &job, &report).await?;
     Ok(Brought { image, report: Some(report) })
 }
 
@@ -162,9 +160,35 @@ fn check(image: Option<&Image>, job: &Job<'_>, shown_as: &str) -> Result<(), Job
     }
 }
 
-async fn verify(run: &Run<'_>, job: &Job<'_>) -> Result<(), JobError> {
+async fn verify(run: &Run<'_>, job: &Job<'_>) -> Result<Image, JobError> {
     let reference = job.name.repository.by_digest(job.target.digest);
-    check(run.ctx.engine.image(&reference).await?.as_ref(), job, &reference.to_string())
+    let image = run.ctx.engine.image(&reference).await?;
+    check(image.as_ref(), job, &reference.to_string())?;
+    image.ok_or_else(|| JobError::Unverified(format!("{reference} is not on the engine after its pull")))
+}
+
+/// Records what the name is about to leave behind. Before it does: after a crash in between nobody would know of it, and
+/// while the tag still shows the old digest the record changes nothing.
+async fn supersede(run: &Run<'_>, job: &Job<'_>, content: &Image) -> Result<(), JobError> {
+    let Some(old) = job.inventory.named(job.name).filter(|old| old.id != content.id) else { return Ok(()) };
+    for digest in old.digests_in(&job.name.repository) {
+        superseded(run, job, digest, old).await?;
+        tracing::info!(image = %job.name, %digest, "superseded: the name moves on");
+    }
+    Ok(())
+}
+
+async fn superseded(run: &Run<'_>, job: &Job<'_>, digest: Digest, old: &Image) -> Result<(), JobError> {
+    let superseded = Superseded {
+        repository: job.name.repository.clone(),
+        digest,
+        was: job.name.clone(),
+        image_id: old.id,
+        size: None,
+        at: run.ctx.now(),
+        job: run.job.id.clone(),
+    };
+    Ok(run.ctx.store.record_superseded(&job.inventory.engine.instance(), superseded).await?)
 }
 
 /// Makes the name and looks whether it stands for the digest now.
@@ -172,13 +196,19 @@ async fn give_name(run: &mut Run<'_>, job: &Job<'_>, naming: Naming) -> Result<I
     let name = job.name.to_reference();
     if naming == Naming::ByPull {
         let pulled = pull(run, job.name, &name, false).await?;
+        // nothing, unless the tag has moved meanwhile
+        run.outcome.moved_bytes += pulled.attempt.moved.0;
         if let Some(error) = pulled.error {
             return Err(error.into());
         }
-        if let Some(image) = run.ctx.engine.image(&name).await?
-            && check(Some(&image), job, &job.name.to_string()).is_ok()
-        {
-            return Ok(image);
+        if let Some(image) = run.ctx.engine.image(&name).await? {
+            if check(Some(&image), job, &job.name.to_string()).is_ok() {
+                return Ok(image);
+            }
+            // what came instead is left behind by the tag below
+            for digest in image.digests_in(&job.name.repository) {
+                superseded(run, job, digest, &image).await?;
+            }
         }
         run.warn(format!(
             "{} moved at the registry while it was pulled; it is named here as it was asked for",
@@ -192,25 +222,11 @@ async fn give_name(run: &mut Run<'_>, job: &Job<'_>, naming: Naming) -> Result<I
     image.ok_or_else(|| JobError::Unverified(format!("{} is not on the engine", job.name)))
 }
 
-/// Records what came, what the name left behind, and counts it.
-async fn after(run: &mut Run<'_>, job: &Job<'_>, image: &Image, report: &ReuseReport) -> Result<(), JobError> {
+/// Records what came, and counts it.
+async fn after(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> Result<(), JobError> {
     let ctx = run.ctx;
     if let Some(manifest) = &job.target.manifest {
         remember(ctx, &job.inventory, manifest, report).await?;
-    }
-    let old = job.inventory.named(job.name).filter(|old| old.id != image.id);
-    for digest in old.into_iter().flat_map(|old| old.digests_in(&job.name.repository)) {
-        let superseded = Superseded {
-            repository: job.name.repository.clone(),
-            digest,
-            was: job.name.clone(),
-            image_id: old.map_or(image.id, |old| old.id),
-            size: None,
-            at: ctx.now(),
-            job: run.job.id.clone(),
-        };
-        tracing::info!(image = %job.name, %digest, "superseded: the name has moved on");
-        ctx.store.record_superseded(&job.inventory.engine.instance(), superseded).await?;
     }
     run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0;
     ctx.metrics.pull_succeeded(job.name, job.kind, report);

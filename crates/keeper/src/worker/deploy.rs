@@ -10,13 +10,19 @@ use layerkeeper_store::record::PullRecord;
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::bring::{Brought, bring};
-use crate::worker::resolve::resolve;
+use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 use crate::worker::{prune, warm};
 
 /// The steps of a deploy job.
 pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<Digest>) -> Result<(), JobError> {
     let ctx = run.ctx;
+    if let Some(number) = ctx.store.deploy_of(&run.job.id).await? {
+        // cut between the record and the end: whatever became of the tag since, this deploy has happened
+        tracing::info!(job = %run.job.id, %image, deploy = number, "was deployed already; goes on to the prune");
+        prune_after(run).await;
+        return Ok(());
+    }
     let settings = ctx.settings();
     let budget = match settings.policy.admit(image) {
         Admission::Deploy(runtime) => runtime.download_budget,
@@ -31,7 +37,7 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
         (Some(digest), Some(here)) => (digest, Brought { image: here.clone(), report: None }),
         _ => {
             // first the name, so that a deploy of a tag that is not there yet does not refresh everything at each try
-            let target = resolve(ctx, image, wanted, &inventory).await?;
+            let target = resolve(ctx, image, wanted.map_or(Wanted::Tag, Wanted::Content), &inventory).await?;
             if arrival(image, target.digest, target.manifest.as_ref(), &inventory) != Arrival::Done {
                 warm::refresh_all(run).await;
             }
@@ -46,11 +52,16 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
             layerkeeper_core::Bytes(run.outcome.moved_bytes)
         ));
     }
+    prune_after(run).await;
+    Ok(())
+}
+
+/// A prune that fails does not fail the deploy.
+async fn prune_after(run: &mut Run<'_>) {
     run.phase(Phase::Pruning);
     if let Err(error) = prune::prune(run, false).await {
         run.warn(format!("the prune after this deploy failed: {error}"));
     }
-    Ok(())
 }
 
 /// From here on the deploy has happened: it gets its number in the one order of deploys, once, however often a crash
@@ -69,7 +80,7 @@ async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, brought: 
     let row =
         DeployRow { name: image.clone(), digest, image_id: brought.image.id, instance: inventory.engine.instance() };
     let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
-    *ctx.reconnected() = false;
+    ctx.open_prune_gate().await;
     tracing::info!(job = %run.job.id, %image, %digest, deploy = number, "deployed");
     Ok(())
 }

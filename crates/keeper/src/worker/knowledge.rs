@@ -2,16 +2,21 @@
 //! without us.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use layerkeeper_core::layers::{Holdings, LayerRecord, Origin};
 use layerkeeper_core::reuse::{ReuseReport, Source};
-use layerkeeper_core::{ChainId, DiffId, Image, ImageManifest, Inventory};
+use layerkeeper_core::{ChainId, DiffId, Digest, Image, ImageManifest, Inventory};
+use tokio::time::{Instant, timeout_at};
 
 use crate::context::Context;
 use crate::job_error::JobError;
 
 /// At most this many foreign images are looked up for one estimate.
 const LOOK_UPS: usize = 8;
+
+/// And for at most this long in all: their registries may be out of reach, and a deploy waits meanwhile.
+const LOOK_UP_TIME: Duration = Duration::from_secs(10);
 
 /// What the engine holds, as far as it matters for `wanted`.
 pub(crate) async fn holdings(
@@ -21,12 +26,17 @@ pub(crate) async fn holdings(
 ) -> Result<Holdings, JobError> {
     let instance = inventory.engine.instance();
     let mut records = ctx.store.layer_records(&instance).await?;
-    let known: HashSet<DiffId> = records.iter().map(|record| record.diff_id).collect();
-    let open: HashSet<DiffId> = wanted.diff_ids().into_iter().filter(|layer| !known.contains(layer)).collect();
+    // by blob: the same content may be here once more, under another blob's digest and without our doing
+    let known: HashSet<Digest> = records.iter().map(|record| record.blob).collect();
+    let open = wanted.layers.iter().filter(|layer| !known.contains(&layer.blob.digest));
+    let open: HashSet<DiffId> = open.map(|layer| layer.diff_id).collect();
     let foreign = inventory.images.iter().filter(|image| image.layers.iter().any(|layer| open.contains(layer)));
     let mut found = Vec::new();
+    let deadline = Instant::now() + LOOK_UP_TIME;
     for image in foreign.take(LOOK_UPS) {
-        if let Some(manifest) = manifest_of(ctx, image, inventory).await {
+        // what cannot be looked up in time stays unknown, which an estimate can say
+        let Ok(manifest) = timeout_at(deadline, manifest_of(ctx, image, inventory)).await else { break };
+        if let Some(manifest) = manifest {
             found.extend(records_of(&manifest, |_| Origin::Manifest));
         }
     }

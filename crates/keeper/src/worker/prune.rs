@@ -49,10 +49,7 @@ pub(crate) async fn blocked(ctx: &Context, instance: &str) -> Result<Option<Stri
     if !ctx.store.has_deployed_on(instance).await? {
         return Ok(Some("no deploy has succeeded on this engine yet".to_owned()));
     }
-    if *ctx.reconnected() {
-        return Ok(Some("the engine was away, and no deploy has succeeded since".to_owned()));
-    }
-    Ok(None)
+    Ok(ctx.store.prune_gate().await?.map(|gate| gate.reason))
 }
 
 /// The plan as the store and people see it, nothing done yet.

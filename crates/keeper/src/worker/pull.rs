@@ -11,6 +11,7 @@ use layerkeeper_engine::EngineError;
 use layerkeeper_store::record::AttemptRecord;
 use tokio::time::Instant;
 
+use crate::context::InFlight;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
 
@@ -34,7 +35,7 @@ pub(super) async fn pull(
     let login = run.ctx.registry.login(name.repository.registry())?;
     let begun = Instant::now();
     let mut progress = PullProgress::default();
-    let marker = run.outcome.attempts.len();
+    let mut stored = None;
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
         Err(error) => Some(error),
         Ok(mut stream) => {
@@ -48,12 +49,12 @@ pub(super) async fn pull(
                             told = Instant::now();
                             run.pulling(name, &progress);
                         }
-                        if own && saved.elapsed() >= SAVE_EVERY {
+                        if saved.elapsed() >= SAVE_EVERY {
                             saved = Instant::now();
-                            run.outcome.attempts.truncate(marker);
-                            run.outcome.attempts.push(in_flight(&progress, begun));
-                            run.save().await?;
+                            stored = Some(progress.moved().0);
+                            save_so_far(run, &progress, begun, own).await?;
                         }
+                        run.in_flight(Some(InFlight { moved: progress.moved().0, stored, own, begun }));
                     }
                     Some(Err(error)) => break Some(error),
                     None if progress.done.is_some() => break None,
@@ -62,17 +63,24 @@ pub(super) async fn pull(
             }
         }
     };
-    run.outcome.attempts.truncate(marker);
     run.pulling(name, &progress);
-    if let Some(running) = run.ctx.running().as_mut() {
-        running.in_flight = 0;
-    }
+    run.in_flight(None);
     let attempt = Attempt {
         moved: progress.moved(),
         duration: begun.elapsed(),
         failure: error.as_ref().map(ToString::to_string),
     };
     Ok(Pulled { progress, attempt, error })
+}
+
+/// Stores the record as it must read if the daemon ends now; in memory it stays as it is.
+async fn save_so_far(run: &mut Run<'_>, progress: &PullProgress, begun: Instant, own: bool) -> Result<(), JobError> {
+    let mut so_far = run.outcome.clone();
+    so_far.moved_bytes += progress.moved().0;
+    if own {
+        so_far.attempts.push(in_flight(progress, begun));
+    }
+    Ok(run.ctx.store.save_outcome(&run.job.id, &so_far).await?)
 }
 
 /// What the record says of an attempt while it runs, and hence after a crash.

@@ -1,6 +1,7 @@
 //! What a name is to stand for: the digest, what the registry's tag shows, and the image behind it.
 
 use layerkeeper_core::{Bytes, Digest, ImageManifest, ImageName, Inventory, Reference};
+use layerkeeper_engine::EngineError;
 use layerkeeper_registry::Error as RegistryError;
 
 use crate::context::Context;
@@ -21,13 +22,35 @@ pub(crate) struct Target {
     pub unreachable: Option<String>,
 }
 
-/// Resolves a name. `wanted` is the digest that it must have, where the sender or a pin named one.
+/// What a name is to stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Whatever the registry's tag shows.
+    Tag,
+    /// This digest, as a sender names it: it may be the platform's manifest inside the tag's index, which then is what
+    /// comes, as it would by a plain pull.
+    Content(Digest),
+    /// This digest and no other, as a pin names it.
+    Exactly(Digest),
+}
+
+impl Wanted {
+    fn digest(self) -> Option<Digest> {
+        match self {
+            Self::Tag => None,
+            Self::Content(digest) | Self::Exactly(digest) => Some(digest),
+        }
+    }
+}
+
+/// Resolves a name.
 pub(crate) async fn resolve(
     ctx: &Context,
     name: &ImageName,
-    wanted: Option<Digest>,
+    wish: Wanted,
     inventory: &Inventory,
 ) -> Result<Target, JobError> {
+    let wanted = wish.digest();
     let mut target = match ctx.registry.resolve(&name.to_reference()).await {
         Ok(shown) => Target {
             digest: wanted.unwrap_or(shown.digest),
@@ -43,11 +66,11 @@ pub(crate) async fn resolve(
             }
             None => return Err(error.into()),
         },
-        Err(error) if error.is_unreachable() => through_the_engine(ctx, name, wanted, inventory, error).await?,
+        Err(error) if error.is_unreachable() => through_the_engine(ctx, name, wish, inventory, error).await?,
         Err(error) => return Err(error.into()),
     };
     if target.unreachable.is_none() {
-        read_manifest(ctx, name, &mut target, inventory).await?;
+        read_manifest(ctx, name, wish, &mut target, inventory).await?;
     }
     Ok(target)
 }
@@ -56,20 +79,56 @@ pub(crate) async fn resolve(
 async fn through_the_engine(
     ctx: &Context,
     name: &ImageName,
-    wanted: Option<Digest>,
+    wish: Wanted,
     inventory: &Inventory,
     error: RegistryError,
 ) -> Result<Target, JobError> {
     let cause = error.to_string();
+    if let Wanted::Content(digest) = wish
+        && let Some(manifest) = here_under_its_index(ctx, name, digest, inventory).await
+    {
+        let (digest, overhead) = (manifest.resolved, Bytes::ZERO);
+        let target = Target { digest, tag_shows: None, manifest: Some(manifest), overhead, unreachable: Some(cause) };
+        return Ok(target);
+    }
     let login = ctx.registry.login(name.repository.registry())?;
     let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
-    let digest = match (wanted, &shown) {
+    let digest = match (wish.digest(), &shown) {
         (Some(digest), _) => digest,
         (None, Ok(digest)) => *digest,
+        // the engine did reach it, or cannot itself be reached: its word is the cause
+        (
+            None,
+            Err(
+                error @ (EngineError::NotFound(_)
+                | EngineError::Denied(_)
+                | EngineError::TooManyRequests(_)
+                | EngineError::Unreachable { .. }),
+            ),
+        ) => return Err(error.clone().into()),
         (None, Err(_)) => return Err(JobError::NoDigest { cause, here: digest_here(name, inventory) }),
     };
     tracing::warn!(image = %name, %cause, "goes on without the registry's manifest, through the engine");
     Ok(Target { digest, tag_shows: shown.ok(), manifest: None, overhead: Bytes::ZERO, unreachable: Some(cause) })
+}
+
+/// The image that the name has here, where the wanted digest is the platform's manifest inside its index: what an earlier
+/// deploy read of it is still in the registry client's memory, so a rollback needs no registry.
+async fn here_under_its_index(
+    ctx: &Context,
+    name: &ImageName,
+    wanted: Digest,
+    inventory: &Inventory,
+) -> Option<ImageManifest> {
+    for digest in inventory.named(name)?.digests_in(&name.repository) {
+        let reference = name.repository.by_digest(digest);
+        if let Ok(fetched) = ctx.registry.image(&reference, &inventory.engine.platform).await
+            && fetched.image.is_known_as(wanted)
+        {
+            return Some(fetched.image);
+        }
+    }
+    None
 }
 
 fn digest_here(name: &ImageName, inventory: &Inventory) -> String {
@@ -82,11 +141,13 @@ fn digest_here(name: &ImageName, inventory: &Inventory) -> String {
 async fn read_manifest(
     ctx: &Context,
     name: &ImageName,
+    wish: Wanted,
     target: &mut Target,
     inventory: &Inventory,
 ) -> Result<(), JobError> {
     let platform = &inventory.engine.platform;
-    if let Some(shown) = target.tag_shows.filter(|shown| *shown != target.digest) {
+    let may_be_inside = matches!(wish, Wanted::Content(_));
+    if let Some(shown) = target.tag_shows.filter(|shown| may_be_inside && *shown != target.digest) {
         // the wanted digest may be the platform's manifest inside the tag's index: the same content
         let by_tag = name.repository.by_digest(shown);
         if let Ok(fetched) = ctx.registry.image(&by_tag, platform).await {

@@ -5,7 +5,7 @@ use layerkeeper_core::{Bytes, ImageName, Job, JobState};
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::{Outcome, PullRecord};
 
-use crate::context::Context;
+use crate::context::{Context, InFlight};
 use crate::follow::{Phase, Progress};
 use crate::job_error::JobError;
 
@@ -30,11 +30,15 @@ impl<'a> Run<'a> {
         self.ctx.follow.publish(&self.job.id, Progress { phase, ..Progress::of_state(JobState::Running) });
     }
 
-    /// Tells the followers, and a possible stop, how far a pull is.
+    /// Tells the followers how far a pull is.
     pub fn pulling(&self, image: &ImageName, pull: &PullProgress) {
         self.ctx.follow.publish(&self.job.id, Progress::pulling(image.to_string(), pull));
+    }
+
+    /// Tells a possible stop how far a pull is.
+    pub fn in_flight(&self, pull: Option<InFlight>) {
         if let Some(running) = self.ctx.running().as_mut() {
-            running.in_flight = pull.moved().0;
+            running.in_flight = pull;
         }
     }
 

@@ -1,15 +1,16 @@
 //! A kept image: is it here with the right digest, and if not, bring it.
 
-use layerkeeper_core::ImageName;
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Finding, KeepVerdict, Remote, judge_kept};
 use layerkeeper_core::policy::Keep;
+use layerkeeper_core::{Digest, ImageName, Inventory};
 use layerkeeper_store::record::PullRecord;
 
+use crate::context::Context;
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::bring::bring;
-use crate::worker::resolve::resolve;
+use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 
 /// The steps of a warm or heal job.
@@ -66,25 +67,20 @@ async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<Pul
 async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<PullRecord>, JobError> {
     let ctx = run.ctx;
     let inventory = ctx.observe().await?;
-    let (remote, failure) = match ctx.registry.resolve(&keep.image.to_reference()).await {
-        Ok(resolved) => (Remote::Digest(resolved.digest), None),
-        Err(error) if error.is_unreachable() => (Remote::Unknown, Some(error)),
-        Err(error @ layerkeeper_registry::Error::NotFound { .. }) => (Remote::Gone, Some(error)),
-        Err(error) => return Err(error.into()),
-    };
+    let (remote, failure) = ask(ctx, keep, &inventory).await?;
     let verdict = judge_kept(keep, &inventory, &remote, ctx.known_digest(&keep.image));
     tracing::info!(job = %run.job.id, image = %keep.image, finding = %verdict.finding, "{} {}", keep.image, verdict.reason);
     remember_verdict(run, keep, &verdict).await;
     match (verdict.finding, verdict.bring, failure) {
-        (Finding::Present, ..) => {
+        // a pin that is here needs nobody; anything else was not refreshed when the registry gave no digest
+        (Finding::Present, _, failure) if keep.pin.is_some() || failure.is_none() => {
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = verdict.here).await;
             Ok(None)
         }
         // neither here as wanted nor to be had
         (_, None, Some(failure)) => Err(failure.into()),
         (_, bring_digest, _) => {
-            // an unreachable registry may still be reached through the engine
-            let wanted = keep.pin.or(bring_digest);
+            let wanted = keep.pin.map(Wanted::Exactly).or(bring_digest.map(Wanted::Content)).unwrap_or(Wanted::Tag);
             let target = resolve(ctx, &keep.image, wanted, &inventory).await.map_err(|error| pin_gone(keep, error))?;
             let brought = bring(run, &keep.image, &target, run.job.intent.kind().of_kept(), own).await?;
             let digest = keep.pin.or(Some(target.digest));
@@ -93,6 +89,41 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
             debug_assert!(brought.image.names.contains(&keep.image));
             Ok(brought.report.as_ref().map(PullRecord::from))
         }
+    }
+}
+
+/// What the registry says of the tag: asked by the daemon, or through the engine where the daemon cannot reach it. Comes
+/// with the error where there is no digest.
+async fn ask(
+    ctx: &Context,
+    keep: &Keep,
+    inventory: &Inventory,
+) -> Result<(Remote, Option<layerkeeper_registry::Error>), JobError> {
+    let reference = keep.image.to_reference();
+    let error = match ctx.registry.resolve(&reference).await {
+        Ok(resolved) => return Ok((Remote::Digest(shown(ctx, keep, resolved.digest, inventory).await), None)),
+        Err(error) => error,
+    };
+    match error {
+        error if error.is_unreachable() => {
+            let login = ctx.registry.login(keep.image.repository.registry())?;
+            match ctx.engine.resolve(&reference, login.as_ref()).await {
+                Ok(digest) => Ok((Remote::Digest(digest), None)),
+                Err(_) => Ok((Remote::Unknown, Some(error))),
+            }
+        }
+        error @ layerkeeper_registry::Error::NotFound { .. } => Ok((Remote::Gone, Some(error))),
+        error => Err(error.into()),
+    }
+}
+
+/// What the tag shows, in the pin's words: a pin may name the platform's manifest inside the tag's index.
+async fn shown(ctx: &Context, keep: &Keep, digest: Digest, inventory: &Inventory) -> Digest {
+    let Some(pin) = keep.pin.filter(|pin| *pin != digest) else { return digest };
+    let by_digest = keep.image.repository.by_digest(digest);
+    match ctx.registry.image(&by_digest, &inventory.engine.platform).await {
+        Ok(fetched) if fetched.image.is_known_as(pin) => pin,
+        _ => digest,
     }
 }
 
