@@ -95,7 +95,8 @@ impl Session {
     {
         let mut tried = false;
         loop {
-            let client = self.client().await?.with_timeout(limit);
+            // bollard's own limit is for the headers alone; ours comes first
+            let client = self.client().await?.with_timeout(limit * 2);
             match tokio::time::timeout(limit, call(client)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if !tried && self.is_stale(&error) => tried = true,

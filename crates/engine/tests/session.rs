@@ -1,0 +1,183 @@
+//! How the client talks: which API version it asks for, how it notices another engine, and how it sends credentials.
+//! The engine is a script of answers behind a Unix socket.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use futures_util::StreamExt;
+use layerkeeper_core::Reference;
+use layerkeeper_core::progress::PullEvent;
+use layerkeeper_engine::docker::Docker;
+use layerkeeper_engine::{Engine, EngineError, Login};
+use layerkeeper_testkit::Scratch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Answers each request by what it asks for; keeps the requests' heads.
+struct Script {
+    _scratch: Scratch,
+    socket: PathBuf,
+    heads: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+#[derive(Clone)]
+struct Answers {
+    api: &'static str,
+    oldest: &'static str,
+    pull: &'static str,
+}
+
+impl Script {
+    fn start(answers: Answers) -> Self {
+        let scratch = Scratch::new("script").unwrap();
+        let socket = scratch.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let answers = Arc::new(Mutex::new(answers));
+        let (kept, told) = (heads.clone(), answers.clone());
+        // ends with the test's runtime
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (heads, answers) = (kept.clone(), told.lock().unwrap().clone());
+                tokio::spawn(serve(stream, heads, answers));
+            }
+        });
+        Self { _scratch: scratch, socket, heads, answers }
+    }
+
+    fn docker(&self) -> Docker {
+        Docker::connect(&format!("unix://{}", self.socket.display())).unwrap()
+    }
+
+    /// First lines of all requests so far.
+    fn asked(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        heads.iter().map(|head| head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned()).collect()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Answers)) {
+        change(&mut self.answers.lock().unwrap());
+    }
+}
+
+async fn serve(mut stream: UnixStream, heads: Arc<Mutex<Vec<String>>>, answers: Answers) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let (status, body) = answer(&head, &answers);
+    heads.lock().unwrap().push(head);
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+fn answer(head: &str, answers: &Answers) -> (&'static str, String) {
+    let path = head.split(' ').nth(1).unwrap();
+    if path == "/version" {
+        let version =
+            format!(r#"{{"ApiVersion":"{}","MinAPIVersion":"{}","Version":"x"}}"#, answers.api, answers.oldest);
+        return ("200 OK", version);
+    }
+    let Some((version, path)) = path.strip_prefix("/v").and_then(|rest| rest.split_once('/')) else {
+        return ("200 OK", r#"{"message":"a request without a version"}"#.to_owned());
+    };
+    let minor = |version: &str| version.split_once('.').unwrap().1.parse::<u32>().unwrap();
+    if minor(version) < minor(answers.oldest) {
+        let oldest = answers.oldest;
+        let message = format!(
+            "client version {version} is too old. Minimum supported API version is {oldest}, please upgrade your client to a newer version"
+        );
+        return ("400 Bad Request", format!(r#"{{"message":"{message}"}}"#));
+    }
+    match path {
+        "_ping" => ("200 OK", "OK".to_owned()),
+        path if path.starts_with("images/create") => ("200 OK", answers.pull.to_owned()),
+        _ => ("200 OK", "{}".to_owned()),
+    }
+}
+
+const OLD: Answers = Answers { api: "1.41", oldest: "1.12", pull: "" };
+
+#[tokio::test]
+async fn the_version_is_agreed_on_once_and_anew_when_the_engine_is_another() {
+    let script = Script::start(OLD);
+    let docker = script.docker();
+    docker.ping().await.unwrap();
+    docker.ping().await.unwrap();
+    assert_eq!(script.asked(), ["GET /version", "GET /v1.41/_ping", "GET /v1.41/_ping"]);
+    script.change(|answers| (answers.api, answers.oldest) = ("1.52", "1.44"));
+    docker.ping().await.unwrap();
+    assert_eq!(script.asked()[3..], ["GET /v1.41/_ping", "GET /version", "GET /v1.52/_ping"]);
+    script.change(|answers| (answers.api, answers.oldest) = ("1.99", "1.60"));
+    docker.ping().await.unwrap();
+    let asked = script.asked();
+    assert_eq!(asked[asked.len() - 1], "GET /v1.60/_ping", "the oldest that it still speaks");
+}
+
+#[tokio::test]
+async fn an_engine_newer_than_the_client_is_asked_in_the_clients_version() {
+    let script = Script::start(Answers { api: "1.99", oldest: "1.44", pull: "" });
+    script.docker().ping().await.unwrap();
+    assert_eq!(script.asked(), ["GET /version", "GET /v1.53/_ping"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_later_is_found() {
+    let script = Script::start(OLD);
+    let there = script.socket.with_extension("moved");
+    std::fs::rename(&script.socket, &there).unwrap();
+    let docker = script.docker();
+    assert!(matches!(docker.ping().await, Err(EngineError::Unreachable { .. })));
+    std::fs::rename(&there, &script.socket).unwrap();
+    docker.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_missing_in_an_answer_is_malformed_and_not_empty() {
+    let script = Script::start(OLD);
+    let docker = script.docker();
+    assert!(matches!(docker.info().await, Err(EngineError::Malformed(_))));
+    assert!(matches!(docker.inventory().await, Err(EngineError::Malformed(_))));
+    assert!(matches!(docker.events().await.map(drop), Err(EngineError::Malformed(_))));
+    assert!(matches!(docker.containers().await, Err(EngineError::Malformed(_))));
+}
+
+#[tokio::test]
+async fn credentials_go_in_the_url_safe_alphabet() {
+    let script = Script::start(Answers { pull: "{\"status\":\"Status: done\"}\r\n", ..OLD });
+    let login = Login {
+        username: "ci".into(),
+        password: "~~~???>>>~?>".into(),
+        identity_token: None,
+        server_address: "r.test".into(),
+    };
+    let reference: Reference = "r.test/a/b:t".parse().unwrap();
+    let mut stream = script.docker().pull(&reference, Some(&login)).await.unwrap();
+    assert_eq!(stream.next().await, Some(Ok(PullEvent::Done("done".into()))));
+    assert_eq!(stream.next().await, None);
+    let heads = script.heads.lock().unwrap();
+    let head = heads.last().unwrap().to_lowercase();
+    assert!(head.starts_with("post /v1.41/images/create?fromimage=r.test%2fa%2fb&tag=t"), "{head}");
+    let header = head.lines().find_map(|line| line.strip_prefix("x-registry-auth: ")).unwrap();
+    assert!(header.contains(['-', '_']) && !header.contains(['+', '/']), "{header}");
+}
+
+#[tokio::test]
+async fn an_error_line_ends_a_pull_and_a_missing_last_line_is_unfinished() {
+    let script = Script::start(Answers { pull: "{\"status\":\"Pulling from a/b\",\"id\":\"t\"}\r\n", ..OLD });
+    let docker = script.docker();
+    let reference: Reference = "r.test/a/b:t".parse().unwrap();
+    let items: Vec<_> = docker.pull(&reference, None).await.unwrap().collect().await;
+    assert_eq!(items, [Ok(PullEvent::Note("t: Pulling from a/b".into())), Err(EngineError::Unfinished)]);
+    script.change(|answers| {
+        answers.pull = "{\"status\":\"x\"}\r\n{\"errorDetail\":{\"message\":\"write /a: no space left on device\"},\"error\":\"\"}\r\n{\"status\":\"y\"}\r\n";
+    });
+    let items: Vec<_> = docker.pull(&reference, None).await.unwrap().collect().await;
+    assert_eq!(items[0], Ok(PullEvent::Note("x".into())));
+    assert!(matches!(items[1], Err(EngineError::NoSpace(_))) && items.len() == 2, "{items:?}");
+}
