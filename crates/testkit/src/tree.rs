@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -19,6 +19,11 @@ pub fn trixie() -> Result<PathBuf> {
     made("trixie", "trixie", PACKAGES)
 }
 
+/// A Debian 12 tree that boots systemd in `systemd-nspawn`, made now if this machine has none yet.
+pub fn booting() -> Result<PathBuf> {
+    made("bookworm-systemd", "bookworm", "systemd,systemd-sysv,dbus")
+}
+
 /// A Debian tree called `name` with these packages, made now if it is missing; see [`trixie`].
 pub fn made(name: &str, suite: &str, packages: &str) -> Result<PathBuf> {
     let cache = std::env::var_os("LAYERKEEPER_TEST_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from);
@@ -31,12 +36,12 @@ pub fn made(name: &str, suite: &str, packages: &str) -> Result<PathBuf> {
     let lock = File::create(&lock_path).doing(|| format!("writing {}", lock_path.display()))?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|e| Error::failed("waiting for the tree's lock", e))?;
     if !tree.exists() {
-        debootstrap(suite, packages, &tree)?;
+        debootstrap(suite, packages, &tree, &lock)?;
     }
     Ok(tree)
 }
 
-fn debootstrap(suite: &str, packages: &str, tree: &Path) -> Result<()> {
+fn debootstrap(suite: &str, packages: &str, tree: &Path, lock: &File) -> Result<()> {
     let unfinished = tree.with_extension("unfinished");
     let log_path = tree.with_extension("log");
     if unfinished.exists() {
@@ -49,7 +54,8 @@ fn debootstrap(suite: &str, packages: &str, tree: &Path) -> Result<()> {
         .arg(format!("--include={packages}"))
         .arg(suite)
         .arg(&unfinished)
-        .stdin(Stdio::null())
+        // it holds the lock too, should we be killed meanwhile
+        .stdin(lock.try_clone().doing(|| "duplicating a file".into())?)
         .stdout(log.try_clone().doing(|| "duplicating a file".into())?)
         .stderr(log)
         .status()

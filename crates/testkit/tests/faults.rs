@@ -113,7 +113,11 @@ fn it_serves_as_http_proxy_for_any_host() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let mut tunnel = std::net::TcpStream::connect(proxy.host()).unwrap();
-    write!(tunnel, "CONNECT registry.example:443 HTTP/1.1\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        tunnel,
+        "CONNECT registry.example:443 HTTP/1.1\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     tunnel.read_to_string(&mut answer).unwrap();
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
