@@ -13,5 +13,7 @@ pub mod secret;
 pub mod serve;
 pub mod signature;
 pub mod tell;
+#[cfg(test)]
+mod testing;
 pub mod webhook;
 pub mod wire;

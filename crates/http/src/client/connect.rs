@@ -57,7 +57,7 @@ impl Answer {
 
 impl Target {
     pub(super) fn web(url: &str) -> Result<Self, ClientError> {
-        let bad = |cause: String| ClientError::Url { url: url.to_owned(), cause };
+        let bad = |cause: String| ClientError::Url { url: without_password(url), cause };
         let uri: Uri = url.parse().map_err(|cause| bad(format!("{cause}")))?;
         if uri.host().is_none() {
             return Err(bad("write it as https://HOST or http://HOST:PORT".to_owned()));
@@ -112,6 +112,14 @@ impl Target {
         } else {
             ClientError::Protocol(format!("the connection to {self} broke off: {words}"))
         }
+    }
+}
+
+/// A URL fit to be shown.
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}://…{}", &url[..scheme], &url[at..]),
+        _ => url.to_owned(),
     }
 }
 
