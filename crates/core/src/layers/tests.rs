@@ -65,6 +65,8 @@ fn the_same_content_under_another_blob_moves_on_the_classic_store_only() {
 fn the_classic_store_fetches_everything_above_a_miss_even_what_it_has() {
     let host = holdings(StoreKind::Graphdriver, &[&["a", "b", "c"]], &records(&["a", "b", "c"], Origin::Downloaded));
     assert_eq!(judge(&host, &["a", "b/zstd", "c"]), [Here, ToFetch, ToFetch]);
+    let unsure = holdings(StoreKind::Graphdriver, &[&["a", "b", "c"]], &records(&["a", "b"], Origin::Downloaded));
+    assert_eq!(judge(&unsure, &["a", "b/zstd", "c"]), [Here, ToFetch, ToFetch], "c does not matter any more");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::inventory::Image;
+use crate::plan::history::NameHistory;
 use crate::plan::prune::PruneQuestion;
 use crate::policy::Runtime;
 use crate::reference::ImageName;
@@ -51,7 +52,8 @@ pub(super) fn groups<'a>(question: &PruneQuestion<'a>, runtime: &Runtime) -> Vec
 }
 
 fn group<'a>(question: &PruneQuestion<'a>, image: &'a Image, names: Vec<&'a ImageName>) -> Group<'a> {
-    let records = || names.iter().map(|name| question.history.get(*name));
+    let found: Vec<Option<&NameHistory>> = names.iter().map(|name| question.history.get(*name)).collect();
+    let records = || found.iter().copied();
     let age = records().map(|r| r.map_or(Duration::ZERO, |r| r.age(question.now))).min().unwrap_or_default();
     Group {
         age,

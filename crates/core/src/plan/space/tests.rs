@@ -22,6 +22,7 @@ fn a_layer_goes_with_the_last_image_on_it() {
     let (a, b) = (stack("a", &[("base", 100), ("a", 1)]), stack("b", &[("base", 100), ("b", 2)]));
     let mut space = Space::new([&a, &b], nothing);
     assert_eq!(space.remove(&a), Bytes(1));
+    assert_eq!(space.remove(&a), Bytes::ZERO, "it has gone already");
     assert_eq!(space.remove(&b), Bytes(102));
 }
 
