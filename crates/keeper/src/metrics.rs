@@ -38,6 +38,16 @@ const PULL: [&str; 2] = ["repository", "kind"];
 struct Maker {
     registry: Registry,
     failed: Option<prometheus::Error>,
+    described: Vec<Described>,
+}
+
+/// A metric, as the reference page tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Described {
+    name: String,
+    labels: Vec<String>,
+    kind: String,
+    help: String,
 }
 
 impl Maker {
@@ -45,6 +55,15 @@ impl Maker {
         &mut self,
         made: Result<M, prometheus::Error>,
     ) -> Option<M> {
+        if let Ok(metric) = &made {
+            let kind = metric.collect().first().map(|family| format!("{:?}", family.get_field_type()).to_lowercase());
+            self.described.extend(metric.desc().into_iter().map(|desc| Described {
+                name: desc.fq_name.clone(),
+                labels: desc.variable_labels.clone(),
+                kind: kind.clone().unwrap_or_default(),
+                help: desc.help.clone(),
+            }));
+        }
         let result = made.and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
         result.map_err(|error| self.failed.get_or_insert(error).to_string()).ok()
     }
@@ -69,7 +88,7 @@ impl Maker {
 impl Metrics {
     /// Registers everything; fails only when a name is bad or stands twice.
     pub fn new(version: &str) -> Result<Self, prometheus::Error> {
-        let mut make = Maker { registry: Registry::new(), failed: None };
+        let mut make = Maker { registry: Registry::new(), failed: None, described: Vec::new() };
         let metrics = Self::make(&mut make, version);
         match (metrics, make.failed) {
             (Some(metrics), None) => Ok(metrics),
@@ -159,6 +178,24 @@ impl Metrics {
             )?,
             registry: make.registry.clone(),
         })
+    }
+
+    /// All metrics of our own as a Markdown table, in the order of registration.
+    pub fn reference() -> Result<String, prometheus::Error> {
+        let mut make = Maker { registry: Registry::new(), failed: None, described: Vec::new() };
+        Self::make(&mut make, "");
+        if let Some(error) = make.failed {
+            return Err(error);
+        }
+        let rows: Vec<String> = make
+            .described
+            .iter()
+            .map(|metric| {
+                let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+                format!("| `{}` | {} | {} | {} |", metric.name, metric.kind, labels.join(", "), metric.help)
+            })
+            .collect();
+        Ok(format!("| name | type | labels | meaning |\n| --- | --- | --- | --- |\n{}\n", rows.join("\n")))
     }
 
     /// The text exposition format, version 0.0.4.

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// What is logged when nobody says otherwise.
-const DEFAULT: &str = "info";
+const DEFAULT: &str = "info,tokio_cron_scheduler=warn";
 
 /// Who reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,3 +1,49 @@
-//! xtask
+//! `cargo xtask`: the commands of this project.
+#![allow(clippy::print_stdout, reason = "these commands talk to whoever runs them")]
 
-fn main() {}
+mod bench;
+mod check;
+mod command;
+mod demo;
+mod docs;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo [--once]   set up private parts and show the main job end to end; leaves the page up until Ctrl-C
+  test [FILTER]   install what the tests need, and run them all
+  check           house checks: rustfmt, clippy, rustdoc, cargo-deny, dependencies, sizes, generated documents
+  docs [--check]  write the generated reference pages, or say which are stale
+  bench           measure, side by side with the alternatives
+  setup           only install what tests and demo need
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["demo"] => demo::run(false),
+        ["demo", "--once"] => demo::run(true),
+        ["test", rest @ ..] => test::run(rest),
+        ["check"] => check::run(),
+        ["docs"] => docs::write(),
+        ["docs", "--check"] => docs::check(),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["setup"] => setup::ensure(setup::ALL),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -15,13 +15,22 @@ pub fn check() -> Result<()> {
         println!("installing cargo-deny (once)");
         let root = tools.to_string_lossy().into_owned();
         // unoptimised: it takes a third of the time to build, and no time that matters to run
-        run(&mut cargo(&["install", "--quiet", "--locked", "--debug", "--no-default-features", "--root", &root, "cargo-deny"]))?;
+        run(&mut cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "--debug",
+            "--no-default-features",
+            "--root",
+            &root,
+            "cargo-deny",
+        ]))?;
     }
     deny(&program)
 }
 
 fn deny(program: &PathBuf) -> Result<()> {
     let mut command = Command::new(program);
-    command.args(["--log-level", "error", "--offline", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
+    command.args(["--log-level", "error", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
     run(command.current_dir(top()))
 }

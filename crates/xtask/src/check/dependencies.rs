@@ -30,11 +30,13 @@ const HOMES: [(&str, &str); 8] = [
 ];
 
 /// What the core must not use: no I/O, no async, no serialisation.
-const NOT_IN_CORE: [&str; 8] = ["tokio", "serde", "serde_json", "async-trait", "futures-util", "chrono", "tracing", "reqwest"];
+const NOT_IN_CORE: [&str; 8] =
+    ["tokio", "serde", "serde_json", "async-trait", "futures-util", "chrono", "tracing", "reqwest"];
 
 /// Reads `cargo metadata` and judges.
 pub fn check() -> Result<()> {
-    let output = cargo(&["metadata", "--format-version", "1", "--no-deps"]).output().context("cannot run cargo metadata")?;
+    let output =
+        cargo(&["metadata", "--format-version", "1", "--no-deps"]).output().context("cannot run cargo metadata")?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
     let found = findings(&used(&metadata));
     let in_code = clock_in_core()?;

@@ -61,9 +61,11 @@ fn findings(shown: &str, text: &str) -> Vec<String> {
     if EMPTY_NAMES.iter().any(|name| shown.ends_with(&format!("/{name}"))) {
         found.push(format!("{shown}: a name that says nothing"));
     }
-    found.extend(long_functions(&lines).map(|(line, length)| {
-        format!("{shown}:{line}: a function of {length} lines; {FUNCTION_LINES} are the most")
-    }));
+    found.extend(
+        long_functions(&lines).map(|(line, length)| {
+            format!("{shown}:{line}: a function of {length} lines; {FUNCTION_LINES} are the most")
+        }),
+    );
     found
 }
 
@@ -72,7 +74,16 @@ fn long_functions<'a>(lines: &'a [&'a str]) -> impl Iterator<Item = (usize, usiz
     lines.iter().enumerate().filter_map(|(start, line)| {
         let code = line.trim_start();
         let depth = line.len() - code.len();
-        let words = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "pub(super) async fn ", "pub(crate) async fn "];
+        let words = [
+            "fn ",
+            "pub fn ",
+            "pub(crate) fn ",
+            "pub(super) fn ",
+            "async fn ",
+            "pub async fn ",
+            "pub(super) async fn ",
+            "pub(crate) async fn ",
+        ];
         words.iter().any(|word| code.starts_with(word)).then_some(())?;
         let close = format!("{}}}", " ".repeat(depth));
         let length = lines[start..].iter().position(|line| **line == close)? + 1;
