@@ -141,6 +141,12 @@ impl Config {
         }
     }
 
+    /// `FILE:LINE` of a key, or the file alone where the key has its default.
+    pub fn place(&self, key: &str) -> String {
+        let file = self.file.display();
+        self.lines.get(key).map_or_else(|| file.to_string(), |line| format!("{file}:{line}"))
+    }
+
     /// Something that turned out wrong with a key's value later: a port in use, a file that is not there.
     pub fn problem(&self, key: &str, wrong: Wrong) -> Problem {
         wrong.at(self.lines.get(key).map_or(Place::File, |line| Place::Line(*line)), key)

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use layerkeeper_http::control::ControlSocket;
+use layerkeeper_http::error::HttpError;
 use layerkeeper_http::local::{LocalListener, MetricsListener};
 use layerkeeper_http::serve::ServeSettings;
 use layerkeeper_http::webhook::WebhookListener;
@@ -57,7 +58,7 @@ pub fn run(file: &Path) -> Exit {
                 Exit::Failed
             }),
             Err(error) => {
-                tracing::error!("{}: {error:#}", config.file.display());
+                tracing::error!("{}: {error}", config.place(&key(&error)));
                 Exit::Usage
             }
         }
@@ -89,7 +90,7 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(config: &Config) -> anyhow::Result<Self> {
+    fn bind(config: &Config) -> Result<Self, HttpError> {
         let listen = &config.listen;
         Ok(Self {
             webhook: listen.webhook.map(WebhookListener::bind).transpose()?,
@@ -97,6 +98,18 @@ impl Listeners {
             metrics: listen.metrics.map(MetricsListener::bind).transpose()?,
             control: ControlSocket::bind(&listen.control, parts::control_group())?,
         })
+    }
+}
+
+/// The key behind a listener that cannot listen.
+fn key(error: &HttpError) -> String {
+    match error {
+        HttpError::Bind { key, .. } => format!("listen.{key}"),
+        HttpError::Tls { key, .. } => format!("webhook.{key}"),
+        HttpError::Secret(_) => "webhook.secret_file".to_owned(),
+        HttpError::SocketInUse { .. } | HttpError::NotASocket { .. } | HttpError::Socket { .. } => {
+            "listen.control".to_owned()
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::io::IsTerminal;
 
 use layerkeeper_keeper::{Phase, Progress};
 
+use crate::render::table::plain;
+
 /// Somebody who watches a job.
 pub trait Watcher {
     /// The job's state of the moment.
@@ -24,15 +26,16 @@ pub fn watcher() -> Box<dyn Watcher> {
     if std::io::stderr().is_terminal() { Box::new(bars::Bars::new()) } else { Box::new(lines::Printer::default()) }
 }
 
-/// The phase in words.
-pub fn phase(phase: Phase) -> &'static str {
-    match phase {
+/// What the job does, in words; how it ended, once it has.
+pub fn doing(progress: &Progress) -> String {
+    match progress.phase {
         Phase::Waiting => "waiting in the queue",
         Phase::Observing => "looking at engine and registry",
         Phase::Keeping => "refreshing the kept images",
         Phase::Pulling => "pulling",
         Phase::Verifying => "verifying what came",
         Phase::Pruning => "removing old tags",
-        Phase::Done => "done",
+        Phase::Done => return plain(&progress.state),
     }
+    .to_owned()
 }

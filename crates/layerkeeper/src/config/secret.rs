@@ -43,3 +43,44 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, Wrong> {
     }
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_file_that_only_owner_and_group_may_read_is_read() {
+        let (_directory, path) = file(b"0123456789abcdef\n", 0o640);
+        assert_eq!(read_private(&path).unwrap(), b"0123456789abcdef\n");
+    }
+
+    #[test]
+    fn whatever_others_may_do_with_it_is_too_much() {
+        for mode in [0o644, 0o602, 0o601] {
+            let (_directory, path) = file(b"hunter2", mode);
+            let wrong = read_private(&path).unwrap_err();
+            assert!(wrong.wrong.contains(&format!("mode {mode:04o}")), "{wrong:?}");
+            assert!(!format!("{wrong:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn missing_empty_too_long_and_not_a_file_say_so() {
+        let (directory, path) = file(b" \n", 0o600);
+        assert!(read_private(&path).unwrap_err().wrong.ends_with("is empty"));
+        assert!(read_private(&directory.path().join("none")).unwrap_err().wrong.contains("No such file"));
+        assert!(read_private(directory.path()).unwrap_err().wrong.contains("not a regular file"));
+        let (_directory, path) = file(&vec![b'x'; MOST as usize + 1], 0o600);
+        assert!(read_private(&path).unwrap_err().wrong.contains("longer than 64 KiB"));
+    }
+}

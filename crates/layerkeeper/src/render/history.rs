@@ -70,11 +70,11 @@ fn took(job: &JobView) -> Option<String> {
 }
 
 fn words(job: &JobView, now: i64) -> String {
-    if let Some(error) = &job.outcome.error {
-        return error.message.clone();
-    }
     if let Some(newer) = &job.superseded_by {
         return format!("by job {newer}");
+    }
+    if let Some(error) = &job.outcome.error {
+        return error.message.clone();
     }
     match job.not_before.filter(|at| *at > now && job.state == "queued") {
         Some(at) => format!("tried again {}", relative(at, now)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use layerkeeper_keeper::{LayerLine, Progress};
 
-use super::{Watcher, phase};
+use super::{Watcher, doing};
 use crate::render::table::plain;
 
 /// What the job does, and below it a bar per layer of the image being pulled.
@@ -36,26 +36,25 @@ impl Bars {
         let all = &self.all;
         let bar = self.layers.entry(line.id.clone()).or_insert_with(|| {
             let bar = all.add(ProgressBar::new(0));
-            bar.set_style(style());
+            bar.set_style(style(QUIET));
             bar.set_prefix(plain(&line.id));
             bar
         });
-        if let Some(total) = line.total {
-            bar.set_length(total);
-        }
         bar.set_message(plain(&line.status));
-        match line.status.as_str() {
-            // what was here has no size in the stream, and nothing to wait for
-            "complete" | "reused" => bar.set_position(bar.length().unwrap_or(0)),
-            _ => bar.set_position(line.current),
-        }
+        // what was here has no size in the stream, and what waits has none yet
+        let Some(total) = line.total else { return };
+        bar.set_style(style(MOVING));
+        bar.set_length(total);
+        bar.set_position(if line.status == "complete" { total } else { line.current });
     }
 }
 
-fn style() -> ProgressStyle {
+const QUIET: &str = "  {prefix} {msg}";
+const MOVING: &str = "  {prefix} [{bar:24}] {decimal_bytes:>10}/{decimal_total_bytes:<10} {msg}";
+
+fn style(template: &str) -> ProgressStyle {
     let fallback = ProgressStyle::default_bar();
-    ProgressStyle::with_template("  {prefix} [{bar:24}] {decimal_bytes:>10}/{decimal_total_bytes:<10} {msg}")
-        .map_or(fallback, |style| style.progress_chars("=> "))
+    ProgressStyle::with_template(template).map_or(fallback, |style| style.progress_chars("=> "))
 }
 
 impl Watcher for Bars {
@@ -67,7 +66,7 @@ impl Watcher for Bars {
             self.image.clone_from(&progress.image);
         }
         let image = progress.image.as_deref().map(plain).unwrap_or_default();
-        self.head.set_message(format!("{} {image}", phase(progress.phase)));
+        self.head.set_message(format!("{} {image}", doing(progress)));
         for line in &progress.layers {
             self.layer(line);
         }
@@ -81,5 +80,17 @@ impl Watcher for Bars {
     fn leave(&mut self) {
         self.head.finish_and_clear();
         let _ = self.all.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_templates_are_ones_that_indicatif_can_read() {
+        for template in [QUIET, MOVING] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use layerkeeper_keeper::{Phase, Progress};
 
-use super::{Watcher, phase};
+use super::{Watcher, doing};
 use crate::render::amount::size;
 use crate::render::table::plain;
 
@@ -39,8 +39,8 @@ impl Lines {
             self.image.clone_from(&image);
             self.told = Some((now, progress.moved_bytes));
             lines.push(match &image {
-                Some(image) => format!("{} {image}", phase(progress.phase)),
-                None => phase(progress.phase).to_owned(),
+                Some(image) => format!("{} {image}", doing(progress)),
+                None => doing(progress),
             });
         }
         for layer in &progress.layers {
@@ -118,6 +118,6 @@ mod tests {
         );
         assert!(lines.of(&pulling(7_000_000, &[("1a", "reused")]), later + EVERY).is_empty(), "nothing moved");
         assert_eq!(lines.of(&pulling(214_000_000, &[("4d", "complete")]), later), ["  layer 4d: complete, 214 MB"]);
-        assert_eq!(lines.of(&Progress::of_state(JobState::Succeeded), later), ["done"]);
+        assert_eq!(lines.of(&Progress::of_state(JobState::Succeeded), later), ["succeeded"]);
     }
 }

@@ -1,0 +1,87 @@
+//! The program as scripts see it: exit codes, and which stream says what.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it must not go on")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn program(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_layerkeeper"));
+    command.current_dir(directory).args(arguments).stdin(Stdio::null());
+    for name in ["DOCKER_HOST", "CREDENTIALS_DIRECTORY", "LAYERKEEPER_LOG", "RUST_LOG", "JOURNAL_STREAM"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = program(directory, arguments).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_good_configuration_exits_with_0_and_says_what_was_not_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.toml"), "[[keep]]\nimage = \"nginx:1\"\n").unwrap();
+    let (code, stdout, stderr) = run(directory.path(), &["check-config", "--config", "a.toml"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.starts_with("a.toml: good, 1 image to keep, 0 repositories to deploy to\nnote: "), "{stdout}");
+    let (code, stdout, _) = run(directory.path(), &["check-config", "--config", "a.toml", "--json"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("\"kept\": 1"), "{stdout}");
+}
+
+#[test]
+fn a_bad_configuration_exits_with_2_from_check_and_from_run_with_the_same_words() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.toml"), "[disk]\nmin_free = \"4\"\nmin = 1\n").unwrap();
+    let (code, stdout, checked) = run(directory.path(), &["check-config", "--config", "a.toml"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(checked.starts_with("a.toml:2: disk.min_free: \"4\" has no unit; "), "{checked}");
+    assert!(checked.contains("\na.toml:3: disk.min: there is no such key; "), "{checked}");
+    let (code, _, logged) = run(directory.path(), &["run", "--config", "a.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(checked.lines().all(|line| logged.contains(line)), "{logged}");
+}
+
+#[test]
+fn an_unfit_secret_file_exits_with_2_and_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "hunter2").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let text = format!("[webhook]\nsecret_file = \"{}\"\n", secret.display());
+    std::fs::write(directory.path().join("a.toml"), text).unwrap();
+    let (code, _, stderr) = run(directory.path(), &["check-config", "--config", "a.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.starts_with("a.toml:2: webhook.secret_file: "), "{stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+}
+
+#[test]
+fn without_a_daemon_the_exit_code_is_3() {
+    let directory = tempfile::tempdir().unwrap();
+    for command in [&["status"][..], &["deploy", "ghcr.io/acme/app:1"], &["prune", "--dry-run"], &["history"]] {
+        let (code, stdout, stderr) = run(directory.path(), &[&["--socket", "none.sock"], command].concat());
+        assert_eq!((code, stdout.as_str()), (Some(3), ""), "{stderr}");
+        assert!(stderr.contains("none.sock"), "{stderr}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [&["fly"][..], &["deploy", "ghcr.io/acme/app"], &["status", "--config", "none.toml"]] {
+        assert_eq!(run(directory.path(), arguments).0, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = program(directory.path(), &["completions", "bash"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
