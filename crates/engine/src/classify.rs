@@ -92,6 +92,8 @@ const WORDS: &[(Make, &[&str])] = &[
             "manifest unknown",
             "name unknown",
             "repository name not known",
+            "blob unknown",
+            "unknown blob",
             "no such image",
             "no such container",
             "not found",
@@ -114,13 +116,25 @@ pub fn classify(status: Option<u16>, message: &str) -> EngineError {
             return make(message.to_owned());
         }
     }
-    match status {
+    match registry_status(&text).or(status) {
         Some(404) => EngineError::NotFound(message.to_owned()),
         Some(401 | 403) => EngineError::Denied(message.to_owned()),
         Some(429) => EngineError::TooManyRequests(message.to_owned()),
+        // the engine's own 500 says nothing; one that it quotes is the registry's
+        Some(500..) if registry_status(&text).is_some() => EngineError::RegistryUnreachable(message.to_owned()),
         _ if text.ends_with(": eof") => EngineError::RegistryUnreachable(message.to_owned()),
         _ => EngineError::Other(message.to_owned()),
     }
+}
+
+/// The registry's status where the engine quotes one (`unexpected status from HEAD request to https://…: 429 …`); the
+/// words after it are the registry's own.
+fn registry_status(text: &str) -> Option<u16> {
+    let (_, rest) = text
+        .split_once("unexpected ")
+        .filter(|(_, rest)| ["status ", "http status"].iter().any(|word| rest.starts_with(word)))?;
+    let numbers = rest.split(": ").filter_map(|part| part.split(' ').next()?.parse().ok());
+    numbers.filter(|status| (400..600).contains(status)).last()
 }
 
 #[cfg(test)]
@@ -253,6 +267,24 @@ mod tests {
             ),
             (Some(404), "No such image: a:b", "not found"),
             (Some(404), "", "not found"),
+            (None, "unknown blob", "not found"),
+            (
+                None,
+                "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:00 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
+                "not found",
+            ),
+            (
+                Some(500),
+                "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 429 Slow Down",
+                "too many",
+            ),
+            (Some(500), "received unexpected HTTP status: 529 Overloaded", "registry"),
+            (
+                Some(500),
+                "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 403 No",
+                "denied",
+            ),
+            (Some(500), "something else", "other"),
             (Some(404), "manifest for r/tls:v401 not found: manifest unknown: manifest unknown", "not found"),
             (Some(400), "invalid reference format", "other"),
         ] {

@@ -1,6 +1,8 @@
 //! The conformance suite on real engines: 20.10 and 26.1 with the classic store, 26.1 with the containerd store. All are
 //! private to this test; the host's own Docker is never asked.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! How the client talks: which API version it asks for, how it notices another engine, and how it sends credentials.
 //! The engine is a script of answers behind a Unix socket.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
