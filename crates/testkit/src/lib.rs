@@ -5,7 +5,9 @@
 //! the process is killed: see [`process`] and [`scratch`].
 
 mod background;
+pub mod certificate;
 pub mod chain;
+pub mod disk;
 pub mod docker_config;
 pub mod engine;
 pub mod error;
@@ -20,7 +22,9 @@ pub mod scratch;
 pub mod token;
 pub mod tree;
 
+pub use certificate::{Authority, Issued};
 pub use chain::{Chain, PushedChain};
+pub use disk::Disk;
 pub use docker_config::DockerConfig;
 pub use engine::{Engine, EngineKind, EngineOptions, Engines};
 pub use error::{Error, Result};
@@ -29,6 +33,6 @@ pub use image::{BuildCache, Image, Index, Layer, Media, Pushed, PushedLayer};
 pub use port::free_port;
 pub use process::{Process, Program};
 pub use proxy::{Fault, Passed, Proxy};
-pub use registry::{Access, Agent, Auth, Mark, Registry};
+pub use registry::{Access, Agent, Auth, Mark, Registry, TlsFront};
 pub use scratch::Scratch;
 pub use token::{TokenRequest, TokenServer};

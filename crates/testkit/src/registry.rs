@@ -3,6 +3,7 @@
 mod access;
 mod auth;
 mod storage;
+mod tls;
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,6 +15,7 @@ use layerkeeper_core::{Bytes, Digest};
 pub use access::{Access, Agent, Mark};
 pub use auth::Auth;
 pub(crate) use auth::basic;
+pub use tls::TlsFront;
 
 use crate::error::{Doing, Error, Result};
 use crate::http::{Request, Server};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use layerkeeper_core::Bytes;
-use layerkeeper_testkit::{Auth, Engine, EngineKind, Image, Layer, Registry, eventually_blocking};
+use layerkeeper_testkit::{Auth, Disk, Engine, EngineKind, EngineOptions, Image, Layer, Registry, eventually_blocking};
 
 fn hold_engine() -> Command {
     Command::new(env!("CARGO_BIN_EXE_hold_engine"))
@@ -48,7 +48,9 @@ fn an_engine_keeps_its_images_over_stop_kill_and_restart_and_goes_when_dropped()
     let registry = Registry::start(Auth::Open).unwrap();
     let layer = Layer::random(41, Bytes(10_000)).unwrap();
     let pushed = Image::new().layer(layer).push(&registry, "acme/app:1").unwrap();
-    let mut engine = Engine::start(EngineKind::B).unwrap();
+    let disk = Disk::ext4(Bytes(200 << 20), None).unwrap();
+    let options = EngineOptions { data_root: Some(disk.path().to_owned()), ..EngineOptions::default() };
+    let mut engine = Engine::with(EngineKind::B, &options).unwrap();
     engine.run_docker(["pull", "--quiet", &pushed.reference()]).unwrap();
     engine.run_docker(["create", "--name", "stays", &pushed.reference()]).unwrap();
     engine.stop();
@@ -65,9 +67,12 @@ fn an_engine_keeps_its_images_over_stop_kill_and_restart_and_goes_when_dropped()
     eventually_blocking(Duration::from_secs(5), || ping().is_err());
     engine.thaw().unwrap();
     eventually_blocking(Duration::from_secs(5), ping);
-    let (directory, pid) = (engine.data_root().parent().unwrap().to_owned(), engine.pid().unwrap());
+    assert!(disk.path().join("overlay2").exists(), "its data is on the disk");
+    let directory = engine.socket().ancestors().nth(2).unwrap().to_owned();
+    let pid = engine.pid().unwrap();
     drop(engine);
     assert!(!directory.exists());
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert_eq!(mounts_below(&directory), 0);
+    assert!(disk.path().exists(), "a data root elsewhere stays");
 }

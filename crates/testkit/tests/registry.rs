@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::http::Server;
-use layerkeeper_testkit::{Auth, Engines, Image, Layer, Pushed, Registry, TokenServer};
+use layerkeeper_testkit::{Auth, Authority, Engines, Image, Layer, Pushed, Registry, TokenServer};
 
 fn pushed(registry: &Registry, name: &str) -> Pushed {
     Image::new().layer(Layer::random(31, Bytes(50_000)).unwrap()).push(registry, name).unwrap()
@@ -98,4 +98,20 @@ fn a_cache_pulls_through() {
     pushed(&origin, "acme/app:1");
     let cache = Registry::cache_of(&format!("http://{}", origin.host())).unwrap();
     assert_eq!(manifest_status(&cache, None), 200);
+}
+
+#[test]
+fn the_same_registry_speaks_tls_to_those_who_trust_its_authority() {
+    let registry = Registry::start(Auth::Open).unwrap();
+    let front = registry.over_tls().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let verify = |authority: &str| {
+        std::fs::write(file.path(), authority).unwrap();
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["s_client", "-verify_return_error", "-verify_ip", "127.0.0.1", "-connect", &front.host()]);
+        let output = openssl.arg("-CAfile").arg(file.path()).stdin(std::process::Stdio::null()).output().unwrap();
+        output.status.success()
+    };
+    assert!(verify(front.authority()));
+    assert!(!verify(Authority::new().unwrap().pem()));
 }
