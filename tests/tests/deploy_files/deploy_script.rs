@@ -39,10 +39,13 @@ fn it_pulls_first_and_then_starts_without_a_pull() {
     fs::set_permissions(&env, fs::Permissions::from_mode(0o640)).unwrap();
     let output = deploy(dir.path(), &[NEW]);
     assert!(output.status.success(), "{}", told(&output));
-    assert_eq!(calls(dir.path()), [
-        format!("layerkeeper deploy {NEW} --follow APP_IMAGE="),
-        format!("docker compose up -d --pull never APP_IMAGE={NEW}"),
-    ]);
+    assert_eq!(
+        calls(dir.path()),
+        [
+            format!("layerkeeper deploy {NEW} --follow APP_IMAGE="),
+            format!("docker compose up -d --pull never APP_IMAGE={NEW}"),
+        ]
+    );
     // the next start, by whomever, is the same version
     assert_eq!(fs::read_to_string(&env).unwrap(), format!("TOKEN=secret\nLAST=1\nAPP_IMAGE={NEW}\n"));
     assert_eq!(fs::metadata(&env).unwrap().permissions().mode() & 0o777, 0o640);

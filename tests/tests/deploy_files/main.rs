@@ -32,7 +32,8 @@ fn told(output: &Output) -> String {
 /// Runs a program that must succeed; what it printed, both streams.
 fn run(command: &mut Command) -> String {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().unwrap_or_else(|error| panic!("{program} (`cargo xtask setup` installs it): {error}"));
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{program} (`cargo xtask setup` installs it): {error}"));
     assert!(output.status.success(), "{command:?}: {}", told(&output));
     told(&output)
 }

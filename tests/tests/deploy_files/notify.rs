@@ -180,7 +180,11 @@ fn no_program_that_it_runs_sees_the_secret() {
     let (log, path) = (dir.path().join("log"), std::env::var("PATH").unwrap());
     for name in ["curl", "openssl", "od", "tr", "sed", "date", "mktemp", "tail", "sleep", "rm"] {
         let real = std::env::split_paths(&path).map(|path| path.join(name)).find(|path| path.exists()).unwrap();
-        let script = format!("#!/bin/sh\n{{ echo \"{name} $*\"; env; }} >>'{}'\nexec {} \"$@\"\n", log.display(), real.display());
+        let script = format!(
+            "#!/bin/sh\n{{ echo \"{name} $*\"; env; }} >>'{}'\nexec {} \"$@\"\n",
+            log.display(),
+            real.display()
+        );
         let wrapper = dir.path().join(name);
         fs::write(&wrapper, script).unwrap();
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();

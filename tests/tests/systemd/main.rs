@@ -1,0 +1,148 @@
+//! The real unit under a real systemd: one boot, all cases in a row.
+
+mod container;
+mod service;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use container::{Container, until};
+use layerkeeper_testkit::{Engine, EngineKind};
+use service::{SECRET, Service};
+
+#[test]
+fn the_unit_starts_serves_reloads_recovers_and_stops() {
+    let mut engine = Engine::start(EngineKind::A).unwrap();
+    let container = Container::boot(&engine, &service::binary());
+    let service = Service::new(&container);
+
+    a_missing_secret_is_told_and_not_tried_again(&service);
+    a_bad_configuration_is_told_and_not_tried_again(&service);
+    it_is_up_while_the_engine_is_down(&service, &mut engine);
+    it_serves_from_inside_its_sandbox(&service);
+    a_good_reload_takes_effect(&service);
+    a_bad_reload_changes_nothing_and_says_so(&service);
+    a_daemon_that_stands_still_is_replaced(&service);
+    a_killed_daemon_comes_back(&service);
+    a_hung_engine_kills_nobody(&service, &mut engine);
+    a_stop_is_clean(&service);
+}
+
+fn a_missing_secret_is_told_and_not_tried_again(service: &Service) {
+    let secret = service.container.path(SECRET);
+    let content = fs::read(&secret).expect("the installer made one");
+    fs::remove_file(&secret).unwrap();
+    service.fails_to_start("webhook-secret");
+    fs::write(&secret, content).unwrap();
+}
+
+fn a_bad_configuration_is_told_and_not_tried_again(service: &Service) {
+    service.configure("[disk]\nmin_fre = \"1 GB\"\n");
+    service.fails_to_start("min_fre");
+    service.configure("");
+}
+
+fn it_is_up_while_the_engine_is_down(service: &Service, engine: &mut Engine) {
+    engine.stop();
+    // returns when READY=1 came
+    service.container.ok(&["systemctl", "start", "layerkeeper"]);
+    assert_eq!(service.container.property("ActiveState"), "active");
+    assert_eq!(service.get("/healthz").0, 200);
+    assert_eq!(service.get("/readyz").0, 503, "the engine is away");
+
+    engine.start_again().unwrap();
+    service.container.share(engine);
+    until("the engine to be seen", || (service.get("/readyz").0 == 200).then_some(()));
+    assert!(service.metric("layerkeeper_engine_up").contains(" 1\n"));
+}
+
+fn it_serves_from_inside_its_sandbox(service: &Service) {
+    let (status, page) = service.get("/");
+    assert!(status == 200 && page.contains("<html"), "{status} {page}");
+    assert_eq!(service.post_unsigned(), 401);
+    // statvfs on a data root that it may not read, and its own numbers although /proc shows it little else
+    let free = service.metric("layerkeeper_disk_free_bytes{");
+    assert!(free.contains("path=\"/var/lib/docker\"") && !free.contains("} 0\n"), "{free}");
+    assert!(!service.metric("process_resident_memory_bytes").is_empty());
+
+    let socket = fs::metadata(service.container.path("/run/layerkeeper/control.sock")).unwrap();
+    let directory = fs::metadata(service.container.path("/run/layerkeeper")).unwrap();
+    assert_eq!((socket.mode() & 0o777, socket.gid()), (0o660, directory.gid()), "its group reaches it");
+    assert_eq!(directory.mode() & 0o777, 0o750);
+    let status = service.container.ok(&["layerkeeper", "status"]);
+    assert!(!status.is_empty());
+    let stranger = service.container.run(&["setpriv", "--reuid=nobody", "--clear-groups", "layerkeeper", "status"]);
+    assert_eq!(stranger.status.code(), Some(3), "{stranger:?}");
+}
+
+fn a_good_reload_takes_effect(service: &Service) {
+    let pid = service.pid();
+    assert!(service.metric("layerkeeper_disk_min_free_bytes").ends_with(" 4000000000\n"));
+    service.configure("[disk]\nmin_free = \"1 GB\"\n");
+    service.container.ok(&["systemctl", "reload", "layerkeeper"]);
+    until("the new floor", || {
+        service.metric("layerkeeper_disk_min_free_bytes").ends_with(" 1000000000\n").then_some(())
+    });
+    assert_eq!(service.pid(), pid);
+}
+
+fn a_bad_reload_changes_nothing_and_says_so(service: &Service) {
+    let pid = service.pid();
+    service.configure("[disk]\nmin_free = \"2 GB\"\nmin_freee = 1\n");
+    let told = |command: &[&str]| {
+        let before = service.container.journal().len();
+        let output = service.container.run(command);
+        let said = until("the complaint", || {
+            let journal = service.container.journal().split_off(before);
+            journal.contains("min_freee").then_some(journal)
+        });
+        assert!(said.contains("layerkeeper.toml:"), "it names file and line: {said}");
+        output.status.success()
+    };
+    assert!(!told(&["systemctl", "reload", "layerkeeper"]), "whoever reloads sees it fail");
+    assert_eq!(service.container.property("ActiveState"), "active");
+    // without the check before it
+    assert!(told(&["systemctl", "kill", "--kill-who=main", "--signal=HUP", "layerkeeper"]));
+    until("the end of the reload", || (service.container.property("ActiveState") == "active").then_some(()));
+    assert_eq!(service.pid(), pid);
+    assert_eq!(service.get("/readyz").0, 200);
+    assert!(service.metric("layerkeeper_disk_min_free_bytes").ends_with(" 1000000000\n"));
+    let shown = service.container.property("StatusText");
+    assert!(shown.contains("reload failed"), "systemctl status tells it too: {shown:?}");
+    service.configure("");
+}
+
+fn a_daemon_that_stands_still_is_replaced(service: &Service) {
+    let restarted = service.replaced(&["systemctl", "kill", "--kill-who=main", "--signal=STOP", "layerkeeper"]);
+    assert!(restarted.contains("Watchdog timeout"), "{restarted}");
+}
+
+fn a_killed_daemon_comes_back(service: &Service) {
+    let restarted = service.replaced(&["systemctl", "kill", "--kill-who=main", "--signal=KILL", "layerkeeper"]);
+    assert!(restarted.contains("status=9/KILL"), "{restarted}");
+}
+
+fn a_hung_engine_kills_nobody(service: &Service, engine: &mut Engine) {
+    let pid = service.pid();
+    engine.freeze().unwrap();
+    service.container.ok(&["layerkeeper", "deploy", "127.0.0.1:5000/acme/app:sha-1234567"]);
+    until("the worker to take the job", || service.get("/v1/jobs").1.contains("\"running\"").then_some(()));
+    let stood = service.watchdog_fed();
+    // longer than the 4 seconds after which systemd would end it
+    until("the watchdog to be fed meanwhile", || (service.watchdog_fed() > stood + 6_000_000).then_some(()));
+    assert!(service.get("/v1/jobs").1.contains("\"running\""), "it still waits for the engine");
+    assert_eq!((service.pid(), service.get("/healthz").0), (pid, 200));
+    engine.thaw().unwrap();
+    until("the engine to be seen again", || (service.get("/readyz").0 == 200).then_some(()));
+}
+
+fn a_stop_is_clean(service: &Service) {
+    service.container.ok(&["systemctl", "stop", "layerkeeper"]);
+    let shown = |name| service.container.property(name);
+    assert_eq!(
+        (shown("ActiveState"), shown("Result"), shown("ExecMainStatus")),
+        ("inactive".into(), "success".into(), "0".into())
+    );
+    assert!(!service.container.path("/run/layerkeeper").exists());
+    assert!(service.container.path("/var/lib/layerkeeper").read_dir().unwrap().next().is_some(), "its state stays");
+}
