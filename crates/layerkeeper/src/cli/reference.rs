@@ -30,8 +30,14 @@ pub fn cli_reference() -> String {
 
 fn paragraph(text: &mut String, words: Option<&StyledStr>) {
     if let Some(words) = words {
-        let _ = writeln!(text, "{}\n", words.to_string().trim());
+        let _ = writeln!(text, "{}\n", sentence(&words.to_string()));
     }
+}
+
+/// clap takes the full stop away.
+fn sentence(words: &str) -> String {
+    let words = words.trim();
+    if words.ends_with(['.', ']']) { words.to_owned() } else { format!("{words}.") }
 }
 
 fn usage(command: &Command) -> String {
@@ -44,7 +50,7 @@ fn arguments<'a>(text: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
     for argument in arguments.filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
         any = true;
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = write!(text, "- `{}`: {}", shape(argument), help.trim());
+        let _ = write!(text, "- `{}`: {}", shape(argument), sentence(&help));
         let defaults = argument.get_default_values();
         if !defaults.is_empty() && argument.get_action().takes_values() {
             let shown: Vec<_> = defaults.iter().map(|value| value.to_string_lossy()).collect();
