@@ -2,6 +2,7 @@
 
 mod deny;
 mod dependencies;
+mod links;
 mod size;
 
 use anyhow::{Result, bail};
@@ -11,7 +12,7 @@ use crate::docs;
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("rustfmt", rustfmt),
     ("clippy", clippy),
     ("rustdoc", rustdoc),
@@ -19,6 +20,7 @@ const CHECKS: [Check; 7] = [
     ("dependencies", dependencies::check),
     ("sizes", size::check),
     ("documents", docs::check),
+    ("links", links::check),
 ];
 
 /// Runs every check.
