@@ -1,5 +1,7 @@
 //! A real keeper over a store and an engine in memory, and a client that says exactly the bytes it is told.
 
+mod log;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -20,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub use log::{logged, remember_log};
 
 /// 2027-01-15 08:00 UTC, in milliseconds.
 pub const NOW: i64 = 1_800_000_000_000;

@@ -1,10 +1,7 @@
 //! Over a real socket: every change, who asked for it, and what is refused.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use super::*;
-use crate::testing::{Ground, Reply, app, say, until};
+use crate::testing::{Ground, Reply, app, logged, remember_log, say, until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
@@ -121,32 +118,15 @@ async fn bad_requests_are_refused_as_at_the_webhook() {
     assert_eq!(desk.ground.jobs().await, 0);
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn every_change_is_logged_with_the_peers_uid() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    remember_log();
     let desk = Desk::open().await;
     desk.post("/v1/deploys", r#"{"image":"ghcr.io/acme/app:sha-1"}"#).await;
     desk.post("/v1/deploys", r#"{"image":"ghcr.io/evil/app:sha-1"}"#).await;
     desk.post("/v1/prewarm", "{}").await;
     desk.post("/v1/prune", "{}").await;
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = logged();
     let uid = format!("uid={}", rustix::process::getuid().as_raw());
     for (command, end) in [("deploy", "taken"), ("deploy", "refused"), ("prewarm", "taken"), ("prune", "taken")] {
         let line = logged.lines().find(|line| {

@@ -1,8 +1,5 @@
 //! What nobody who lacks the secret can reach, and what never shows.
 
-use std::io::Write;
-use std::sync::Mutex;
-
 use axum::body::Body;
 use axum::http::Request;
 use hyper::service::Service;
@@ -10,7 +7,7 @@ use hyper_util::service::TowerToHyperService;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::say;
+use crate::testing::{logged, remember_log, say};
 
 /// A request head as somebody without the secret may make it: near the truth in every part.
 fn forged() -> impl Strategy<Value = (Vec<(String, String)>, String)> {
@@ -66,27 +63,9 @@ proptest! {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn neither_answers_nor_logs_show_a_secret_or_a_signature() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    remember_log();
     let mut ground = Ground::resting().await;
     let to = listen(&mut ground, settings());
     let mut answers = String::new();
@@ -94,7 +73,7 @@ async fn neither_answers_nor_logs_show_a_secret_or_a_signature() {
         answers.push_str(&format!("{:?}", ask(to, &signed(id, body)).await));
     }
     answers.push_str(&format!("{:?}", ask(to, &signed_at("msg_4", NOW / 1000, BODY, "the wrong secret 123")).await));
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = logged();
     assert!(logged.contains("webhook taken") && logged.contains("webhook refused"), "{logged}");
     for id in ["msg_1", "msg_2", "msg_3"] {
         let body = if id == "msg_1" { BODY } else { "{" };
