@@ -1,8 +1,162 @@
-//! Measurements, side by side with the alternatives.
+//! Measurements, side by side with the alternatives: medians of several rounds with their spread, as Markdown.
 
-use anyhow::{Result, bail};
+mod deploy;
+mod idle;
+mod machine;
+mod plan;
+mod report;
+mod samples;
+mod webhook;
 
-/// Runs them.
-pub fn run(_args: &[&str]) -> Result<()> {
-    bail!("no benchmark is here yet")
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use layerkeeper_core::ImageName;
+use layerkeeper_testkit::{Auth, Chain, Engine, EngineKind, PushedChain, Registry};
+
+use crate::command::{cargo, run as run_command, top};
+use crate::server::{Server, Settings};
+use crate::setup::{self, Part};
+use report::Section;
+
+const PAGE: &str = "docs/performance.md";
+const NAMES: [&str; 4] = ["deploy", "webhook", "idle", "plan"];
+
+/// What is to be measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Options {
+    names: Vec<&'static str>,
+    rounds: usize,
+    engines: Vec<EngineKind>,
+    write: bool,
+}
+
+/// Measures what the arguments name; everything where they name nothing.
+///
+/// # Errors
+/// Something could not be measured, or did not do what it was measured at. A missed target is told, and is no error.
+pub fn run(args: &[&str]) -> Result<()> {
+    let options = Options::read(args)?;
+    let mut parts = vec![Part::Engine, Part::Registry, Part::Bench];
+    if options.engines.len() > 1 {
+        parts.push(Part::LaterEngines);
+    }
+    setup::ensure(&parts)?;
+    run_command(&mut cargo(&["build", "--release", "--package", "layerkeeper", "--bin", "layerkeeper"]))?;
+    let mut page = machine::describe(&format!("cargo xtask bench {}", args.join(" ")))?;
+    println!("{page}");
+    let mut missed = Vec::new();
+    for name in &options.names {
+        let section = options.measure(name)?;
+        let text = section.markdown();
+        println!("{text}");
+        page += &format!("\n{text}");
+        missed.extend(section.missed);
+    }
+    if options.write {
+        let path = top().join(PAGE);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::write(&path, page).with_context(|| format!("cannot write {PAGE}"))?;
+        println!("wrote {PAGE}");
+    }
+    match missed.as_slice() {
+        [] => println!("every target was met"),
+        missed => println!("missed: {}", missed.join("; ")),
+    }
+    Ok(())
+}
+
+impl Options {
+    fn read(args: &[&str]) -> Result<Self> {
+        let mut options = Self { names: Vec::new(), rounds: 7, engines: vec![EngineKind::A], write: false };
+        let mut args = args.iter().copied();
+        while let Some(arg) = args.next() {
+            match arg {
+                "--write" => options.write = true,
+                "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
+                "--rounds" => {
+                    let rounds = args.next().and_then(|text| text.parse().ok()).filter(|rounds| *rounds > 0);
+                    options.rounds = rounds.context("--rounds takes a number of rounds")?;
+                }
+                other => match NAMES.iter().find(|name| **name == other) {
+                    Some(name) => options.names.push(name),
+                    None => bail!("there is no {other} to measure; there are {}", NAMES.join(", ")),
+                },
+            }
+        }
+        if options.write && !options.names.is_empty() {
+            bail!("--write puts everything into {PAGE}, so everything must be measured: name nothing with it");
+        }
+        if options.names.is_empty() {
+            options.names = NAMES.to_vec();
+        }
+        Ok(options)
+    }
+
+    fn measure(&self, name: &str) -> Result<Section> {
+        match name {
+            "deploy" => deploy::measure(&self.engines, self.rounds),
+            "webhook" => webhook::measure(self.rounds.div_ceil(2)),
+            "idle" => idle::measure(),
+            _ => plan::measure(),
+        }
+    }
+}
+
+/// The parts around a daemon that has little to do: engine, registry, and a small chain that is kept.
+struct Ground {
+    // before the engine that it talks to
+    server: Server,
+    _engine: Engine,
+    registry: Registry,
+    _chain: PushedChain,
+}
+
+impl Ground {
+    /// Starts all but the daemon.
+    fn prepare() -> Result<Self> {
+        let engine = Engine::start(EngineKind::A)?;
+        let registry = Registry::start(Auth::Open)?;
+        let chain = Chain::small()?.push(&registry)?;
+        let kept: Vec<&ImageName> = chain.kept().map(|image| &image.name).to_vec();
+        let server = Server::prepare(&Settings {
+            engine: &engine,
+            registry: &registry,
+            kept,
+            runtime: "prune_tags = [\"sha-*\"]",
+            // the rate of one sender is what is measured, and a limit on it would be all there is to measure
+            more: "\n[limits]\nwebhook_rate = 0\n",
+            profile: "release",
+        })?;
+        Ok(Self { server, _engine: engine, registry, _chain: chain })
+    }
+
+    /// Starts the daemon and waits until the kept images are here.
+    fn start(&mut self) -> Result<()> {
+        self.server.spawn(None)?;
+        self.server.until_ready()?;
+        self.server.facts(&["status", "--wait-idle"])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_measured_unless_something_is_named() {
+        assert_eq!(Options::read(&[]).unwrap().names, NAMES);
+        let options = Options::read(&["idle", "--rounds", "3", "--all-engines"]).unwrap();
+        assert_eq!((options.names, options.rounds, options.engines.len()), (vec!["idle"], 3, 3));
+    }
+
+    #[test]
+    fn a_page_of_one_section_is_not_written() {
+        assert!(Options::read(&["idle", "--write"]).is_err());
+        assert!(Options::read(&["--write"]).unwrap().write);
+        for wrong in [&["idel"][..], &["--rounds"], &["--rounds", "0"]] {
+            assert!(Options::read(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

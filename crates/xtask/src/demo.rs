@@ -1,6 +1,5 @@
 //! The main job, end to end, on real parts: a private Docker Engine, a private registry, and the daemon itself.
 
-mod server;
 mod story;
 
 use anyhow::Result;
@@ -9,8 +8,12 @@ use layerkeeper_testkit::chain::Chain;
 use layerkeeper_testkit::{Auth, Engine, EngineKind, Registry};
 
 use crate::command::{cargo, run as run_command};
+use crate::server::{Server, Settings};
 use crate::setup::{self, Part};
-use server::Server;
+
+/// v1 is old, and goes, as soon as v2 is here.
+const RUNTIME: &str =
+    "prune_tags = [\"sha-*\"]\nkeep_last = 1\nkeep_min = 1\nmin_age = \"1s\"\ndownload_budget = \"300 MB\"";
 
 /// Runs the story. `once`: ends by itself, else the page stays up until Ctrl-C.
 ///
@@ -32,7 +35,18 @@ pub fn run(once: bool) -> Result<()> {
         println!("{:>8}  {}", image.layer_bytes().to_string(), image.name);
     }
 
-    let mut server = Server::start(&engine, &registry, &chain)?;
+    title("layerkeeper runs");
+    let mut server = Server::prepare(&Settings {
+        engine: &engine,
+        registry: &registry,
+        kept: chain.kept().map(|image| &image.name).to_vec(),
+        runtime: RUNTIME,
+        more: "",
+        profile: "debug",
+    })?;
+    println!("{}", server.configuration()?);
+    server.spawn(None)?;
+    println!("ready after {} ms; the page is at {}", server.until_ready()?.as_millis(), server.page());
     story::tell(&mut server, &engine, &registry, &chain)?;
     if !once {
         title(&format!("The page is at {} until Ctrl-C", server.page()));

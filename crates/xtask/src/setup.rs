@@ -31,7 +31,7 @@ pub enum Part {
     Prometheus,
     /// Chromium and a font, to look at the page.
     Browser,
-    /// What the step in CI uses: curl and openssl.
+    /// What the step in CI uses: curl and openssl; and shellcheck, which judges the scripts.
     Ci,
     /// adnanh/webhook, to compare with.
     Bench,
@@ -60,7 +60,7 @@ impl Part {
             Self::Systemd => &["systemd-container", "debootstrap"],
             Self::Prometheus => &["prometheus"],
             Self::Browser => &["chromium", "fonts-dejavu-core"],
-            Self::Ci => &["curl", "openssl", "ca-certificates"],
+            Self::Ci => &["curl", "openssl", "ca-certificates", "shellcheck"],
             Self::Bench => &["webhook"],
         }
     }

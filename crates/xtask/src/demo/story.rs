@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use layerkeeper_testkit::chain::PushedChain;
 use layerkeeper_testkit::{Agent, Engine, Pushed, Registry};
 
-use super::server::Server;
 use super::title;
+use crate::server::Server;
 
 /// Tells the whole story.
 pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &PushedChain) -> Result<()> {
@@ -40,16 +40,17 @@ pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &P
 
     title("History, and what Prometheus scrapes");
     server.cli(&["history"])?;
-    let status =
-        layerkeeper_testkit::http::Server::tcp(server.page().trim_start_matches("http://").trim_end_matches('/'));
-    let metrics = status.get("/metrics")?.text();
+    let metrics = server.local().get("/metrics")?.text();
     for line in metrics.lines().filter(|line| line.starts_with("layerkeeper_pull") || line.contains("_present")) {
         if !line.contains("_bucket") {
             println!("{line}");
         }
     }
     title("Why, in the daemon's log");
-    for line in server.log_lines("goes")?.iter().chain(server.log_lines("is here")?.iter().rev().take(2)) {
+    let log = server.log()?;
+    let about = |word: &'static str| log.lines().filter(move |line| line.contains(word));
+    let here: Vec<&str> = about("is here").collect();
+    for line in about("goes").chain(here.into_iter().rev().take(2)) {
         println!("{line}");
     }
     Ok(())
@@ -63,7 +64,7 @@ fn deploy(server: &Server, registry: &Registry, image: &Pushed) -> Result<layerk
         "notify",
         &image.name.to_string(),
         "--url",
-        &server.webhook(),
+        &format!("http://{}", server.webhook()),
         "--secret-file",
         &secret,
         "--follow",

@@ -1,0 +1,78 @@
+//! What was measured on, and whether it was at rest.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// A machine is at rest when it uses less than this share of its cores.
+const AT_REST: f64 = 0.08;
+const LOOK: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The head of the page.
+pub fn describe(command: &str) -> Result<String> {
+    let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
+    let field = |text: &str, key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line[key.len()..].trim_matches([':', '=', '"', ' ', '\t']).to_owned())
+    };
+    let processor = field(&read("/proc/cpuinfo")?, "model name").unwrap_or_else(|| "unknown".to_owned());
+    let memory = field(&read("/proc/meminfo")?, "MemTotal").unwrap_or_default();
+    let memory: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
+    let release = field(&read("/etc/os-release")?, "PRETTY_NAME").unwrap_or_default();
+    let cores = std::thread::available_parallelism()?;
+    let disk = said(Command::new("stat").args(["--file-system", "--format=%T"]).arg(std::env::temp_dir()))?;
+    let at = said(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
+    let compiler = said(Command::new("rustc").arg("--version"))?;
+    Ok(format!(
+        "# Performance\n\nWritten by `{}` on {at}, from a real run; every figure comes with its spread, as median (least–most). \
+         `cargo xtask bench` measures the same on your machine.\n\nMachine: {cores} cores ({processor}), {:.0} GiB of memory, \
+         {disk}, Linux {}, {release}. Built with {compiler}, `--release`. Load generator, registry, engine and daemon share \
+         these cores.\n",
+        command.trim(),
+        memory as f64 / f64::from(1 << 20),
+        read("/proc/sys/kernel/osrelease")?.trim(),
+    ))
+}
+
+/// Waits until the machine is at rest, for at most ten minutes; says so where it was not.
+pub fn until_at_rest() -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let busy = busy()?;
+        if busy < AT_REST {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            eprintln!("bench: goes on although others use {:.0} % of this machine", busy * 100.0);
+            return Ok(());
+        }
+    }
+}
+
+/// Which share of the cores was used for the next two seconds.
+fn busy() -> Result<f64> {
+    let before = times()?;
+    std::thread::sleep(LOOK);
+    let after = times()?;
+    let (used, all) = (after.0 - before.0, after.1 - before.1);
+    Ok(used as f64 / all.max(1) as f64)
+}
+
+/// Time used and time in all, from `/proc/stat` (proc(5)).
+fn times() -> Result<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("/proc/stat is empty")?;
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; the rest is in user already
+    let all: u64 = ticks.iter().take(8).sum();
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    Ok((all - idle, all))
+}
+
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,93 @@
+//! 200 signed requests a second, each accepted durably, beside adnanh/webhook.
+
+mod adnanh;
+mod load;
+mod sign;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use layerkeeper_core::Repository;
+
+use super::report::Section;
+use super::samples::Samples;
+use super::{Ground, machine};
+use crate::server::Server;
+use adnanh::Adnanh;
+
+const PER_SECOND: u32 = 200;
+/// 20 seconds of them.
+const REQUESTS: usize = 20 * PER_SECOND as usize;
+
+/// p50, p99 and the slowest of each round, in milliseconds.
+#[derive(Default)]
+struct Rounds(Vec<[f64; 3]>);
+
+/// Alternates between the two.
+pub fn measure(rounds: usize) -> Result<Section> {
+    let mut ground = Ground::prepare()?;
+    ground.start()?;
+    let adnanh = Adnanh::start(Server::SECRET)?;
+    let repository = repository(&ground)?;
+    let theirs = sign::of_body(&adnanh.address(), Adnanh::PATH, &repository, Server::SECRET, REQUESTS);
+    let (mut our_rounds, mut their_rounds) = (Rounds::default(), Rounds::default());
+    for round in 0..rounds {
+        machine::until_at_rest()?;
+        our_rounds.add(burst(&ground, round)?)?;
+        machine::until_at_rest()?;
+        their_rounds.add(load::run(&adnanh.address(), &theirs, PER_SECOND, 200)?)?;
+    }
+    let accepted = accepted(&ground.server)?;
+    ensure!(accepted == rounds * REQUESTS, "{accepted} jobs were accepted of {}", rounds * REQUESTS);
+
+    let mut section = Section::new("Webhook");
+    section.target("p99 of a durable accept at 200 requests/s", our_rounds.of(1)?.median(), 10.0, " ms", 2);
+    section.text(format!(
+        "{REQUESTS} signed requests in {} s, open loop: each has its instant, and its latency counts from that instant. 32 \
+         connections, {rounds} rounds alternating. layerkeeper answers 202 when the job is on the disk (SQLite, WAL, \
+         `synchronous=FULL`), while its worker takes up these jobs and asks engine and registry for each. adnanh/webhook \
+         2.8 checks an HMAC, answers 200, stores nothing, and then runs `/bin/true`. Milliseconds:",
+        REQUESTS as u32 / PER_SECOND
+    ));
+    let row = |(name, at): (&str, usize)| -> Result<Vec<String>> {
+        let (ours, theirs) = (our_rounds.of(at)?, their_rounds.of(at)?);
+        let ratio = ours.median() / theirs.median();
+        Ok(vec![name.to_owned(), ours.shown(2), theirs.shown(2), format!("{ratio:.2}")])
+    };
+    let rows = [("p50", 0), ("p99", 1), ("slowest", 2)].into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    section.table(&["latency", "layerkeeper", "adnanh/webhook", "ratio"], &rows);
+    Ok(section)
+}
+
+/// One round of requests to a daemon; `round` makes them new ones.
+pub(super) fn burst(ground: &Ground, round: usize) -> Result<Vec<Duration>> {
+    let numbers = Range { start: round * REQUESTS, end: (round + 1) * REQUESTS };
+    let address = ground.server.webhook();
+    let requests = sign::standard(&address, &repository(ground)?, Server::SECRET, numbers);
+    load::run(&address, &requests, PER_SECOND, 202)
+}
+
+fn repository(ground: &Ground) -> Result<Repository> {
+    Ok(format!("{}/acme/app", ground.registry.host()).parse()?)
+}
+
+/// What the daemon itself counted.
+fn accepted(server: &Server) -> Result<usize> {
+    let metrics = server.local().get("/metrics")?.text();
+    let line = metrics.lines().find(|l| l.starts_with("layerkeeper_webhook_requests") && l.contains("\"accepted\""));
+    let count = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    Ok(count.context("no metric counts the accepted requests")? as usize)
+}
+
+impl Rounds {
+    fn add(&mut self, latencies: Vec<Duration>) -> Result<()> {
+        let samples = Samples::of_times(latencies).context("nothing was measured")?;
+        self.0.push([samples.quantile(0.5), samples.quantile(0.99), samples.most()]);
+        Ok(())
+    }
+
+    fn of(&self, at: usize) -> Result<Samples> {
+        Samples::new(self.0.iter().map(|round| round[at])).context("nothing was measured")
+    }
+}
