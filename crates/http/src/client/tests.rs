@@ -5,7 +5,7 @@ use crate::control::ControlSocket;
 use crate::problem::Kind;
 use crate::secret::Secrets;
 use crate::serve::ServeSettings;
-use crate::testing::{Ground, NOW, app};
+use crate::testing::{Ground, LONG, NOW, app};
 use crate::webhook::{WebhookListener, WebhookSettings};
 use crate::wire::{JobView, JobsQuery, PublicJob};
 use layerkeeper_keeper::Status;
@@ -40,9 +40,12 @@ async fn the_cli_reads_asks_and_follows_over_the_socket() {
     ground.start();
     assert_eq!(ground.end(&accepted.id).await, "succeeded");
     let mut last = None;
-    while let Some(progress) = events.next().await.unwrap() {
-        last = Some(progress);
-    }
+    let followed = async {
+        while let Some(progress) = events.next().await.unwrap() {
+            last = Some(progress);
+        }
+    };
+    tokio::time::timeout(LONG, followed).await.expect("the events end");
     let last = last.unwrap();
     assert!(last.is_final() && last.state == "succeeded", "{last:?}");
     let listed: Vec<JobView> =
