@@ -1,4 +1,6 @@
 //! What the end-to-end tests share.
 
 pub mod chain;
+pub mod daemon;
+pub mod each;
 pub mod host;

@@ -1,13 +1,14 @@
 //! What worker, schedule, watch and handle share.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use layerkeeper_core::{Digest, ImageName, Intent, Inventory, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_store::record::PruneRecord;
-use layerkeeper_store::{Enqueued, Event, KeptState, NewJob, PruneGate, Retention, Store};
+use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::drift::Drift;
 use crate::follow::{Follow, Progress};
+use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::unlisted;
 
 /// The engine as last seen.
 #[derive(Debug, Clone, Default)]
@@ -30,37 +33,6 @@ pub(crate) struct View {
     pub error: Option<String>,
     /// Looks that succeeded since the daemon's start.
     pub looks: u64,
-}
-
-/// What is remembered of a kept image.
-#[derive(Debug, Clone)]
-pub(crate) struct Kept {
-    /// The durable part.
-    pub state: KeptState,
-    /// Why the last refresh failed.
-    pub last_error: Option<String>,
-    /// The registry's tag no longer shows the pinned digest.
-    pub pin_unresolvable: bool,
-}
-
-impl Kept {
-    fn new(image: ImageName) -> Self {
-        Self::from(KeptState {
-            image,
-            last_refresh: None,
-            last_ok: None,
-            digest: None,
-            finding: String::new(),
-            last_scheduled: None,
-            next_due: None,
-        })
-    }
-}
-
-impl From<KeptState> for Kept {
-    fn from(state: KeptState) -> Self {
-        Self { state, last_error: None, pin_unresolvable: false }
-    }
 }
 
 /// The job that the worker has in hand.
@@ -101,6 +73,8 @@ pub(crate) struct Context {
     pub queued: Notify,
     /// Rung when somebody wants the engine looked at now.
     pub look: Notify,
+    /// Kept images that are not here are to be queued at the next look: at the start, and after a reload.
+    pub warm_absent: AtomicBool,
     /// Rung when the settings changed.
     pub reloaded: Notify,
     /// No new jobs.
@@ -146,6 +120,7 @@ impl Context {
             started: now,
             queued: Notify::new(),
             look: Notify::new(),
+            warm_absent: AtomicBool::new(true),
             reloaded: Notify::new(),
             stop: CancellationToken::new(),
             settings: RwLock::new(Arc::new(parts.settings)),
@@ -173,6 +148,7 @@ impl Context {
 
     pub fn replace_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.warm_absent.store(true, Ordering::SeqCst);
         self.reloaded.notify_one();
         self.look.notify_one();
     }
@@ -242,9 +218,15 @@ impl Context {
         }
     }
 
+    async fn look_at_engine(&self) -> Result<Inventory, EngineError> {
+        let mut inventory = self.engine.inventory().await?;
+        unlisted::add(self, &mut inventory).await?;
+        Ok(inventory)
+    }
+
     /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
     pub async fn observe(&self) -> Result<Arc<Inventory>, EngineError> {
-        let result = self.engine.inventory().await;
+        let result = self.look_at_engine().await;
         let now = self.now();
         let was_down = self.view().error.is_some();
         match result {

@@ -2,6 +2,7 @@
 //! missing becomes a job.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -22,7 +23,6 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
     let mut tick = interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut events: Option<EventStream> = None;
-    let mut first = true;
     let mut swept: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -39,10 +39,10 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
             if events.is_none() {
                 events = ctx.engine.events().await.ok();
             }
-            if std::mem::take(&mut first) {
+            if ctx.warm_absent.swap(false, Ordering::SeqCst) {
                 tracing::info!(
                     engine = inventory.engine.version, store = %inventory.engine.store, driver = inventory.engine.driver,
-                    images = inventory.images.len(), "looked at the engine for the first time"
+                    images = inventory.images.len(), "looks for kept images that are not here"
                 );
                 warm_absent(&ctx, &inventory).await;
             }

@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let page = std::env::args().nth(1).unwrap_or_default();
     let text = match page.as_str() {
         "cli" => layerkeeper::cli_reference(),
+        "default-file" => layerkeeper::config::reference::default_file(),
         "configuration" => layerkeeper::configuration_reference(),
         "metrics" => match Metrics::reference() {
             Ok(table) => format!("{METRICS}{table}{PROCESS}"),

@@ -1,4 +1,4 @@
-//! The reference pages below `docs/`, generated from the code.
+//! The reference pages below `docs/` and the commented configuration, generated from the code.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, run, top};
 
-const PAGES: [&str; 3] = ["cli", "configuration", "metrics"];
+/// Each file, and the page's name for the program that prints it.
+const PAGES: [(&str, &str); 4] = [
+    ("docs/cli.md", "cli"),
+    ("docs/configuration.md", "configuration"),
+    ("docs/metrics.md", "metrics"),
+    ("config/layerkeeper.toml", "default-file"),
+];
 
 /// Writes them.
 pub fn write() -> Result<()> {
@@ -38,13 +44,13 @@ fn generate() -> Result<Vec<(String, String)>> {
     run(&mut cargo(&["build", "--quiet", "--package", "layerkeeper", "--example", "reference"]))?;
     PAGES
         .iter()
-        .map(|page| {
+        .map(|(file, page)| {
             let program = top().join("target/debug/examples/reference");
             let output = Command::new(program).arg(page).output().context("cannot run the reference program")?;
             if !output.status.success() {
                 bail!("{page}: {}", String::from_utf8_lossy(&output.stderr));
             }
-            Ok((format!("docs/{page}.md"), String::from_utf8(output.stdout)?))
+            Ok(((*file).to_owned(), String::from_utf8(output.stdout)?))
         })
         .collect()
 }

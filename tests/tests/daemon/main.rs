@@ -1,0 +1,14 @@
+//! The real binary as a process: starts, stops, kills, reloads, and what Prometheus and a browser make of it.
+
+mod kill;
+mod prometheus;
+mod reload;
+mod start;
+mod stop;
+
+/// A configuration with these runtime repositories, and no kept images.
+fn runtimes(registry: &str, names: &[&str]) -> String {
+    let block =
+        |name: &&str| format!("[[runtime]]\nrepository = \"{registry}/acme/{name}\"\nprune_tags = [\"sha-*\"]\n");
+    format!("[disk]\nmin_free = \"1 MB\"\n{}", names.iter().map(block).collect::<String>())
+}
