@@ -1,5 +1,7 @@
 //! The files in `deploy/` and `systemd/`: each is run, or judged by the program that reads it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod deploy_script;
 mod install;
 mod migration;

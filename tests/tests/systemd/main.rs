@@ -1,5 +1,7 @@
 //! The real unit under a real systemd: one boot, all cases in a row.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod container;
 mod service;
 
@@ -20,6 +22,7 @@ fn the_unit_starts_serves_reloads_recovers_and_stops() {
     a_bad_configuration_is_told_and_not_tried_again(&service);
     it_is_up_while_the_engine_is_down(&service, &mut engine);
     it_serves_from_inside_its_sandbox(&service);
+    ci_deploys_with_the_script(&service);
     a_good_reload_takes_effect(&service);
     a_bad_reload_changes_nothing_and_says_so(&service);
     a_daemon_that_stands_still_is_replaced(&service);
@@ -73,6 +76,20 @@ fn it_serves_from_inside_its_sandbox(service: &Service) {
     assert!(!status.is_empty());
     let stranger = service.container.run(&["setpriv", "--reuid=nobody", "--clear-groups", "layerkeeper", "status"]);
     assert_eq!(stranger.status.code(), Some(3), "{stranger:?}");
+}
+
+fn ci_deploys_with_the_script(service: &Service) {
+    let secret = fs::read_to_string(service.container.path(SECRET)).unwrap();
+    let image = "127.0.0.1:5000/acme/app:sha-7654321";
+    for (image, secret, code, words) in [
+        (image, secret.as_str(), 0, "is accepted for"),
+        (image, "another secret, long enough", 1, "HTTP 401"),
+        ("127.0.0.1:5000/acme/other:sha-7654321", &secret, 4, "HTTP 403"),
+    ] {
+        let (exit, said) = service.notify(image, secret);
+        assert!(exit == Some(code) && said.contains(words), "{exit:?} {said}");
+    }
+    assert!(service.get("/v1/jobs").1.contains(image));
 }
 
 fn a_good_reload_takes_effect(service: &Service) {

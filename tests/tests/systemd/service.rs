@@ -30,11 +30,11 @@ pub fn binary() -> PathBuf {
         .unwrap();
     assert!(build.status.success(), "cargo build: {}", build.status);
     let messages = String::from_utf8(build.stdout).unwrap();
-    let programs = messages.lines().filter_map(|line| {
+    let mut programs = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    programs.last().expect("cargo names what it built")
+    programs.next_back().expect("cargo names what it built")
 }
 
 impl<'a> Service<'a> {
@@ -106,6 +106,19 @@ impl<'a> Service<'a> {
     pub fn metric(&self, start: &str) -> String {
         let text = self.get("/metrics").1;
         text.lines().filter(|line| line.starts_with(start)).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Deploys as CI does, with the script; its exit code and what it said.
+    pub fn notify(&self, image: &str, secret: &str) -> (Option<i32>, String) {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/github-actions/notify.sh");
+        let output = Command::new(script)
+            .env("LAYERKEEPER_URL", format!("http://127.0.0.1:{}", self.webhook))
+            .env("LAYERKEEPER_SECRET", secret)
+            .env("LAYERKEEPER_IMAGE", image)
+            .env("LAYERKEEPER_WAIT", "false")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// A webhook that nobody signed; the status.
