@@ -120,4 +120,18 @@ mod tests {
         drop(scratch);
         assert!(!path.exists());
     }
+
+    #[test]
+    fn what_a_killed_janitor_left_is_swept_later() {
+        let mut scratch = Scratch::new("sweep").unwrap();
+        let path = scratch.path().to_owned();
+        scratch.janitor.kill().unwrap();
+        drop(scratch);
+        assert!(path.exists());
+        assert!(!is_abandoned(&path), "it may be another process's newest");
+        File::open(&path).unwrap().set_modified(SystemTime::now() - Duration::from_secs(120)).unwrap();
+        assert!(is_abandoned(&path));
+        sweep();
+        assert!(!path.exists());
+    }
 }

@@ -36,6 +36,7 @@ pub fn made(name: &str, suite: &str, packages: &str) -> Result<PathBuf> {
     let lock = File::create(&lock_path).doing(|| format!("writing {}", lock_path.display()))?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|e| Error::failed("waiting for the tree's lock", e))?;
     if !tree.exists() {
+        eprintln!("making a Debian tree, {} (once per machine, about a minute)", tree.display());
         debootstrap(suite, packages, &tree, &lock)?;
     }
     Ok(tree)

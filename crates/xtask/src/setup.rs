@@ -91,11 +91,9 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
         install(&missing)?;
     }
     if parts.contains(&Part::LaterEngines) {
-        eprintln!("setup: Debian 13 tree for engines B and C (made once, about a minute)");
         tree::trixie().context("making the Debian 13 tree")?;
     }
     if parts.contains(&Part::Systemd) {
-        eprintln!("setup: Debian 12 tree that boots systemd (made once, about a minute)");
         tree::booting().context("making the tree that boots")?;
     }
     Ok(())
