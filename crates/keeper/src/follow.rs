@@ -116,29 +116,53 @@ impl Progress {
     }
 }
 
-/// The latest state of every job that somebody follows.
+/// The latest state of the running job and of every job that somebody follows.
 #[derive(Debug, Default)]
 pub struct Follow {
     jobs: Mutex<HashMap<JobId, watch::Sender<Progress>>>,
 }
 
 impl Follow {
-    /// Follows a job from `now` on; the last value is final ([`Progress::is_final`]).
-    pub fn subscribe(&self, id: &JobId, now: Progress) -> watch::Receiver<Progress> {
+    /// Follows a job; the first value is the latest that was published, else `known`, and the last one is final
+    /// ([`Progress::is_final`]).
+    pub fn subscribe(&self, id: &JobId, known: Progress) -> watch::Receiver<Progress> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.retain(|_, sender| sender.receiver_count() > 0);
-        jobs.entry(id.clone()).or_insert_with(|| watch::Sender::new(now)).subscribe()
+        jobs.retain(|_, sender| sender.receiver_count() > 0 || sender.borrow().state == JobState::Running.as_str());
+        jobs.entry(id.clone()).or_insert_with(|| watch::Sender::new(known)).subscribe()
     }
 
-    /// Tells the followers of a job, if any.
+    /// Tells the followers of a job, and keeps what a later one will want to see.
     pub fn publish(&self, id: &JobId, progress: Progress) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let is_final = progress.is_final();
-        if let Some(sender) = jobs.get(id) {
-            sender.send_replace(progress);
+        match jobs.get(id) {
+            Some(sender) => drop(sender.send_replace(progress)),
+            None if is_final => {}
+            None => drop(jobs.insert(id.clone(), watch::Sender::new(progress))),
         }
         if is_final {
             jobs.remove(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(moved_bytes: u64) -> Progress {
+        Progress { moved_bytes, ..Progress::of_state(JobState::Running) }
+    }
+
+    #[test]
+    fn who_comes_late_sees_how_far_the_job_is() {
+        let (follow, id) = (Follow::default(), JobId::from_bits([1; 16]));
+        follow.publish(&id, running(7));
+        follow.subscribe(&JobId::from_bits([2; 16]), running(0));
+        let receiver = follow.subscribe(&id, running(0));
+        assert_eq!(receiver.borrow().moved_bytes, 7);
+        follow.publish(&id, Progress::of_state(JobState::Succeeded));
+        assert!(receiver.borrow().is_final());
+        assert!(follow.jobs.lock().unwrap().keys().all(|other| *other != id), "nothing is kept of a job that is over");
     }
 }

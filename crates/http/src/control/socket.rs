@@ -51,7 +51,9 @@ pub fn bind(path: PathBuf, gid: Option<u32>) -> Result<(UnixListener, SocketFile
     let _ = std::fs::remove_file(&hidden);
     let listener = UnixListener::bind(&hidden).map_err(failed("bind it"))?;
     let finish = || {
-        if gid.is_some() {
+        let own = std::fs::symlink_metadata(&hidden).map_err(failed("look at it"))?.gid();
+        // a service runs with its group already, and then needs no right to change owners
+        if gid.is_some_and(|gid| gid != own) {
             std::os::unix::fs::chown(&hidden, None, gid).map_err(failed("give it to its group"))?;
         }
         std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o660)).map_err(failed("set its mode"))?;
