@@ -10,12 +10,14 @@ mod drift;
 pub mod follow;
 pub mod handle;
 mod job_error;
+mod kept;
 pub mod metrics;
 pub mod registry;
 pub mod schedule;
 pub mod settings;
 pub mod status;
 mod tell;
+mod unlisted;
 mod watch;
 mod worker;
 

@@ -82,7 +82,9 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
         (_, bring_digest, _) => {
             let wanted = keep.pin.map(Wanted::Exactly).or(bring_digest.map(Wanted::Content)).unwrap_or(Wanted::Tag);
             let target = resolve(ctx, &keep.image, wanted, &inventory).await.map_err(|error| pin_gone(keep, error))?;
-            let brought = bring(run, &keep.image, &target, run.job.intent.kind().of_kept(), own).await?;
+            let brought = bring(run, &keep.image, &target, run.job.intent.kind().of_kept(), own).await;
+            // what the registry client remembers of a digest may outlive it
+            let brought = brought.map_err(|error| pin_gone(keep, error))?;
             let digest = keep.pin.or(Some(target.digest));
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
             ctx.observe().await?;

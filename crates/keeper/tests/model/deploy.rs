@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use layerkeeper_core::{JobState, StoreKind};
+use layerkeeper_core::{ImageId, Intent, JobId, JobState, StoreKind, Timestamp, Trigger};
 use layerkeeper_engine::EngineError;
 use layerkeeper_engine::fake::Fault;
 use layerkeeper_keeper::{DeployRequest, Refusal};
+use layerkeeper_store::{DeployRow, NewJob, Options, Store};
 
 use crate::ground::{Ground, app, name, policy};
 
@@ -96,4 +97,30 @@ async fn what_the_policy_does_not_name_is_refused_and_nothing_is_queued() {
         assert!(matches!(refused, Err(Refusal::Policy(_))), "{refused:?}");
     }
     assert_eq!(ground.keeper.status().await.queued, 0);
+}
+
+/// A crash between the deploy's record and the job's end: the tag may be gone by now, and the registry, too, but this
+/// deploy has happened. Only its prune is left to do.
+#[tokio::test]
+async fn a_deploy_that_is_recorded_goes_straight_on_to_its_prune() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let now = Timestamp(1_700_000_000_000);
+    let intent = Intent::Deploy { image: name("app:sha-1"), digest: None };
+    let (id, trigger) = (JobId::from_bits([7; 16]), Trigger::Operator { uid: 0 });
+    store.enqueue(NewJob { id: id.clone(), intent, trigger, not_before: None, now }).await.unwrap();
+    store.take_next(now).await.unwrap().unwrap();
+    let row = DeployRow {
+        instance: "FAKE/graphdriver".to_owned(),
+        name: name("app:sha-1"),
+        digest: app("app:sha-1").resolved(),
+        image_id: ImageId::of(b"1"),
+    };
+    let number = store.record_deploy(&id, row, now).await.unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    ground.shelf.down.store(true, Ordering::SeqCst);
+    let row = ground.end(&id).await;
+    assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+    assert!(row.outcome.prune.is_some() && row.outcome.error.is_none(), "{:?}", row.outcome);
+    assert_eq!(store.deploy_of(&id).await.unwrap(), Some(number));
+    assert!(ground.tags().await.is_empty(), "nothing was pulled");
 }

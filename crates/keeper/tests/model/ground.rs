@@ -122,7 +122,12 @@ pub fn app(version: &str) -> FakeImage {
 impl Ground {
     /// A keeper with base and cache-python published.
     pub async fn new(store: StoreKind, policy: Policy) -> Self {
-        let engine = Fake::new(store);
+        Self::over(store, policy, Store::open_in_memory(Options::default()).unwrap()).await
+    }
+
+    /// The same, with what this database remembers.
+    pub async fn over(kind: StoreKind, policy: Policy, store: Store) -> Self {
+        let engine = Fake::new(kind);
         let shelf = Shelf { fake: engine.clone(), images: Arc::default(), down: Arc::default() };
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
         let settings = Settings {
@@ -138,7 +143,7 @@ impl Ground {
         let parts = Parts {
             engine: Arc::new(engine.clone()),
             registry: Arc::new(shelf.clone()),
-            store: Store::open_in_memory(Options::default()).unwrap(),
+            store,
             clock: clock.clone(),
             settings,
             retention: Retention::default(),

@@ -4,3 +4,5 @@ mod deploy;
 mod ground;
 mod keep;
 mod prune;
+mod schedule;
+mod watch;
