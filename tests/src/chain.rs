@@ -4,6 +4,11 @@
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::{Image, Layer, Pushed, Registry, Result};
 
+/// A layer whose content belongs to this test (a number of its own), on this engine, as its nth.
+pub fn layer(test: u64, engine: u64, n: u64, size: Bytes) -> Layer {
+    Layer::random(50_000_000 + test * 1000 + engine * 100 + n, size).expect("a layer")
+}
+
 /// A chain whose content is its own, by its seed.
 #[derive(Debug, Clone)]
 pub struct Chain {

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use layerkeeper_core::policy::RemoveSuperseded;
-use layerkeeper_core::{Bytes, Digest, ImageName, JobId, Keep, Policy, Runtime, Timestamp};
+use layerkeeper_core::{Bytes, Digest, Image, ImageName, JobId, JobState, Keep, Policy, Runtime, Timestamp};
+use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::docker::Docker;
-use layerkeeper_keeper::{Clock, DeployRequest, Keeper, Parts, Settings, SystemClock};
+use layerkeeper_keeper::{Clock, DeployAnswer, DeployRequest, Keeper, Parts, Settings, SystemClock};
 use layerkeeper_registry::{Client, Settings as RegistrySettings};
+use layerkeeper_store::record::{Outcome, PruneRecord};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
 use layerkeeper_testkit::{Engine, Registry};
 
@@ -33,6 +35,7 @@ pub struct Host {
     pub engine: Arc<Docker>,
     registry: String,
     clock: Arc<Ahead>,
+    store: Store,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -59,39 +62,54 @@ pub fn policy(registry: &str) -> Policy {
 impl Host {
     /// A keeper on this engine, for images of this registry. `change` may change the policy and the client's settings.
     pub async fn new(engine: &Engine, registry: &str, change: impl FnOnce(&mut Policy, &mut RegistrySettings)) -> Self {
-        let mut policy = policy(registry);
-        let mut settings = RegistrySettings { docker_config: Some("/dev/null".into()), ..RegistrySettings::default() };
-        settings.docker_config = None;
-        change(&mut policy, &mut settings);
+        let store = Store::open_in_memory(Options::default()).expect("a store");
+        Self::over(engine, registry, store, |settings, client| change(&mut settings.policy, client)).await
+    }
+
+    /// A keeper over this store; `change` may change everything that it is told.
+    pub async fn over(
+        engine: &Engine,
+        registry: &str,
+        store: Store,
+        change: impl FnOnce(&mut Settings, &mut RegistrySettings),
+    ) -> Self {
+        let mut client = RegistrySettings::default();
+        let mut settings = Settings {
+            policy: policy(registry),
+            schedules: Vec::new(),
+            jitter: Duration::ZERO,
+            disk_paths: Vec::new(),
+            stop_timeout: Duration::from_secs(1),
+            not_yet_timeout: Duration::from_secs(120),
+            max_attempts: 4,
+            data_root: Some(engine.data_root().to_owned()),
+        };
+        change(&mut settings, &mut client);
         let docker = Arc::new(Docker::connect(&engine.host()).expect("an engine's address"));
         let clock = Arc::new(Ahead(AtomicI64::new(0)));
         let parts = Parts {
             engine: docker.clone(),
-            registry: Arc::new(Client::new(settings).expect("a registry client")),
-            store: Store::open_in_memory(Options::default()).expect("a store"),
+            registry: Arc::new(Client::new(client).expect("a registry client")),
+            store: store.clone(),
             clock: clock.clone(),
-            settings: Settings {
-                policy,
-                schedules: Vec::new(),
-                jitter: Duration::ZERO,
-                disk_paths: Vec::new(),
-                stop_timeout: Duration::from_secs(1),
-                not_yet_timeout: Duration::from_secs(120),
-                max_attempts: 4,
-                data_root: Some(engine.data_root().to_owned()),
-            },
+            settings,
             retention: Retention::default(),
             version: "test",
         };
         let keeper = Keeper::new(parts).await.expect("a keeper");
         let running = keeper.clone();
         let task = tokio::spawn(async move { running.run(|| {}).await.expect("the keeper runs") });
-        Self { keeper, engine: docker, registry: registry.to_owned(), clock, task }
+        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, task }
     }
 
     /// As above, for a registry that needs nothing special.
     pub async fn plain(engine: &Engine, registry: &Registry) -> Self {
         Self::new(engine, &registry.host(), |_, _| {}).await
+    }
+
+    /// As above, by the registry's address or that of what stands before it.
+    pub async fn plain_at(engine: &Engine, registry: &str) -> Self {
+        Self::new(engine, registry, |_, _| {}).await
     }
 
     /// `acme/TEXT` at the registry.
@@ -104,11 +122,56 @@ impl Host {
         self.clock.0.fetch_add(i64::try_from(by.as_secs()).expect("not that far"), Ordering::SeqCst);
     }
 
+    /// Asks for `acme/app:TAG`.
+    pub async fn ask(&self, tag: &str, digest: Option<Digest>) -> DeployAnswer {
+        let request = DeployRequest { image: self.name(&format!("app:{tag}")), digest };
+        self.keeper.deploy(request, 0).await.expect("accepted")
+    }
+
     /// Deploys `acme/app:TAG` and waits for the end.
     pub async fn deploy(&self, tag: &str, digest: Option<Digest>) -> JobRow {
-        let request = DeployRequest { image: self.name(&format!("app:{tag}")), digest };
-        let answer = self.keeper.deploy(request, 0).await.expect("accepted");
+        let answer = self.ask(tag, digest).await;
         self.end(&answer.job.id).await
+    }
+
+    /// The same, and it must succeed.
+    pub async fn ship(&self, tag: &str, digest: Option<Digest>) -> Outcome {
+        let row = self.deploy(tag, digest).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{tag}: {:?}", row.outcome);
+        row.outcome
+    }
+
+    /// Prunes and waits for the end.
+    pub async fn prune(&self, superseded: bool) -> PruneRecord {
+        let answer = self.keeper.prune(superseded, 0).await.expect("accepted");
+        let row = self.end(&answer.job.id).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        row.outcome.prune.expect("a prune's record")
+    }
+
+    /// Is `acme/TEXT` here?
+    pub async fn has(&self, text: &str) -> bool {
+        self.here(text).await.is_some()
+    }
+
+    /// The image that `acme/TEXT` stands for here.
+    pub async fn here(&self, text: &str) -> Option<Image> {
+        self.engine.image(&self.name(text).to_reference()).await.expect("the engine answers")
+    }
+
+    /// Stops it as SIGTERM does, and lets go of the store.
+    pub async fn stop(mut self) {
+        self.keeper.stop();
+        (&mut self.task).await.expect("the keeper ends");
+        self.store.clone().close().await;
+    }
+
+    /// Ends it in the middle of whatever it does, as kill -9 would, and lets go of the store.
+    pub async fn kill(mut self) {
+        self.task.abort();
+        let ended = (&mut self.task).await;
+        assert!(ended.is_err_and(|error| error.is_cancelled()));
+        self.store.clone().close().await;
     }
 
     /// Refreshes the kept images and waits for the end.
