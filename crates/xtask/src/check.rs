@@ -2,6 +2,7 @@
 
 mod deny;
 mod dependencies;
+mod guards;
 mod links;
 mod size;
 
@@ -12,7 +13,7 @@ use crate::docs;
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("rustfmt", rustfmt),
     ("clippy", clippy),
     ("rustdoc", rustdoc),
@@ -21,6 +22,7 @@ const CHECKS: [Check; 8] = [
     ("sizes", size::check),
     ("documents", docs::check),
     ("links", links::check),
+    ("guards", guards::check),
 ];
 
 /// Runs every check.
