@@ -104,7 +104,7 @@ async fn what_the_policy_does_not_name_is_refused_and_nothing_is_queued() {
 #[tokio::test]
 async fn a_deploy_that_is_recorded_goes_straight_on_to_its_prune() {
     let store = Store::open_in_memory(Options::default()).unwrap();
-    let now = Timestamp(1_700_000_000_000);
+    let now = Timestamp(1_800_000_000_000);
     let intent = Intent::Deploy { image: name("app:sha-1"), digest: None };
     let (id, trigger) = (JobId::from_bits([7; 16]), Trigger::Operator { uid: 0 });
     store.enqueue(NewJob { id: id.clone(), intent, trigger, not_before: None, now }).await.unwrap();
