@@ -1,5 +1,6 @@
 //! The house checks. All of them run, and all failures are told.
 
+mod corridor;
 mod deny;
 mod dependencies;
 mod guards;
@@ -13,12 +14,13 @@ use crate::docs;
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("rustfmt", rustfmt),
     ("clippy", clippy),
     ("rustdoc", rustdoc),
     ("cargo-deny", deny::check),
     ("dependencies", dependencies::check),
+    ("corridor", corridor::check),
     ("sizes", size::check),
     ("documents", docs::check),
     ("links", links::check),
