@@ -156,139 +156,130 @@ mod tests {
         }
     }
 
+    /// Status, message and what it is understood as.
+    const WORDS: &[(Option<u16>, &str, &str)] = &[
+        (
+            None,
+            "failed to register layer: Error processing tar file(exit status 1): write /a: no space left on device",
+            "space",
+        ),
+        (None, "failed commit on ref \"layer-sha256:00\": write /x/data: no space left on device", "space"),
+        (None, "toomanyrequests: You have reached your pull rate limit.", "too many"),
+        (Some(500), "toomanyrequests: retry-after: 880µs, allowed: 44000/minute", "too many"),
+        (
+            None,
+            "failed to copy: httpReadSeeker: failed open: unexpected status code https://r/v2/a/blobs/sha256:0: 429 Too Many Requests",
+            "too many",
+        ),
+        (None, "filesystem layer verification failed for digest sha256:00", "content"),
+        (
+            None,
+            "failed commit on ref \"layer-sha256:00\": unexpected commit digest sha256:11, expected sha256:00: failed precondition",
+            "content",
+        ),
+        (
+            None,
+            "failed commit on ref \"layer-sha256:00\": \"layer-sha256:00\" failed size validation: 1 != 2: failed precondition",
+            "content",
+        ),
+        (
+            None,
+            "failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header",
+            "content",
+        ),
+        (None, "failed to extract layer sha256:00: wrong diff id calculated on extraction \"sha256:11\"", "content"),
+        (
+            None,
+            "failed commit on ref \"layer-sha256:00\": commit failed: rename: no such file or directory",
+            "vanished",
+        ),
+        (None, "lease does not exist: not found", "vanished"),
+        (None, "unable to lease content: lease does not exist: not found", "vanished"),
+        (None, "lease \"moby-image-123\": not found", "vanished"),
+        (None, "failed to get reader from content store: content digest sha256:00: not found", "vanished"),
+        (None, "content digest sha256:00: not found", "vanished"),
+        (Some(404), "manifest for 127.0.0.1:5000/a:b not found: manifest unknown: manifest unknown", "not found"),
+        (Some(404), "failed to resolve reference \"127.0.0.1:5000/a:b\": 127.0.0.1:5000/a:b: not found", "not found"),
+        (
+            Some(404),
+            "pull access denied for acme/x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+            "denied",
+        ),
+        (Some(500), "Head \"https://ghcr.io/v2/a/manifests/b\": unauthorized: authentication required", "denied"),
+        (Some(500), "Head \"http://127.0.0.1:5000/v2/a/manifests/b\": no basic auth credentials", "denied"),
+        (
+            Some(500),
+            "failed to resolve reference \"r/a:b\": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
+            "denied",
+        ),
+        (
+            Some(500),
+            "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 401 Unauthorized",
+            "denied",
+        ),
+        (Some(500), "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", "registry"),
+        (
+            Some(500),
+            "Get \"https://r.invalid/v2/\": dial tcp: lookup r.invalid on 127.0.0.53:53: no such host",
+            "registry",
+        ),
+        (
+            Some(500),
+            "Get \"https://r/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+            "registry",
+        ),
+        (Some(500), "Get \"https://r/v2/\": x509: certificate signed by unknown authority", "registry"),
+        (Some(500), "Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "registry"),
+        (
+            None,
+            "error pulling image configuration: download failed after attempts=6: dial tcp 10.0.0.1:443: i/o timeout",
+            "registry",
+        ),
+        (
+            None,
+            "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"http://r/v2/\": EOF",
+            "registry",
+        ),
+        (None, "unexpected EOF", "registry"),
+        (Some(500), "received unexpected HTTP status: 500 Internal Server Error", "registry"),
+        (
+            Some(500),
+            "connection error: desc = \"transport: error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
+            "other",
+        ),
+        (
+            Some(409),
+            "conflict: unable to remove repository reference \"a:b\" (must force) - container 12 is using its referenced image 34",
+            "conflict",
+        ),
+        (Some(404), "No such image: a:b", "not found"),
+        (Some(404), "", "not found"),
+        (None, "unknown blob", "not found"),
+        (
+            None,
+            "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:00 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
+            "not found",
+        ),
+        (
+            Some(500),
+            "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 429 Slow Down",
+            "too many",
+        ),
+        (Some(500), "received unexpected HTTP status: 529 Overloaded", "registry"),
+        (
+            Some(500),
+            "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 403 No",
+            "denied",
+        ),
+        (Some(500), "something else", "other"),
+        (Some(404), "manifest for r/tls:v401 not found: manifest unknown: manifest unknown", "not found"),
+        (Some(400), "invalid reference format", "other"),
+    ];
+
     #[test]
     fn the_engines_words_are_understood() {
-        for (status, message, wanted) in [
-            (
-                None,
-                "failed to register layer: Error processing tar file(exit status 1): write /a: no space left on device",
-                "space",
-            ),
-            (None, "failed commit on ref \"layer-sha256:00\": write /x/data: no space left on device", "space"),
-            (None, "toomanyrequests: You have reached your pull rate limit.", "too many"),
-            (Some(500), "toomanyrequests: retry-after: 880µs, allowed: 44000/minute", "too many"),
-            (
-                None,
-                "failed to copy: httpReadSeeker: failed open: unexpected status code https://r/v2/a/blobs/sha256:0: 429 Too Many Requests",
-                "too many",
-            ),
-            (None, "filesystem layer verification failed for digest sha256:00", "content"),
-            (
-                None,
-                "failed commit on ref \"layer-sha256:00\": unexpected commit digest sha256:11, expected sha256:00: failed precondition",
-                "content",
-            ),
-            (
-                None,
-                "failed commit on ref \"layer-sha256:00\": \"layer-sha256:00\" failed size validation: 1 != 2: failed precondition",
-                "content",
-            ),
-            (
-                None,
-                "failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header",
-                "content",
-            ),
-            (
-                None,
-                "failed to extract layer sha256:00: wrong diff id calculated on extraction \"sha256:11\"",
-                "content",
-            ),
-            (
-                None,
-                "failed commit on ref \"layer-sha256:00\": commit failed: rename: no such file or directory",
-                "vanished",
-            ),
-            (None, "lease does not exist: not found", "vanished"),
-            (None, "unable to lease content: lease does not exist: not found", "vanished"),
-            (None, "lease \"moby-image-123\": not found", "vanished"),
-            (None, "failed to get reader from content store: content digest sha256:00: not found", "vanished"),
-            (None, "content digest sha256:00: not found", "vanished"),
-            (Some(404), "manifest for 127.0.0.1:5000/a:b not found: manifest unknown: manifest unknown", "not found"),
-            (
-                Some(404),
-                "failed to resolve reference \"127.0.0.1:5000/a:b\": 127.0.0.1:5000/a:b: not found",
-                "not found",
-            ),
-            (
-                Some(404),
-                "pull access denied for acme/x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-                "denied",
-            ),
-            (Some(500), "Head \"https://ghcr.io/v2/a/manifests/b\": unauthorized: authentication required", "denied"),
-            (Some(500), "Head \"http://127.0.0.1:5000/v2/a/manifests/b\": no basic auth credentials", "denied"),
-            (
-                Some(500),
-                "failed to resolve reference \"r/a:b\": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
-                "denied",
-            ),
-            (
-                Some(500),
-                "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 401 Unauthorized",
-                "denied",
-            ),
-            (
-                Some(500),
-                "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
-                "registry",
-            ),
-            (
-                Some(500),
-                "Get \"https://r.invalid/v2/\": dial tcp: lookup r.invalid on 127.0.0.53:53: no such host",
-                "registry",
-            ),
-            (
-                Some(500),
-                "Get \"https://r/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
-                "registry",
-            ),
-            (Some(500), "Get \"https://r/v2/\": x509: certificate signed by unknown authority", "registry"),
-            (Some(500), "Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "registry"),
-            (
-                None,
-                "error pulling image configuration: download failed after attempts=6: dial tcp 10.0.0.1:443: i/o timeout",
-                "registry",
-            ),
-            (
-                None,
-                "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"http://r/v2/\": EOF",
-                "registry",
-            ),
-            (None, "unexpected EOF", "registry"),
-            (Some(500), "received unexpected HTTP status: 500 Internal Server Error", "registry"),
-            (
-                Some(500),
-                "connection error: desc = \"transport: error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
-                "other",
-            ),
-            (
-                Some(409),
-                "conflict: unable to remove repository reference \"a:b\" (must force) - container 12 is using its referenced image 34",
-                "conflict",
-            ),
-            (Some(404), "No such image: a:b", "not found"),
-            (Some(404), "", "not found"),
-            (None, "unknown blob", "not found"),
-            (
-                None,
-                "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:00 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
-                "not found",
-            ),
-            (
-                Some(500),
-                "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 429 Slow Down",
-                "too many",
-            ),
-            (Some(500), "received unexpected HTTP status: 529 Overloaded", "registry"),
-            (
-                Some(500),
-                "failed to resolve reference \"r/a:b\": unexpected status from HEAD request to http://r/v2/a/manifests/b: 403 No",
-                "denied",
-            ),
-            (Some(500), "something else", "other"),
-            (Some(404), "manifest for r/tls:v401 not found: manifest unknown: manifest unknown", "not found"),
-            (Some(400), "invalid reference format", "other"),
-        ] {
-            assert_eq!(kind(&classify(status, message)), wanted, "{status:?} {message}");
+        for (status, message, wanted) in WORDS {
+            assert_eq!(kind(&classify(*status, message)), *wanted, "{status:?} {message}");
         }
     }
 

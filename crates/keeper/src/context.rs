@@ -289,12 +289,16 @@ impl Context {
     fn renew_gauges(&self, inventory: &Inventory) {
         let settings = self.settings();
         self.metrics.kept_present.reset();
+        self.metrics.kept_refreshed.reset();
         for keep in &settings.policy.keep {
             let known = self.known_digest(&keep.image);
             let verdict =
                 layerkeeper_core::plan::judge_kept(keep, inventory, &layerkeeper_core::plan::Remote::Unknown, known);
             let present = i64::from(verdict.finding == layerkeeper_core::plan::Finding::Present);
             self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
+            if let Some(at) = self.kept(&keep.image).and_then(|kept| kept.state.last_refresh) {
+                self.metrics.kept_refreshed.with_label_values(&[&keep.image.to_string()]).set(at.seconds() as f64);
+            }
         }
     }
 

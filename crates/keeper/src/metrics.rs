@@ -15,6 +15,7 @@ pub struct Metrics {
     pub(crate) engine_up: IntGauge,
     pub(crate) kept_present: IntGaugeVec,
     pub(crate) kept_refreshed: GaugeVec,
+    pub(crate) heals: IntCounterVec,
     pub(crate) pulls: IntCounterVec,
     pull_duration: HistogramVec,
     pull_bytes: IntCounterVec,
@@ -97,16 +98,23 @@ impl Metrics {
         }
     }
 
-    fn make(make: &mut Maker, version: &str) -> Option<Self> {
+    /// What nobody needs to get at again.
+    fn make_fixed(make: &mut Maker, version: &str) -> Option<()> {
         let info = make.int_gauges("layerkeeper_build_info", "Always 1; the labels name the build.", &["version"])?;
         info.with_label_values(&[version]).set(1);
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        make.registry.register(Box::new(process)).map_err(|error| make.failed = Some(error)).ok()?;
-        let seconds = HistogramOpts::new(
-            "layerkeeper_pull_duration_seconds",
-            "Time from a pull's first attempt to its verified end.",
-        )
-        .buckets(vec![0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0]);
+        make.registry.register(Box::new(process)).map_err(|error| make.failed = Some(error)).ok()
+    }
+
+    fn make_pull_duration(make: &mut Maker) -> Option<HistogramVec> {
+        let help = "Time from a pull's first attempt to its verified end.";
+        let buckets = vec![0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0];
+        let options = HistogramOpts::new("layerkeeper_pull_duration_seconds", help).buckets(buckets);
+        make.add(HistogramVec::new(options, &PULL))
+    }
+
+    fn make(make: &mut Maker, version: &str) -> Option<Self> {
+        Self::make_fixed(make, version)?;
         let with_source = ["repository", "kind", "source"];
         Some(Self {
             engine_up: make.int_gauge("layerkeeper_engine_up", "1 when the last call to the engine got an answer.")?,
@@ -120,12 +128,17 @@ impl Metrics {
                 "When the registry last confirmed the kept image.",
                 &["image"],
             )?,
+            heals: make.counters(
+                "layerkeeper_heals_total",
+                "Kept images brought back after something took them away.",
+                &["image", "cause"],
+            )?,
             pulls: make.counters(
                 "layerkeeper_pulls_total",
                 "Pulls by their result: succeeded or failed.",
                 &["repository", "kind", "result"],
             )?,
-            pull_duration: make.add(HistogramVec::new(seconds, &PULL))?,
+            pull_duration: Self::make_pull_duration(make)?,
             pull_bytes: make.counters(
                 "layerkeeper_pull_bytes_total",
                 "Layer bytes of pulled images by where they came from: reused or downloaded.",

@@ -154,6 +154,7 @@ pub struct NotifyArgs {
     #[arg(value_name = "IMAGE", value_parser = tagged)]
     pub image: Tagged,
 
+    #[allow(rustdoc::bare_urls, reason = "this is the help text")]
     /// The server's public listener, such as https://deploy-1.example.net:9317.
     #[arg(long, value_name = "URL")]
     pub url: String,

@@ -86,6 +86,12 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
             // what the registry client remembers of a digest may outlive it
             let brought = brought.map_err(|error| pin_gone(keep, error))?;
             let digest = keep.pin.or(Some(target.digest));
+            // it was here by our own record, so somebody took it away; nobody can tell any more who and how
+            if verdict.finding == Finding::Absent && ctx.known_digest(&keep.image).is_some() {
+                ctx.metrics.heals.with_label_values(&[&*keep.image.to_string(), "unknown"]).inc();
+                let told = "something outside layerkeeper had taken it away; it is back".to_owned();
+                ctx.note("healed", Some(keep.image.to_string()), Some(&run.job.id), told).await;
+            }
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
             ctx.observe().await?;
             debug_assert!(brought.image.names.contains(&keep.image));

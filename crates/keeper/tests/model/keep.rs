@@ -42,6 +42,9 @@ async fn what_somebody_removed_comes_back_at_the_next_refresh() {
         ground.end(&answer.job.id).await;
     }
     ground.here("cache-python:1").await;
+    let counted = format!("layerkeeper_heals_total{{cause=\"unknown\",image=\"{}\"}} 1", name("cache-python:1"));
+    let metrics = ground.keeper.metrics_text().await;
+    assert!(metrics.contains(&counted), "{metrics}");
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Records to be rendered, as a server in use has them.
+
 use layerkeeper_http::wire::{JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, KeptStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
