@@ -9,6 +9,7 @@ mod samples;
 mod webhook;
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use layerkeeper_core::ImageName;
@@ -17,6 +18,7 @@ use layerkeeper_testkit::{Auth, Chain, Engine, EngineKind, PushedChain, Registry
 use crate::command::{cargo, run as run_command, top};
 use crate::server::{Server, Settings};
 use crate::setup::{self, Part};
+use machine::Patience;
 use report::Section;
 
 const PAGE: &str = "docs/performance.md";
@@ -29,6 +31,7 @@ struct Options {
     rounds: usize,
     engines: Vec<EngineKind>,
     write: bool,
+    patience: Patience,
 }
 
 /// Measures what the arguments name; everything where they name nothing.
@@ -68,11 +71,18 @@ pub fn run(args: &[&str]) -> Result<()> {
 
 impl Options {
     fn read(args: &[&str]) -> Result<Self> {
-        let mut options = Self { names: Vec::new(), rounds: 7, engines: vec![EngineKind::A], write: false };
+        let mut options = Self {
+            names: Vec::new(),
+            rounds: 7,
+            engines: vec![EngineKind::A],
+            write: false,
+            patience: Patience(Duration::from_secs(600)),
+        };
         let mut args = args.iter().copied();
         while let Some(arg) = args.next() {
             match arg {
                 "--write" => options.write = true,
+                "--now" => options.patience = Patience(Duration::ZERO),
                 "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
                 "--rounds" => {
                     let rounds = args.next().and_then(|text| text.parse().ok()).filter(|rounds| *rounds > 0);
@@ -95,10 +105,10 @@ impl Options {
 
     fn measure(&self, name: &str) -> Result<Section> {
         match name {
-            "deploy" => deploy::measure(&self.engines, self.rounds),
-            "webhook" => webhook::measure(self.rounds.div_ceil(2)),
-            "idle" => idle::measure(),
-            _ => plan::measure(),
+            "deploy" => deploy::measure(&self.engines, self.rounds, self.patience),
+            "webhook" => webhook::measure(self.rounds.div_ceil(2), self.patience),
+            "idle" => idle::measure(self.patience),
+            _ => plan::measure(self.patience),
         }
     }
 }

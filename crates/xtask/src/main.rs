@@ -19,9 +19,9 @@ usage: cargo xtask COMMAND
   test [FILTER]   install what the tests need, and run them all
   check           house checks: rustfmt, clippy, rustdoc, cargo-deny, dependencies, sizes, generated documents
   docs [--check]  write the generated reference pages, or say which are stale
-  bench [NAME…] [--write] [--all-engines] [--rounds N]
-                  measure, side by side with the alternatives; NAME is deploy, webhook, idle or plan;
-                  --write puts the tables into docs/performance.md
+  bench [NAME…] [--write] [--all-engines] [--rounds N] [--now]
+                  measure, side by side with the alternatives, when the machine is at rest (--now: at once);
+                  NAME is deploy, webhook, idle or plan; --write puts the tables into docs/performance.md
   setup           only install what tests and demo need
 ";
 

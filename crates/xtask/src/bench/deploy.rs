@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::{Agent, Auth, Chain, Engine, EngineKind, Image, Layer, Pushed, PushedChain, Registry};
 
-use super::machine;
+use super::machine::Patience;
 use super::report::Section;
 use super::samples::Samples;
 use crate::server::{Server, Settings};
@@ -32,10 +32,11 @@ struct Host<'a> {
     engine: &'a Engine,
     registry: &'a Registry,
     v2: &'a Pushed,
+    patience: Patience,
 }
 
 /// Measures on each of these engines.
-pub fn measure(engines: &[EngineKind], rounds: usize) -> Result<Section> {
+pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Result<Section> {
     let registry = Registry::start(Auth::Open)?;
     let (chain, v1, v2) = push(&registry)?;
     let business = v2.layers.last().map(|layer| layer.size).unwrap_or_default();
@@ -45,7 +46,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize) -> Result<Section> {
         let engine = Engine::start(kind)?;
         let name = format!("{kind:?}: {}, {}", engine.version()?, store(kind));
         eprintln!("bench: deploy on {name}");
-        let host = Host::start(&engine, &registry, &chain, &v1, &v2)?;
+        let host = Host::start(&engine, &registry, (&chain, &v1, &v2), patience)?;
         let rounds = host.rounds(rounds, business)?;
         let of = |value: fn(&Round) -> f64| Samples::new(rounds.iter().map(value)).context("nothing was measured");
         let (plain, ours, job) = (of(|r| r.plain)?, of(|r| r.ours)?, of(|r| r.job)?);
@@ -85,9 +86,8 @@ impl<'a> Host<'a> {
     fn start(
         engine: &'a Engine,
         registry: &'a Registry,
-        chain: &PushedChain,
-        v1: &Pushed,
-        v2: &'a Pushed,
+        (chain, v1, v2): (&PushedChain, &Pushed, &'a Pushed),
+        patience: Patience,
     ) -> Result<Self> {
         let server = Server::start(&Settings {
             engine,
@@ -99,7 +99,7 @@ impl<'a> Host<'a> {
         })?;
         server.facts(&["status", "--wait-idle"])?;
         server.facts(&["deploy", &v1.name.to_string(), "--follow"])?;
-        Ok(Self { server, engine, registry, v2 })
+        Ok(Self { server, engine, registry, v2, patience })
     }
 
     fn rounds(&self, count: usize, business: Bytes) -> Result<Vec<Round>> {
@@ -136,7 +136,7 @@ impl<'a> Host<'a> {
     /// Times `pull` of v2 from rest, looks which bytes it moved, and removes v2 again.
     fn round<T>(&self, business: Bytes, pull: impl Fn() -> Result<T>) -> Result<(Duration, T)> {
         ensure!(Command::new("sync").status()?.success(), "sync failed");
-        machine::until_at_rest()?;
+        self.patience.wait()?;
         let mark = self.registry.mark();
         let begun = Instant::now();
         let result = pull()?;

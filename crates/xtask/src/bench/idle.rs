@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use layerkeeper_testkit::Scratch;
 
+use super::machine::Patience;
 use super::report::Section;
 use super::samples::Samples;
-use super::{Ground, machine, webhook};
+use super::{Ground, webhook};
 use crate::server::binary;
 
 const STARTS: usize = 11;
@@ -26,11 +27,11 @@ struct Start {
 }
 
 /// Starts, rests, works and rests again.
-pub fn measure() -> Result<Section> {
+pub fn measure(patience: Patience) -> Result<Section> {
     let mut ground = Ground::prepare()?;
     ground.start()?;
     ground.server.stop()?;
-    machine::until_at_rest()?;
+    patience.wait()?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         starts.push(start(&mut ground)?);
@@ -40,7 +41,7 @@ pub fn measure() -> Result<Section> {
     let pid = ground.server.pid()?;
     std::thread::sleep(SETTLE);
     let after_start = Memory::of(pid)?;
-    machine::until_at_rest()?;
+    patience.wait()?;
     let before = processor_time(pid)?;
     std::thread::sleep(REST);
     let percent = (processor_time(pid)? - before) / REST.as_secs_f64() * 100.0;

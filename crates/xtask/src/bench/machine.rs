@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 /// A machine is at rest when it uses less than this share of its cores.
 const AT_REST: f64 = 0.08;
 const LOOK: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The head of the page.
 pub fn describe(command: &str) -> Result<String> {
@@ -37,18 +36,21 @@ pub fn describe(command: &str) -> Result<String> {
     ))
 }
 
-/// Waits until the machine is at rest, for at most ten minutes; says so where it was not.
-pub fn until_at_rest() -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let busy = busy()?;
-        if busy < AT_REST {
-            return Ok(());
+/// How long to wait for the machine to be at rest before something is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(pub Duration);
+
+impl Patience {
+    /// Waits until the machine is at rest; says so where it never was.
+    pub fn wait(self) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < self.0 {
+            if busy()? < AT_REST {
+                return Ok(());
+            }
         }
-        if begun.elapsed() > PATIENCE {
-            eprintln!("bench: goes on although others use {:.0} % of this machine", busy * 100.0);
-            return Ok(());
-        }
+        eprintln!("bench: goes on although others use this machine");
+        Ok(())
     }
 }
 

@@ -2,16 +2,16 @@
 
 use anyhow::{Context, Result};
 
-use super::machine;
+use super::machine::Patience;
 use super::report::Section;
 use crate::command::{cargo, run as run_command};
 
 const EXAMPLE: [&str; 5] = ["--release", "--package", "layerkeeper-core", "--example", "plan_bench"];
 
 /// Runs it.
-pub fn measure() -> Result<Section> {
+pub fn measure(patience: Patience) -> Result<Section> {
     run_command(cargo(&["build"]).args(EXAMPLE))?;
-    machine::until_at_rest()?;
+    patience.wait()?;
     let output = cargo(&["run", "--quiet"]).args(EXAMPLE).output().context("cannot run plan_bench")?;
     let text = String::from_utf8(output.stdout)?;
     let mut section = Section::new("Plan");

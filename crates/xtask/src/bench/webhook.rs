@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use layerkeeper_core::Repository;
 
+use super::Ground;
+use super::machine::Patience;
 use super::report::Section;
 use super::samples::Samples;
-use super::{Ground, machine};
 use crate::server::Server;
 use adnanh::Adnanh;
 
@@ -25,7 +26,7 @@ const REQUESTS: usize = 20 * PER_SECOND as usize;
 struct Rounds(Vec<[f64; 3]>);
 
 /// Alternates between the two.
-pub fn measure(rounds: usize) -> Result<Section> {
+pub fn measure(rounds: usize, patience: Patience) -> Result<Section> {
     let mut ground = Ground::prepare()?;
     ground.start()?;
     let adnanh = Adnanh::start(Server::SECRET)?;
@@ -33,9 +34,9 @@ pub fn measure(rounds: usize) -> Result<Section> {
     let theirs = sign::of_body(&adnanh.address(), Adnanh::PATH, &repository, Server::SECRET, REQUESTS);
     let (mut our_rounds, mut their_rounds) = (Rounds::default(), Rounds::default());
     for round in 0..rounds {
-        machine::until_at_rest()?;
+        patience.wait()?;
         our_rounds.add(burst(&ground, round)?)?;
-        machine::until_at_rest()?;
+        patience.wait()?;
         their_rounds.add(load::run(&adnanh.address(), &theirs, PER_SECOND, 200)?)?;
     }
     let accepted = accepted(&ground.server)?;
