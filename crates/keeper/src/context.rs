@@ -31,8 +31,6 @@ pub(crate) struct View {
     pub seen_at: Option<Timestamp>,
     /// Why the last look failed.
     pub error: Option<String>,
-    /// Looks that succeeded since the daemon's start.
-    pub looks: u64,
 }
 
 /// The job that the worker has in hand.
@@ -75,6 +73,8 @@ pub(crate) struct Context {
     pub look: Notify,
     /// Kept images that are not here are to be queued at the next look: at the start, and after a reload.
     pub warm_absent: AtomicBool,
+    /// The first look is done, and what it found missing is queued.
+    pub looked: AtomicBool,
     /// Rung when the settings changed.
     pub reloaded: Notify,
     /// No new jobs.
@@ -121,6 +121,7 @@ impl Context {
             queued: Notify::new(),
             look: Notify::new(),
             warm_absent: AtomicBool::new(true),
+            looked: AtomicBool::new(false),
             reloaded: Notify::new(),
             stop: CancellationToken::new(),
             settings: RwLock::new(Arc::new(parts.settings)),
@@ -136,6 +137,11 @@ impl Context {
             store: parts.store,
             clock: parts.clock,
         })
+    }
+
+    /// The engine answers and the first look at it is done.
+    pub fn is_ready(&self) -> bool {
+        self.looked.load(Ordering::SeqCst) && self.view().error.is_none()
     }
 
     pub fn now(&self) -> Timestamp {
@@ -238,8 +244,7 @@ impl Context {
                     tracing::info!(images = inventory.images.len(), "the engine answers again");
                 }
                 let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-                let looks = view.looks + 1;
-                *view = View { inventory: Some(inventory.clone()), seen_at: Some(now), error: None, looks };
+                *view = View { inventory: Some(inventory.clone()), seen_at: Some(now), error: None };
                 drop(view);
                 self.metrics.engine_up.set(1);
                 self.renew_gauges(&inventory);

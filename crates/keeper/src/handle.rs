@@ -259,8 +259,7 @@ impl Keeper {
 
     /// The engine answers and the first look at it is done.
     pub fn is_ready(&self) -> bool {
-        let view = self.0.view();
-        view.error.is_none() && view.looks > 0
+        self.0.is_ready()
     }
 
     /// Wall clock.

@@ -234,9 +234,11 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn pull_failed(&self, repository: &Repository, kind: JobKind, wasted: u64) {
-        let repository = repository.to_string();
-        self.pulls.with_label_values(&[repository.as_str(), kind.as_str(), "failed"]).inc();
-        self.pull_wasted.with_label_values(&[repository.as_str(), kind.as_str()]).inc_by(wasted);
+    pub(crate) fn pull_failed(&self, repository: &Repository, kind: JobKind) {
+        self.pulls.with_label_values(&[&*repository.to_string(), kind.as_str(), "failed"]).inc();
+    }
+
+    pub(crate) fn wasted(&self, repository: &Repository, kind: JobKind, bytes: u64) {
+        self.pull_wasted.with_label_values(&[&*repository.to_string(), kind.as_str()]).inc_by(bytes);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         version: ctx.version.to_owned(),
         started_at: ctx.started.0,
         now: ctx.now().0,
-        ready: view.error.is_none() && view.looks > 0,
+        ready: ctx.is_ready(),
         kept: settings.policy.keep.iter().map(|keep| kept_status(ctx, keep, view.inventory.as_deref())).collect(),
         engine: engine_status(&view),
         runtime,
@@ -62,7 +62,7 @@ pub(crate) async fn status(ctx: &Context) -> Status {
 
 fn engine_status(view: &View) -> EngineStatus {
     let mut status = EngineStatus {
-        up: view.error.is_none() && view.looks > 0,
+        up: view.error.is_none() && view.seen_at.is_some(),
         error: view.error.clone(),
         seen_at: view.seen_at.map(|at| at.0),
         ..EngineStatus::default()

@@ -46,6 +46,7 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
                 );
                 warm_absent(&ctx, &inventory).await;
             }
+            ctx.looked.store(true, Ordering::SeqCst);
             superseded_size(&ctx).await;
         } else {
             events = None;

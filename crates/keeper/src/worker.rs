@@ -191,6 +191,10 @@ fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
         None => {
             tracing::error!(job = %run.job.id, intent = %run.job.intent, class = error.class(), %error, "failed");
             run.fail(error);
+            if let Some(repository) = run.job.intent.repository() {
+                let wasted = run.outcome.attempts.iter().map(|attempt| attempt.moved_bytes).sum();
+                run.ctx.metrics.wasted(repository, kind, wasted);
+            }
             Ended::Final(JobState::Failed)
         }
     }

@@ -48,16 +48,14 @@ pub fn span(from: i64, to: i64) -> String {
     human(Timestamp(to) - Timestamp(from))
 }
 
-/// `12 %`; what is more than nothing is never shown as 0 %, what is less than all never as 100 %.
+/// `12 %`, rounded down, so that less than all is never shown as 100 %; what is more than nothing is never shown as 0 %.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
-    let exact = part as f64 * 100.0 / whole as f64;
-    match exact.round() as u64 {
+    match u128::from(part) * 100 / u128::from(whole) {
         0 if part > 0 => "< 1 %".to_owned(),
-        100.. if part < whole => "> 99 %".to_owned(),
-        rounded => format!("{rounded} %"),
+        percent => format!("{percent} %"),
     }
 }
 

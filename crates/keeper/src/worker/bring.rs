@@ -112,10 +112,13 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         let pulled = pull(run, job.name, &reference, job.own).await?;
         if let Some(error) = pulled.error {
             run.outcome.moved_bytes += pulled.attempt.moved.0;
+            run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
             if job.own {
+                // counted as wasted when the job ends, in its report or without one
                 run.outcome.attempts.push(AttemptRecord::from(&pulled.attempt));
+            } else {
+                run.ctx.metrics.wasted(&job.name.repository, job.kind, pulled.attempt.moved.0);
             }
-            run.ctx.metrics.pull_failed(&job.name.repository, job.kind, pulled.attempt.moved.0);
             return Err(error.into());
         }
         attempts.push(pulled.attempt);

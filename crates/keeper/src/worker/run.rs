@@ -67,7 +67,7 @@ impl<'a> Run<'a> {
     pub fn summarise(&mut self, state: JobState) {
         self.outcome.summary = match (&self.outcome.error, &self.outcome.pull, &self.outcome.prune) {
             (Some(error), ..) => format!("{}: {}", state, error.message),
-            (None, Some(pull), _) => sentence(pull, self.outcome.prune.as_ref().map(|p| p.removals.len())),
+            (None, Some(pull), _) => sentence(pull, self.outcome.prune.as_ref().map_or(0, gone)),
             (None, None, Some(prune)) if self.job.intent.image().is_none() => {
                 format!("removed {} of {} names, freed {}", gone(prune), considered(prune), Bytes(prune.freed_bytes))
             }
@@ -84,7 +84,7 @@ fn considered(prune: &layerkeeper_store::record::PruneRecord) -> usize {
     prune.removals.len() + prune.kept.len()
 }
 
-fn sentence(pull: &PullRecord, pruned: Option<usize>) -> String {
+fn sentence(pull: &PullRecord, pruned: usize) -> String {
     let moved = pull.layers.iter().filter(|layer| layer.source == "downloaded").count();
     let mut text = format!(
         "moved {} in {moved} of {} layers, reused {}",
@@ -95,8 +95,10 @@ fn sentence(pull: &PullRecord, pruned: Option<usize>) -> String {
     if pull.wasted_bytes > 0 {
         text.push_str(&format!(", wasted {} in failed attempts", Bytes(pull.wasted_bytes)));
     }
-    if let Some(pruned) = pruned.filter(|n| *n > 0) {
-        text.push_str(&format!("; pruned {pruned} old names"));
+    match pruned {
+        0 => {}
+        1 => text.push_str("; pruned 1 old name"),
+        more => text.push_str(&format!("; pruned {more} old names")),
     }
     text
 }

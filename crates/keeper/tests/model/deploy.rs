@@ -73,6 +73,13 @@ async fn what_a_failed_attempt_moved_is_wasted_and_told_apart() {
     assert_eq!(pull.attempts.len(), 2);
     assert_eq!(pull.downloaded_bytes, 20_000_000);
     assert_eq!(pull.wasted_bytes, pull.attempts[0].moved_bytes);
+    assert!(pull.wasted_bytes > 0);
+    let counted = format!(
+        "layerkeeper_pull_wasted_bytes_total{{kind=\"deploy\",repository=\"ghcr.io/acme/app\"}} {}\n",
+        pull.wasted_bytes
+    );
+    let metrics = ground.keeper.metrics_text().await;
+    assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 pub async fn status(control: &Control, args: &StatusArgs, output: &mut Output) -> Result<Exit, Trouble> {
     loop {
         let status: Status = control.0.get("/v1/status").await?;
-        if args.wait_idle && (status.queued > 0 || status.running.is_some()) {
+        if args.wait_idle && (!status.ready || status.queued > 0 || status.running.is_some()) {
             tokio::time::sleep(ASK_EVERY).await;
             continue;
         }

@@ -157,9 +157,9 @@ pub const KEYS: &[Key] = &[
         "Webhooks at once from one sender before webhook_rate counts."),
 
     key("disk", "remove_superseded", "\"never\", \"on-pressure\" or an age", Is("\"never\""),
-        "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they go first when room is needed; an age such as \"7d\": they go that long after."),
+        "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they are to go first when room is needed, which is not built yet; an age such as \"7d\": they go that long after."),
     key("disk", "min_free", "size", Is("\"4 GB\""),
-        "What must stay free on the engine's file system after the predicted peak of a pull; less, and the pull is refused."),
+        "What must stay free on the engine's file system. Less is shown, and told to Prometheus; no pull is refused for it yet."),
     key("disk", "paths", "list of paths", Is("[]"),
         "Further file systems to watch, such as containerd's root with the containerd image store."),
 
@@ -182,7 +182,7 @@ pub const KEYS: &[Key] = &[
     key("runtime", "keep_last", "whole number", Is("3"),
         "How many of the newest images among prune_tags stay, besides those that a container holds. At least 1."),
     key("runtime", "keep_min", "whole number", From("2, or `keep_last` where that is less"),
-        "How far keep_last may shrink when a deploy would not fit on the disk. At least 1.").such_as("2"),
+        "How far keep_last may shrink when a deploy would not fit on the disk, which is not built yet. At least 1.").such_as("2"),
     key("runtime", "min_age", "duration", Is("\"24h\""),
         "What was pulled, deployed or held by a container more recently stays."),
     key("runtime", "download_budget", "size", Is("\"300 MB\""),
