@@ -73,6 +73,7 @@ impl Host {
         store: Store,
         change: impl FnOnce(&mut Settings, &mut RegistrySettings),
     ) -> Self {
+        crate::each::uses(registry);
         let mut client = RegistrySettings::default();
         let mut settings = Settings {
             policy: policy(registry),

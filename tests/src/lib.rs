@@ -4,3 +4,4 @@ pub mod chain;
 pub mod daemon;
 pub mod each;
 pub mod host;
+pub mod report;

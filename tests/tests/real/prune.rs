@@ -80,6 +80,9 @@ async fn a_container_in_any_state_holds_its_image() {
         let run = ["run", "--network", "none", "--log-driver", "none", "--name", &exited, &name(2)];
         // where no container can be started, it stays as created, and holds all the same
         let started = engine.run_docker(run).is_ok();
+        if started {
+            engine.run_docker(["wait", &exited]).unwrap();
+        }
         host.wind(LONG);
         let prune = host.prune(false).await;
         assert_eq!(kept(&prune, "sha-1"), ("held", &*format!("held by container {created} (created)")));
