@@ -5,10 +5,11 @@
 //! each path.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use layerkeeper_core::EngineInfo;
 use tracing::{debug, info};
 
 use crate::EngineError;
@@ -31,6 +32,7 @@ pub(super) struct Session {
     host: String,
     address: Address,
     client: Mutex<Option<Docker>>,
+    known: Mutex<Option<(Instant, EngineInfo)>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Session {
                 ));
             }
         };
-        Ok(Self { host: host.to_owned(), address, client: Mutex::new(None) })
+        Ok(Self { host: host.to_owned(), address, client: Mutex::new(None), known: Mutex::new(None) })
     }
 
     pub(super) fn host(&self) -> &str {
@@ -78,6 +80,16 @@ impl Session {
         let client = self.open()?.with_request_modifier(move |request| amend(request, agreed));
         *self.slot() = Some(client.clone());
         Ok(client)
+    }
+
+    /// Takes note of what the engine said of itself.
+    pub(super) fn remember(&self, info: &EngineInfo) {
+        *self.known() = Some((Instant::now(), info.clone()));
+    }
+
+    /// What the engine said of itself, where that is not older and it answered ever since.
+    pub(super) fn remembered(&self, at_most: Duration) -> Option<EngineInfo> {
+        self.known().as_ref().filter(|(at, _)| at.elapsed() < at_most).map(|(_, info)| info.clone())
     }
 
     /// A call that the engine answers by itself.
@@ -154,6 +166,11 @@ impl Session {
 
     fn forget(&self) {
         *self.slot() = None;
+        *self.known() = None;
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<(Instant, EngineInfo)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
@@ -224,6 +241,31 @@ mod tests {
         }
         assert!(Session::new("unix:///run/docker.sock").is_ok());
         assert!(Session::new("tcp://127.0.0.1:2375").is_ok());
+    }
+
+    #[test]
+    fn what_the_engine_said_of_itself_is_forgotten_with_the_connection_and_with_time() {
+        let session = Session::new("unix:///run/docker.sock").unwrap();
+        let info = EngineInfo {
+            id: "x".to_owned(),
+            version: "26.1.5".to_owned(),
+            store: layerkeeper_core::StoreKind::Graphdriver,
+            driver: "overlay2".to_owned(),
+            data_root: "/var/lib/docker".to_owned(),
+            platform: layerkeeper_core::Platform {
+                os: "linux".to_owned(),
+                architecture: "amd64".to_owned(),
+                variant: None,
+            },
+        };
+        let hour = Duration::from_secs(3600);
+        assert_eq!(session.remembered(hour), None);
+        session.remember(&info);
+        assert_eq!(session.remembered(hour), Some(info.clone()));
+        assert_eq!(session.remembered(Duration::ZERO), None);
+        let gone = session.failure(Error::SocketNotFoundError("x".to_owned()));
+        assert!(matches!(gone, EngineError::Unreachable { .. }));
+        assert_eq!(session.remembered(hour), None);
     }
 
     #[tokio::test]
