@@ -22,7 +22,8 @@ pub fn describe(command: &str) -> Result<String> {
     let memory: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
     let release = field(&read("/etc/os-release")?, "PRETTY_NAME").unwrap_or_default();
     let cores = std::thread::available_parallelism()?;
-    let disk = said(Command::new("stat").args(["--file-system", "--format=%T"]).arg(std::env::temp_dir()))?;
+    let disk = said(Command::new("df").arg("--output=fstype").arg(std::env::temp_dir()))?;
+    let disk = disk.lines().last().unwrap_or_default();
     let at = said(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     let compiler = said(Command::new("rustc").arg("--version"))?;
     Ok(format!(
