@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use layerkeeper_core::ImageName;
 use layerkeeper_testkit::{Engine, Registry, Scratch, free_port, http};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::top;
 
@@ -166,7 +167,8 @@ impl Server {
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         if daemon.try_wait()?.is_none() {
-            Command::new("kill").args(["-TERM", &daemon.id().to_string()]).status()?;
+            // a minimal Debian has no `kill` program
+            kill_process(Pid::from_child(&daemon), Signal::TERM).context("cannot stop the daemon")?;
         }
         let status = daemon.wait()?;
         ensure!(status.success(), "the daemon did not stop well ({status})");

@@ -4,6 +4,8 @@
 mod kill;
 mod prometheus;
 mod reload;
+mod schedule;
+mod secrets;
 mod start;
 mod stop;
 

@@ -127,6 +127,15 @@ impl Ground {
 
     /// The same, with what this database remembers.
     pub async fn over(kind: StoreKind, policy: Policy, store: Store) -> Self {
+        Self::made(kind, policy, store, |engine| Arc::new(engine)).await
+    }
+
+    /// The same, with something of the test's own between keeper and engine.
+    pub async fn behind(kind: StoreKind, policy: Policy, door: impl FnOnce(Fake) -> Arc<dyn Engine>) -> Self {
+        Self::made(kind, policy, Store::open_in_memory(Options::default()).unwrap(), door).await
+    }
+
+    async fn made(kind: StoreKind, policy: Policy, store: Store, door: impl FnOnce(Fake) -> Arc<dyn Engine>) -> Self {
         let engine = Fake::new(kind);
         let shelf = Shelf { fake: engine.clone(), images: Arc::default(), down: Arc::default() };
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
@@ -141,7 +150,7 @@ impl Ground {
             data_root: None,
         };
         let parts = Parts {
-            engine: Arc::new(engine.clone()),
+            engine: door(engine.clone()),
             registry: Arc::new(shelf.clone()),
             store,
             clock: clock.clone(),

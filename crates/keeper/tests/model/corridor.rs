@@ -1,0 +1,113 @@
+//! The one corridor: pulls and removals never overlap, and each removal is judged once more right before its call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use layerkeeper_core::{
+    Container, ContainerState, Digest, EngineInfo, Image, ImageName, Inventory, Reference, StoreKind,
+};
+use layerkeeper_engine::fake::{Call, Fake};
+use layerkeeper_engine::{Engine, EngineError, EventStream, Login, PullStream, Removed};
+
+use crate::ground::{Ground, HOUR, app, name, policy};
+use layerkeeper_keeper::DeployRequest;
+
+#[tokio::test]
+async fn pulls_and_removals_never_overlap() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    for round in 0..6 {
+        ground.wind(HOUR * 2);
+        let tag = format!("app:sha-{round}");
+        ground.publish(&tag, &app(&tag));
+        let deploy = DeployRequest { image: name(&tag), digest: None };
+        let answer = ground.keeper.deploy(deploy, 0).await.unwrap();
+        ground.keeper.prune(true, 0).await.unwrap();
+        ground.keeper.prewarm(&[], 0).await.unwrap();
+        ground.end(&answer.job.id).await;
+    }
+    let log = ground.engine.log();
+    let mut pulling = None;
+    let mut removed = 0;
+    for call in &log {
+        match call {
+            Call::Pull { reference, .. } => {
+                assert_eq!(pulling.replace(reference), None, "two pulls at once: {log:#?}");
+            }
+            Call::PullEnded { .. } => pulling = None,
+            Call::Remove { .. } => {
+                removed += 1;
+                assert_eq!(pulling, None, "a removal in mid-pull: {log:#?}");
+            }
+            Call::Tag { .. } => {}
+        }
+    }
+    assert!(removed > 0, "nothing was removed, so nothing was shown");
+}
+
+/// An engine on which somebody creates a container from an image in the very moment between our plan and our removal.
+struct Sneaky {
+    fake: Fake,
+    armed: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Engine for Sneaky {
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.fake.ping().await
+    }
+    async fn info(&self) -> Result<EngineInfo, EngineError> {
+        self.fake.info().await
+    }
+    async fn inventory(&self) -> Result<Inventory, EngineError> {
+        self.fake.inventory().await
+    }
+    async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
+        // the last look at the name before its removal
+        if reference.to_string().ends_with("app:sha-1") && self.armed.swap(false, Ordering::SeqCst) {
+            self.fake.create_container("sneaky", reference, ContainerState::Created);
+        }
+        self.fake.image(reference).await
+    }
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.fake.containers().await
+    }
+    async fn resolve(&self, reference: &Reference, login: Option<&Login>) -> Result<Digest, EngineError> {
+        self.fake.resolve(reference, login).await
+    }
+    async fn pull(&self, reference: &Reference, login: Option<&Login>) -> Result<PullStream, EngineError> {
+        self.fake.pull(reference, login).await
+    }
+    async fn tag(&self, source: &Reference, name: &ImageName) -> Result<(), EngineError> {
+        self.fake.tag(source, name).await
+    }
+    async fn remove(&self, reference: &Reference) -> Result<Removed, EngineError> {
+        self.fake.remove(reference).await
+    }
+    async fn events(&self) -> Result<EventStream, EngineError> {
+        self.fake.events().await
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_appears_between_plan_and_removal_holds_its_image() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let trigger = armed.clone();
+    let ground =
+        Ground::behind(StoreKind::Graphdriver, policy(), |fake| Arc::new(Sneaky { fake, armed: trigger })).await;
+    for tag in ["app:sha-1", "app:sha-2", "app:sha-3"] {
+        ground.ship(tag).await;
+    }
+    // with a second tag the engine itself would let the name go: its 409 guards only the last
+    let second: ImageName = "example.com/other:1".parse().unwrap();
+    ground.engine.foreign_tag(&name("app:sha-1").to_reference(), &second).unwrap();
+    ground.wind(HOUR * 2);
+    armed.store(true, Ordering::SeqCst);
+    let answer = ground.keeper.prune(false, 0).await.unwrap();
+    let row = ground.end(&answer.job.id).await;
+    let prune = row.outcome.prune.unwrap();
+    assert!(!armed.load(Ordering::SeqCst), "the container came: {prune:?}");
+    let removal = prune.removals.iter().find(|removal| removal.name.ends_with("app:sha-1")).unwrap();
+    assert_eq!((removal.outcome.as_str(), removal.detail.as_str()), ("held", "container sneaky (created) holds it"));
+    assert!(ground.tags().await.contains(&"sha-1".to_owned()));
+}
