@@ -106,6 +106,20 @@ pub fn policy() -> Policy {
     }
 }
 
+/// What the keeper is told.
+pub fn settings(policy: Policy) -> Settings {
+    Settings {
+        policy,
+        schedules: Vec::new(),
+        jitter: Duration::ZERO,
+        disk_paths: Vec::new(),
+        stop_timeout: Duration::from_millis(100),
+        not_yet_timeout: Duration::from_secs(120),
+        max_attempts: 3,
+        data_root: None,
+    }
+}
+
 /// The chain: base, cache-python on it, and a runtime whose last layer is its own.
 pub fn base() -> FakeImage {
     FakeImage::new("base", &[("os", 50_000_000)])
@@ -139,16 +153,7 @@ impl Ground {
         let engine = Fake::new(kind);
         let shelf = Shelf { fake: engine.clone(), images: Arc::default(), down: Arc::default() };
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
-        let settings = Settings {
-            policy,
-            schedules: Vec::new(),
-            jitter: Duration::ZERO,
-            disk_paths: Vec::new(),
-            stop_timeout: Duration::from_millis(100),
-            not_yet_timeout: Duration::from_secs(120),
-            max_attempts: 3,
-            data_root: None,
-        };
+        let settings = settings(policy);
         let parts = Parts {
             engine: door(engine.clone()),
             registry: Arc::new(shelf.clone()),

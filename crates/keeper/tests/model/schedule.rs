@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use layerkeeper_core::Timestamp;
+use layerkeeper_core::{StoreKind, Timestamp};
 use layerkeeper_keeper::KeepSchedule;
 use layerkeeper_keeper::schedule::{jitter, next_due};
 
-use crate::ground::name;
+use crate::ground::{Ground, name, policy, settings};
 
 fn schedule(line: &str, zone: &str) -> KeepSchedule {
     KeepSchedule {
@@ -82,4 +82,29 @@ fn the_jitter_is_the_same_for_one_host_and_tick_and_differs_between_them() {
     let ticks: Vec<Duration> =
         (1..=20).map(|day| jitter("a", due.plus(Duration::from_secs(86_400 * day)), most)).collect();
     assert!(ticks.windows(2).any(|pair| pair[0] != pair[1]), "another delay at another tick");
+}
+
+/// The keeper's clock stands at 2027-01-15T08:00:00Z.
+#[tokio::test]
+async fn a_reload_with_another_line_counts_at_once() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    for (line, zone, wanted) in [
+        ("0 0 3 * * *", "UTC", "2027-01-16T03:00:00Z"),
+        ("0 0 20 * * *", "UTC", "2027-01-15T20:00:00Z"),
+        ("0 0 20 * * *", "Asia/Shanghai", "2027-01-15T12:00:00Z"),
+        ("0 0 3 * * *", "UTC", "2027-01-16T03:00:00Z"),
+    ] {
+        let mut told = settings(policy());
+        told.schedules = vec![schedule(line, zone)];
+        ground.keeper.reload(told);
+        let mut next = None;
+        for _ in 0..500 {
+            next = ground.keeper.status().await.kept[0].next_run;
+            if next == Some(at(wanted).0) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(next.map(|at| Timestamp(at).to_string()), Some(wanted.to_owned()), "{line} in {zone}");
+    }
 }
