@@ -40,6 +40,8 @@ pub struct Evidence<'a> {
     pub overhead: Bytes,
     /// Every attempt, the one that succeeded last.
     pub attempts: &'a [Attempt],
+    /// The attempt before was cut by us, by a stop or a crash: the connection closed in mid-pull.
+    pub after_cut: bool,
 }
 
 /// Draws up the report.
@@ -171,12 +173,13 @@ fn moves_elsewhere(layer: &LayerEstimate, evidence: &Evidence<'_>) -> bool {
     })
 }
 
-/// Only the containerd store keeps what an earlier attempt fetched, and only then can a first report above zero mean
-/// that the engine went on from there.
+/// Only the containerd store keeps what a cut attempt fetched, and only then can a first report above zero mean that the
+/// engine went on from there. After an attempt that failed by itself it keeps nothing (measured on 26.1).
 fn resumed_at(seen: Option<&LayerProgress>, evidence: &Evidence<'_>) -> Bytes {
-    let may_resume = evidence.store == StoreKind::Containerd && evidence.attempts.iter().any(|a| a.failure.is_some());
     match seen {
-        Some(layer) if may_resume => layer.resumed_at.unwrap_or_default(),
+        Some(layer) if evidence.after_cut && evidence.store == StoreKind::Containerd => {
+            layer.resumed_at.unwrap_or_default()
+        }
         _ => Bytes::ZERO,
     }
 }

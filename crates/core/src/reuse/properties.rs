@@ -117,7 +117,15 @@ fn report(store: StoreKind, estimate: &Estimate, stream: &PullProgress) -> Reuse
     let reference = "ghcr.io/acme/app:sha-1".parse().unwrap();
     let attempts = [Attempt { moved: stream.moved(), duration: Duration::ZERO, failure: None }];
     let overhead = Bytes::ZERO;
-    account(&Evidence { reference: &reference, store, estimate: Some(estimate), stream, overhead, attempts: &attempts })
+    account(&Evidence {
+        reference: &reference,
+        store,
+        estimate: Some(estimate),
+        stream,
+        overhead,
+        attempts: &attempts,
+        after_cut: false,
+    })
 }
 
 proptest! {

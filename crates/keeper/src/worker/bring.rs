@@ -16,7 +16,7 @@ use layerkeeper_store::{MadeFor, Superseded};
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::knowledge::{holdings, remember};
-use crate::worker::pull::pull;
+use crate::worker::pull::{CUT, pull};
 use crate::worker::resolve::Target;
 use crate::worker::run::Run;
 
@@ -132,6 +132,7 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         stream: &progress,
         overhead,
         attempts: &attempts,
+        after_cut: attempts.iter().rev().nth(1).is_some_and(|before| before.failure.as_deref() == Some(CUT)),
     };
     let mut report = account(&evidence);
     report.digest = Some(job.target.digest);

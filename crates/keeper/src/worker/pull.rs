@@ -15,6 +15,9 @@ use crate::context::InFlight;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
 
+/// How a record tells of an attempt that ended with the daemon: closing the connection cancels the pull.
+pub(super) const CUT: &str = "the daemon ended in mid-pull";
+
 const TELL_EVERY: Duration = Duration::from_millis(200);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
@@ -88,6 +91,6 @@ fn in_flight(progress: &PullProgress, begun: Instant) -> AttemptRecord {
     AttemptRecord {
         moved_bytes: progress.moved().0,
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        failure: Some("the daemon ended in mid-pull".to_owned()),
+        failure: Some(CUT.to_owned()),
     }
 }

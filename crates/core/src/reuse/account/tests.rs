@@ -71,6 +71,7 @@ fn report_after(
         stream: &stream(said),
         overhead: Bytes(7),
         attempts: &attempts(failed),
+        after_cut: !failed.is_empty(),
     })
 }
 
@@ -205,4 +206,24 @@ fn only_containerd_goes_on_from_an_earlier_attempt() {
 fn without_a_manifest_the_stream_is_all_there_is() {
     let report = report_after(&[], Graphdriver, None, &[("a", vec![AlreadyExists]), ("b", whole())]);
     inferred(&report, 0, 100, "could not read the manifest");
+}
+
+#[test]
+fn what_an_attempt_that_failed_by_itself_fetched_is_fetched_again() {
+    let said = &[("a", vec![LayerStep::Downloading { current: 40, total: 100 }, LayerStep::Downloaded])];
+    let estimate = expected(&[("a", Presence::ToFetch)]);
+    let evidence = |after_cut| {
+        account(&Evidence {
+            reference: &"ghcr.io/acme/app:sha-1".parse().unwrap(),
+            store: StoreKind::Containerd,
+            estimate: Some(&estimate),
+            stream: &stream(said),
+            overhead: Bytes::ZERO,
+            attempts: &attempts(&[60]),
+            after_cut,
+        })
+    };
+    let all = evidence(false);
+    assert_eq!(all.downloaded, all.layers[0].size.unwrap(), "a first report above zero is only a late one");
+    assert!(evidence(true).downloaded < all.downloaded);
 }
