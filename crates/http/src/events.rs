@@ -139,7 +139,7 @@ impl Following {
 
     /// Waits for news; false when there was none for a while, or when nobody is left to tell any.
     async fn changed(&mut self) -> bool {
-        tokio::time::sleep(GAP).await;
+        pause(&self.receiver).await;
         match tokio::time::timeout(KEEP_ALIVE, self.receiver.changed()).await {
             Ok(Ok(())) => true,
             Ok(Err(_)) => {
@@ -159,6 +159,14 @@ impl Following {
     }
 }
 
+/// Keeps events apart, but never holds back the last one.
+async fn pause(receiver: &watch::Receiver<Progress>) {
+    // a receiver of its own: what it sees must stay news for the other
+    let mut ahead = receiver.clone();
+    // whatever comes of it, the other one looks for itself
+    let _ = tokio::time::timeout(GAP, ahead.wait_for(Progress::is_final)).await;
+}
+
 fn event(progress: &Progress) -> Bytes {
     let data = serde_json::to_string(progress).unwrap_or_default();
     Bytes::from(format!("event: progress\ndata: {data}\n\n"))
@@ -166,7 +174,25 @@ fn event(progress: &Progress) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use layerkeeper_core::JobState;
+    use tokio::time::Instant;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn events_are_kept_apart_but_the_last_is_told_at_once_and_none_is_lost() {
+        let (sender, receiver) = watch::channel(Progress::of_state(JobState::Queued));
+        let begun = Instant::now();
+        sender.send_replace(Progress::of_state(JobState::Running));
+        pause(&receiver).await;
+        assert_eq!(begun.elapsed(), GAP);
+        assert!(receiver.has_changed().unwrap(), "it is still news");
+        let begun = Instant::now();
+        sender.send_replace(Progress::of_state(JobState::Succeeded));
+        pause(&receiver).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert!(receiver.has_changed().unwrap());
+    }
 
     #[test]
     fn seats_are_counted_per_job_and_in_all_and_come_back() {
