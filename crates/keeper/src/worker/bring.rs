@@ -48,7 +48,7 @@ pub(super) async fn bring(
     own: bool,
 ) -> Result<Brought, JobError> {
     let ctx = run.ctx;
-    let inventory = ctx.observe().await?;
+    let inventory = run.glance().await?;
     let arrival = arrival(name, target.digest, target.manifest.as_ref(), &inventory);
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
         return Ok(Brought { image: image.clone(), report: None });
@@ -220,6 +220,7 @@ async fn give_name(run: &mut Run<'_>, job: &Job<'_>, naming: Naming) -> Result<I
         ));
     }
     let source = job.name.repository.by_digest(job.target.digest);
+    run.changes();
     run.ctx.engine.tag(&source, job.name).await?;
     let image = run.ctx.engine.image(&name).await?;
     check(image.as_ref(), job, &job.name.to_string())?;

@@ -30,7 +30,7 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
     };
     run.outcome.budget_bytes = Some(budget.0);
     run.phase(Phase::Observing);
-    let inventory = ctx.observe().await?;
+    let inventory = run.look().await?;
     let here = wanted.filter(|digest| arrival(image, *digest, None, &inventory) == Arrival::Done);
     let (digest, brought) = match (here, inventory.named(image)) {
         // a rollback to what is here needs no registry
@@ -76,7 +76,7 @@ async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, brought: 
         run.outcome.attempts.clear();
     }
     run.save().await?;
-    let inventory = ctx.observe().await?;
+    let inventory = run.look().await?;
     let row =
         DeployRow { name: image.clone(), digest, image_id: brought.image.id, instance: inventory.engine.instance() };
     let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;

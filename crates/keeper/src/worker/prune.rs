@@ -85,7 +85,7 @@ pub(crate) fn record(plan: &PrunePlan, blocked: Option<String>) -> PruneRecord {
 /// The steps of a prune. One removal that fails never stops the rest.
 pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), JobError> {
     let ctx = run.ctx;
-    let inventory = ctx.observe().await?;
+    let inventory = run.glance().await?;
     let (plan, blocked) = plan(ctx, &inventory, superseded).await?;
     let mut done = record(&plan, blocked);
     count_kept(ctx, &plan);
@@ -95,6 +95,7 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     run.outcome.prune = Some(done.clone());
     run.save().await?;
     for (removal, record) in plan.removals.iter().zip(done.removals.iter_mut()) {
+        run.changes();
         let (outcome, detail) = remove(ctx, removal).await;
         record.outcome = outcome.to_owned();
         record.detail = detail;
@@ -113,7 +114,7 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     }
     *ctx.last_prune() = Some(done.clone());
     run.outcome.prune = Some(done);
-    let inventory = ctx.observe().await?;
+    let inventory = run.glance().await?;
     forget_rows_gone(ctx, &inventory).await
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn pull(
     own: bool,
 ) -> Result<Pulled, JobError> {
     let login = run.ctx.registry.login(name.repository.registry())?;
+    run.changes();
     let begun = Instant::now();
     let mut progress = PullProgress::default();
     let mut stored = None;

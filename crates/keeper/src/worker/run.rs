@@ -1,7 +1,11 @@
 //! A job in hand: the job, its growing record, and what it needs around it.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use layerkeeper_core::progress::PullProgress;
-use layerkeeper_core::{Bytes, ImageName, Job, JobState};
+use layerkeeper_core::{Bytes, ImageName, Inventory, Job, JobState};
+use layerkeeper_engine::EngineError;
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::{Outcome, PullRecord};
 
@@ -14,7 +18,13 @@ pub(super) struct Run<'a> {
     pub ctx: &'a Context,
     pub job: Job,
     pub outcome: Outcome,
+    /// What this job last saw of the engine, and when.
+    seen: Option<(Instant, Arc<Inventory>)>,
 }
+
+/// Within this time a job need not look at the engine again that it has not changed. On the containerd store a look takes
+/// 50 ms and more, and a deploy would look once for each kept image.
+const LOOK_AGE: Duration = Duration::from_secs(1);
 
 impl<'a> Run<'a> {
     /// Takes up the job with what earlier attempts left in its record.
@@ -22,7 +32,29 @@ impl<'a> Run<'a> {
         let mut outcome = ctx.store.job(&job.id).await?.map(|row| row.outcome).unwrap_or_default();
         outcome.error = None;
         outcome.warnings.clear();
-        Ok(Self { ctx, job, outcome })
+        Ok(Self { ctx, job, outcome, seen: None })
+    }
+
+    /// Looks at the engine.
+    pub async fn look(&mut self) -> Result<Arc<Inventory>, EngineError> {
+        // before the look: it must not seem younger than it is
+        let at = Instant::now();
+        let inventory = self.ctx.observe().await?;
+        self.seen = Some((at, inventory.clone()));
+        Ok(inventory)
+    }
+
+    /// What this very job saw a moment ago, where it has changed nothing since; else looks again.
+    pub async fn glance(&mut self) -> Result<Arc<Inventory>, EngineError> {
+        match &self.seen {
+            Some((at, inventory)) if at.elapsed() < LOOK_AGE => Ok(inventory.clone()),
+            _ => self.look().await,
+        }
+    }
+
+    /// From here on what was seen no longer holds: this job changes something on the engine.
+    pub fn changes(&mut self) {
+        self.seen = None;
     }
 
     /// Tells the followers what is being done.

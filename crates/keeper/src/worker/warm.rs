@@ -66,7 +66,7 @@ async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<Pul
 
 async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<PullRecord>, JobError> {
     let ctx = run.ctx;
-    let inventory = ctx.observe().await?;
+    let inventory = run.glance().await?;
     let (remote, failure) = ask(ctx, keep, &inventory).await?;
     let verdict = judge_kept(keep, &inventory, &remote, ctx.known_digest(&keep.image));
     tracing::info!(job = %run.job.id, image = %keep.image, finding = %verdict.finding, "{} {}", keep.image, verdict.reason);
@@ -93,7 +93,7 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
                 ctx.note("healed", Some(keep.image.to_string()), Some(&run.job.id), told).await;
             }
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
-            ctx.observe().await?;
+            run.look().await?;
             debug_assert!(brought.image.names.contains(&keep.image));
             Ok(brought.report.as_ref().map(PullRecord::from))
         }
