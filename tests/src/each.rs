@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use layerkeeper_testkit::{Engine, EngineKind, Engines};
+use layerkeeper_testkit::{Engine, Engines};
+use tokio::task::JoinError;
 
 tokio::task_local! {
     /// Registries whose images the test in hand brings here.
@@ -23,13 +24,26 @@ where
         (engine.kind(), tokio::spawn(USED.scope(RefCell::default(), and_clean(engine, test))))
     };
     let runs: Vec<_> = engines.map(run).collect();
-    let mut failed: Vec<EngineKind> = Vec::new();
+    let mut failed = String::new();
     for (kind, run) in runs {
-        if run.await.is_err() {
-            failed.push(kind);
+        if let Err(ended) = run.await {
+            failed += &format!("\non {kind:?}: {}", why(ended));
         }
     }
-    assert!(failed.is_empty(), "failed on {failed:?}");
+    assert!(failed.is_empty(), "failed{failed}");
+}
+
+/// What the panic said: the last lines of a long log are all that some CI shows.
+fn why(ended: JoinError) -> String {
+    match ended.try_into_panic() {
+        Ok(panic) => match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => {
+                panic.downcast::<&str>().map_or_else(|_| "a panic without words".into(), |text| (*text).into())
+            }
+        },
+        Err(ended) => ended.to_string(),
+    }
 }
 
 /// Remembers that the test in hand brings images of this registry here.

@@ -2,7 +2,7 @@
 
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::reuse::{ReuseReport, Source};
-use layerkeeper_core::{ImageName, Repository};
+use layerkeeper_core::{Bytes, ImageName, Repository};
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -220,13 +220,14 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn pull_succeeded(&self, name: &ImageName, kind: JobKind, report: &ReuseReport) {
+    /// `counted` are bytes of the report's attempts that were counted before.
+    pub(crate) fn pull_succeeded(&self, name: &ImageName, kind: JobKind, report: &ReuseReport, counted: Bytes) {
         let repository = name.repository.to_string();
         let labels = [repository.as_str(), kind.as_str()];
         self.pulls.with_label_values(&[labels[0], labels[1], "succeeded"]).inc();
         self.pull_duration.with_label_values(&labels).observe(report.duration.as_secs_f64());
         self.reuse_ratio.with_label_values(&labels).set(report.ratio());
-        self.pull_wasted.with_label_values(&labels).inc_by(report.wasted.0);
+        self.pull_wasted.with_label_values(&labels).inc_by((report.wasted - counted).0);
         for (source, bytes) in [(Source::Reused, report.reused), (Source::Downloaded, report.downloaded)] {
             let labels = [labels[0], labels[1], source.as_str()];
             self.pull_bytes.with_label_values(&labels).inc_by(bytes.0);

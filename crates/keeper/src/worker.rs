@@ -135,6 +135,7 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
                 moved_bytes: pull.moved,
                 duration_ms: u64::try_from(pull.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
                 failure: Some("the daemon was stopped in mid-pull".to_owned()),
+                cut: true,
             });
         }
     }

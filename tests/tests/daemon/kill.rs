@@ -39,7 +39,7 @@ fn a_kill_in_mid_pull_is_made_good_and_the_report_tells_of_it() {
         let layer = Layer::random(6100 + number, Bytes(6_000_000)).unwrap();
         let pushed = Image::new().layer(layer).push(&registry, "acme/app:sha-1").unwrap();
         let mut daemon = Daemon::up(&engine.host(), &runtimes(&proxy.host(), &["app"]));
-        proxy.throttle(Some(Bytes(1_000_000)));
+        proxy.throttle(Some(Bytes(500_000)));
         let id = daemon.notify(&format!("{}/acme/app:sha-1", proxy.host())).unwrap();
         // the attempt is in the record once it is two seconds old
         eventually_blocking(Duration::from_secs(30), || {

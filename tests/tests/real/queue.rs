@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use layerkeeper_core::{Bytes, JobId, JobState};
 use layerkeeper_store::{JobRow, Options, Store};
-use layerkeeper_testkit::{Auth, Engine, EngineKind, Image, Proxy, Pushed, Registry, Scratch, eventually};
+use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Image, Proxy, Pushed, Registry, Scratch, eventually};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
@@ -30,11 +30,12 @@ async fn row(host: &Host, id: &JobId) -> JobRow {
 }
 
 /// Waits until this job's pull has moved about a megabyte: the containerd store takes its bytes in steps of a MiB, and
-/// tells of nothing less.
-async fn until_moved(host: &Host, id: &JobId) {
+/// tells of nothing less. From then on it crawls, so that it cannot end before the test wants it to.
+async fn until_moved(host: &Host, proxy: &Proxy, id: &JobId) {
     let mut follow = host.keeper.follow(id).await.unwrap().unwrap();
     let moved = follow.wait_for(|progress| progress.moved_bytes >= 500_000 || progress.is_final());
     let progress = tokio::time::timeout(SOON, moved).await.expect("it moves").unwrap().clone();
+    proxy.throttle(Some(Bytes(50_000)));
     assert!(!progress.is_final(), "{progress:?}");
 }
 
@@ -46,7 +47,7 @@ async fn the_same_again_joins_and_a_newer_one_supersedes_what_waits_but_not_what
         proxy.throttle(Some(Bytes(1_200_000)));
         let digest = Some(pushed[0].digest);
         let first = host.ask("sha-1", digest).await.job.id;
-        until_moved(&host, &first).await;
+        until_moved(&host, &proxy, &first).await;
         let again = host.ask("sha-1", digest).await;
         assert!(again.joined && again.job.id == first, "the running one is the same wish");
         let second = host.ask("sha-2", None).await;
@@ -105,7 +106,7 @@ async fn a_deploy_goes_before_kept_images_that_wait() {
         proxy.throttle(Some(Bytes(1_200_000)));
         let host = Host::plain_at(engine, &proxy.host()).await;
         let warms = host.keeper.prewarm(&[], 0).await.unwrap();
-        until_moved(&host, &warms[0].job.id).await;
+        until_moved(&host, &proxy, &warms[0].job.id).await;
         let deploy = host.ask("sha-1", None).await.job.id;
         proxy.throttle(None);
         let deployed = host.end(&deploy).await;
@@ -142,21 +143,28 @@ async fn a_pull_cut_by_a_stop_or_a_kill_is_taken_up_again_and_both_attempts_are_
             let scratch = Scratch::new("state").unwrap();
             let host = stored(engine, &proxy.host(), scratch.path()).await;
             proxy.throttle(Some(Bytes(1_000_000)));
+            let start = registry.mark();
             let id = host.ask("sha-1", None).await.job.id;
-            until_moved(&host, &id).await;
+            until_moved(&host, &proxy, &id).await;
             if kill {
-                let saved = || async { !row(&host, &id).await.outcome.attempts.is_empty() };
+                let saved = || async {
+                    let attempts = row(&host, &id).await.outcome.attempts;
+                    attempts.iter().any(|attempt| attempt.moved_bytes >= 400_000)
+                };
                 eventually(SOON, saved).await;
                 host.kill().await;
             } else {
                 host.stop().await;
             }
+            // the registry writes down a request when it has ended
+            let first = || async { registry.bytes_of_layers(start, &pushed[0].layer_digests(), Agent::Engine).0 > 0 };
+            eventually(SOON, first).await;
             proxy.throttle(None);
             let mark = registry.mark();
             let host = stored(engine, &proxy.host(), scratch.path()).await;
             let ended = host.end(&id).await;
             assert_eq!(ended.job.state, JobState::Succeeded, "{:?}", ended.outcome);
-            assert_eq!(ended.job.attempts, 2);
+            assert_eq!(ended.job.attempts, 2, "{:?}", ended.outcome);
             let pull = ended.outcome.pull.unwrap();
             assert_eq!(pull.attempts.len(), 2, "{:?}", pull.attempts);
             let told = pull.attempts[0].failure.as_deref().unwrap();
@@ -169,8 +177,7 @@ async fn a_pull_cut_by_a_stop_or_a_kill_is_taken_up_again_and_both_attempts_are_
             );
             assert_eq!(Bytes(pull.reused_bytes + pull.downloaded_bytes), pushed[0].layer_bytes());
             if engine.kind() != EngineKind::C {
-                let agent = layerkeeper_testkit::Agent::Engine;
-                let logged = registry.bytes_of_layers(mark, &pushed[0].layer_digests(), agent);
+                let logged = registry.bytes_of_layers(mark, &pushed[0].layer_digests(), Agent::Engine);
                 assert_eq!((Bytes(pull.downloaded_bytes), &*pull.certainty), (logged, "exact"), "{:?}", pull.doubts);
             }
             let idle = || async {

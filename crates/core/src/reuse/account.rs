@@ -23,6 +23,8 @@ pub struct Attempt {
     pub duration: Duration,
     /// Why it failed; none for the one that succeeded.
     pub failure: Option<String>,
+    /// It failed because we closed the connection, by a stop or a crash. Only then may the next one go on where it was.
+    pub cut: bool,
 }
 
 /// What is known about a pull that succeeded.
@@ -40,8 +42,6 @@ pub struct Evidence<'a> {
     pub overhead: Bytes,
     /// Every attempt, the one that succeeded last.
     pub attempts: &'a [Attempt],
-    /// The attempt before was cut by us, by a stop or a crash: the connection closed in mid-pull.
-    pub after_cut: bool,
 }
 
 /// Draws up the report.
@@ -59,18 +59,24 @@ pub fn account(evidence: &Evidence<'_>) -> ReuseReport {
     };
     let failed: Bytes = evidence.attempts.iter().filter(|a| a.failure.is_some()).map(|a| a.moved).sum();
     let again: Bytes = layers.iter().map(|layer| moved_again(layer, evidence)).sum();
+    let downloaded = layers.iter().map(|layer| layer.downloaded).sum::<Bytes>() + unlisted;
+    let mut attempts = evidence.attempts.to_vec();
+    if let Some(last) = attempts.last_mut().filter(|last| last.failure.is_none()) {
+        // the stream may have been silent about bytes that came between two of its lines
+        last.moved = downloaded + again;
+    }
     ReuseReport {
         reference: evidence.reference.clone(),
         digest: evidence.stream.digest,
         reused: layers.iter().filter_map(|l: &LayerReport| l.size.map(|size| size - l.downloaded)).sum(),
-        downloaded: layers.iter().map(|layer| layer.downloaded).sum::<Bytes>() + unlisted,
+        downloaded,
         layers,
         overhead: evidence.overhead,
         wasted: failed + again,
         certainty: if doubts.is_empty() { Certainty::Exact } else { Certainty::Inferred(doubts) },
         estimate: evidence.estimate.cloned(),
-        attempts: evidence.attempts.to_vec(),
-        duration: evidence.attempts.iter().map(|attempt| attempt.duration).sum(),
+        duration: attempts.iter().map(|attempt| attempt.duration).sum(),
+        attempts,
     }
 }
 
@@ -146,9 +152,11 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
             Source::Reused
         }
     };
-    let resumed = resumed_at(seen, evidence);
-    if source == Source::Downloaded && resumed > Bytes::ZERO {
-        doubt(format!("the engine went on from about {resumed} of an earlier attempt"));
+    let resumed = if source == Source::Downloaded { resumed_at(seen, evidence) } else { Some(Bytes::ZERO) };
+    match resumed {
+        None => doubt("an attempt was cut before, and the engine's stream did not say where it went on".to_owned()),
+        Some(Bytes::ZERO) => {}
+        Some(resumed) => doubt(format!("the engine went on from about {resumed} of an earlier attempt")),
     }
     // only a download that ended with a known total has counted all of its bytes
     let counted = seen.filter(|seen| seen.downloaded && seen.total.is_some()).map(|seen| seen.moved);
@@ -160,7 +168,7 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
         diff_id: Some(layer.diff_id),
         size: Some(layer.size),
         source,
-        downloaded: if source == Source::Downloaded { layer.size - resumed } else { Bytes::ZERO },
+        downloaded: if source == Source::Downloaded { layer.size - resumed.unwrap_or_default() } else { Bytes::ZERO },
         created_by: layer.created_by.clone(),
     }
 }
@@ -174,14 +182,11 @@ fn moves_elsewhere(layer: &LayerEstimate, evidence: &Evidence<'_>) -> bool {
 }
 
 /// Only the containerd store keeps what a cut attempt fetched, and only then can a first report above zero mean that the
-/// engine went on from there. After an attempt that failed by itself it keeps nothing (measured on 26.1).
-fn resumed_at(seen: Option<&LayerProgress>, evidence: &Evidence<'_>) -> Bytes {
-    match seen {
-        Some(layer) if evidence.after_cut && evidence.store == StoreKind::Containerd => {
-            layer.resumed_at.unwrap_or_default()
-        }
-        _ => Bytes::ZERO,
-    }
+/// engine went on from there. After an attempt that failed by itself it keeps nothing (measured on 26.1). None where it
+/// went on from a place that the stream did not tell.
+fn resumed_at(seen: Option<&LayerProgress>, evidence: &Evidence<'_>) -> Option<Bytes> {
+    let after_cut = evidence.attempts.iter().rev().nth(1).is_some_and(|before| before.cut);
+    if after_cut && evidence.store == StoreKind::Containerd { seen?.resumed_at } else { Some(Bytes::ZERO) }
 }
 
 #[cfg(test)]

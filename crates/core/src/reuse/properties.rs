@@ -115,17 +115,9 @@ fn faithful(store: StoreKind, estimate: &Estimate, knows: bool) -> PullProgress 
 
 fn report(store: StoreKind, estimate: &Estimate, stream: &PullProgress) -> ReuseReport {
     let reference = "ghcr.io/acme/app:sha-1".parse().unwrap();
-    let attempts = [Attempt { moved: stream.moved(), duration: Duration::ZERO, failure: None }];
+    let attempts = [Attempt { moved: stream.moved(), duration: Duration::ZERO, failure: None, cut: false }];
     let overhead = Bytes::ZERO;
-    account(&Evidence {
-        reference: &reference,
-        store,
-        estimate: Some(estimate),
-        stream,
-        overhead,
-        attempts: &attempts,
-        after_cut: false,
-    })
+    account(&Evidence { reference: &reference, store, estimate: Some(estimate), stream, overhead, attempts: &attempts })
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! What the engine says of itself and of what it holds.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use layerkeeper_core::Bytes;
 
 use super::{Case, ok};
@@ -8,6 +10,7 @@ pub(super) async fn all(case: &Case<'_>) {
     it_answers_and_names_its_store(case).await;
     the_inventory_shows_what_inspect_shows(case).await;
     an_image_in_an_index_is_known_by_the_indexs_digest(case).await;
+    images_that_come_and_go_do_not_spoil_the_list(case).await;
 }
 
 async fn it_answers_and_names_its_store(case: &Case<'_>) {
@@ -69,4 +72,35 @@ async fn an_image_in_an_index_is_known_by_the_indexs_digest(case: &Case<'_>) {
         case.remove(&by_manifest).await;
         assert!(!case.holds_layers(&published.diff_ids).await);
     }
+}
+
+/// The containerd store fails the whole list when an image goes away in the middle of it.
+async fn images_that_come_and_go_do_not_spoil_the_list(case: &Case<'_>) {
+    let (stays, _) = case.publish("list/stays:t", &["a"]).await;
+    case.pull_tag(&stays).await;
+    let mut comes_and_goes = Vec::new();
+    for n in 0..4 {
+        comes_and_goes.push(case.publish(&format!("list/goes{n}:t"), &["b", "c", "d", "e"]).await.0.to_reference());
+    }
+    let done = AtomicBool::new(false);
+    let churn = async {
+        for _ in 0..8 {
+            for name in &comes_and_goes {
+                case.pull(name).await;
+            }
+            for name in &comes_and_goes {
+                case.remove(name).await;
+            }
+        }
+        done.store(true, Relaxed);
+    };
+    let list = async {
+        while !done.load(Relaxed) {
+            let inventory = ok(case.engine().inventory().await, "inventory beside removals");
+            assert!(inventory.named(&stays).is_some(), "what stays is always listed");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(churn, list);
+    case.remove(&stays.to_reference()).await;
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::ListImagesOptionsBuilder;
@@ -9,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use layerkeeper_core::{
     Bytes, DiffId, Digest, Image, ImageId, ImageName, Reference, Repository, Selector, StoreKind, Timestamp,
 };
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::session::Session;
@@ -17,6 +19,9 @@ use crate::EngineError;
 
 /// How many questions about single images are under way at once.
 const AT_ONCE: usize = 8;
+
+/// Milliseconds between lists that fail because an image goes away: two seconds in all.
+const LIST_AGAIN: [u64; 6] = [20, 40, 100, 200, 500, 1140];
 
 /// More images than any host holds; beyond it the cache starts anew.
 const CACHED: usize = 4096;
@@ -40,14 +45,7 @@ struct Row {
 
 /// All images, sorted by id. One that goes away while we look is left out.
 pub(super) async fn all(session: &Session, cache: &LayerCache, store: StoreKind) -> Result<Vec<Image>, EngineError> {
-    let options = ListImagesOptionsBuilder::new().build();
-    let list = session
-        .quick(|client| {
-            let options = options.clone();
-            async move { client.list_images(Some(options)).await }
-        })
-        .await?;
-    let rows = merge(list)?;
+    let rows = merge(list(session).await?)?;
     cache.keep_only(&rows.keys().copied().collect());
     let images = stream::iter(rows)
         .map(|(id, row)| async move { complete(session, cache, store, id, row).await })
@@ -56,6 +54,27 @@ pub(super) async fn all(session: &Session, cache: &LayerCache, store: StoreKind)
         .try_collect()
         .await?;
     Ok(images)
+}
+
+/// The containerd store fails the whole list when one image goes away while it is made ("failed to calculate size of image
+/// …: not found", measured on 26.1), so a list that failed like that is asked for again.
+async fn list(session: &Session) -> Result<Vec<ImageSummary>, EngineError> {
+    let ask = || {
+        session.quick(|client| async move {
+            let options = ListImagesOptionsBuilder::new().build();
+            client.list_images(Some(options)).await
+        })
+    };
+    for pause in LIST_AGAIN {
+        match ask().await {
+            Err(EngineError::Vanished(cause) | EngineError::NotFound(cause)) => {
+                debug!(cause, "an image went away while the engine made its list; asks again");
+                sleep(Duration::from_millis(pause)).await;
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// The image behind a reference, none when there is no such image.

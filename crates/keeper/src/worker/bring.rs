@@ -10,23 +10,15 @@ use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
 use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory};
-use layerkeeper_store::record::{AttemptRecord, EstimateRecord};
+use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
 use layerkeeper_store::{MadeFor, Superseded};
 
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::knowledge::{holdings, remember};
-use crate::worker::pull::{CUT, pull};
+use crate::worker::pull::pull;
 use crate::worker::resolve::Target;
 use crate::worker::run::Run;
-
-/// What is here now.
-pub(super) struct Brought {
-    /// The image, as the engine shows it under its name.
-    pub image: Image,
-    /// Which bytes were here and which moved; none when the name had the digest already.
-    pub report: Option<ReuseReport>,
-}
 
 /// What a pull is made with.
 struct Job<'t> {
@@ -39,19 +31,19 @@ struct Job<'t> {
     inventory: Arc<Inventory>,
 }
 
-/// Brings `target` here under `name`.
+/// Brings `target` here under `name`, and gives the image as the engine then shows it. What moved is in the job's record.
 pub(super) async fn bring(
     run: &mut Run<'_>,
     name: &ImageName,
     target: &Target,
     kind: JobKind,
     own: bool,
-) -> Result<Brought, JobError> {
+) -> Result<Image, JobError> {
     let ctx = run.ctx;
     let inventory = run.glance().await?;
     let arrival = arrival(name, target.digest, target.manifest.as_ref(), &inventory);
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
-        return Ok(Brought { image: image.clone(), report: None });
+        return Ok(image.clone());
     }
     let naming = naming(name, target.digest, target.tag_shows, &inventory);
     if let Naming::Forbidden(container) = &naming {
@@ -70,13 +62,26 @@ pub(super) async fn bring(
         run.save().await?;
     }
     let job = Job { name, target, kind, own, estimate, inventory };
-    let report = fetch(run, &job, arrival).await?;
+    let report =
+        if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &job, arrival).await?) } else { None };
     run.phase(Phase::Verifying);
     let content = verify(run, &job).await?;
+    if let (Some(report), Some(manifest)) = (&report, &target.manifest) {
+        remember(ctx, &job.inventory, manifest, report).await?;
+    }
     supersede(run, &job, &content).await?;
     let image = give_name(run, &job, naming).await?;
-    after(run, &job, &report).await?;
-    Ok(Brought { image, report: Some(report) })
+    if let Some(report) = &report {
+        say(run, &job, report).await;
+    }
+    Ok(image)
+}
+
+/// An earlier take of this job has pulled it, and failed or was cut after that.
+fn told(run: &Run<'_>, job: &Job<'_>) -> bool {
+    let (image, digest) = (job.name.to_string(), job.target.digest.to_string());
+    let same = |pull: &PullRecord| pull.image == image && pull.digest.as_ref() == Some(&digest);
+    if job.own { run.outcome.pull.as_ref().is_some_and(same) } else { run.outcome.kept.iter().any(same) }
 }
 
 /// Engines before 23 download a zstd layer and then cannot unpack it.
@@ -97,6 +102,7 @@ fn refuse_zstd(estimate: &Estimate, inventory: &Inventory, name: &ImageName) -> 
 
 async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<ReuseReport, JobError> {
     let reference = job.name.repository.by_digest(job.target.digest);
+    let counted = if job.own { take_back(run) } else { Bytes::ZERO };
     let mut attempts: Vec<Attempt> =
         if job.own { run.outcome.attempts.iter().map(attempt).collect() } else { Vec::new() };
     let mut overhead = job.target.overhead;
@@ -132,11 +138,40 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         stream: &progress,
         overhead,
         attempts: &attempts,
-        after_cut: attempts.iter().rev().nth(1).is_some_and(|before| before.failure.as_deref() == Some(CUT)),
     };
     let mut report = account(&evidence);
     report.digest = Some(job.target.digest);
+    run.ctx.metrics.pull_succeeded(job.name, job.kind, &report, counted);
+    write_down(run, job, &report).await?;
     Ok(report)
+}
+
+/// What an earlier take of this job pulled has gone again: its attempts count as moved for nothing. Gives the bytes of
+/// them that the metrics have.
+fn take_back(run: &mut Run<'_>) -> Bytes {
+    let Some(pull) = run.outcome.pull.take() else { return Bytes::ZERO };
+    let mut attempts = pull.attempts;
+    for attempt in attempts.iter_mut().filter(|attempt| attempt.failure.is_none()) {
+        attempt.failure = Some("what came was gone again before the job had ended".to_owned());
+    }
+    let counted = attempts.iter().map(|attempt| Bytes(attempt.moved_bytes)).sum();
+    attempts.append(&mut run.outcome.attempts);
+    run.outcome.attempts = attempts;
+    counted
+}
+
+/// The report is durable before anything else can fail: what moved has moved.
+async fn write_down(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> Result<(), JobError> {
+    run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0;
+    if job.own {
+        run.outcome.pull = Some(PullRecord::from(report));
+        // the report has them
+        run.outcome.estimate = None;
+        run.outcome.attempts.clear();
+    } else {
+        run.outcome.kept.push(PullRecord::from(report));
+    }
+    Ok(run.save().await?)
 }
 
 fn attempt(record: &AttemptRecord) -> Attempt {
@@ -144,6 +179,7 @@ fn attempt(record: &AttemptRecord) -> Attempt {
         moved: Bytes(record.moved_bytes),
         duration: std::time::Duration::from_millis(record.duration_ms),
         failure: record.failure.clone(),
+        cut: record.cut,
     }
 }
 
@@ -227,14 +263,8 @@ async fn give_name(run: &mut Run<'_>, job: &Job<'_>, naming: Naming) -> Result<I
     image.ok_or_else(|| JobError::Unverified(format!("{} is not on the engine", job.name)))
 }
 
-/// Records what came, and counts it.
-async fn after(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> Result<(), JobError> {
-    let ctx = run.ctx;
-    if let Some(manifest) = &job.target.manifest {
-        remember(ctx, &job.inventory, manifest, report).await?;
-    }
-    run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0;
-    ctx.metrics.pull_succeeded(job.name, job.kind, report);
+/// It is here, under its name.
+async fn say(run: &Run<'_>, job: &Job<'_>, report: &ReuseReport) {
     tracing::info!(
         job = %run.job.id,
         image = %job.name,
@@ -248,6 +278,5 @@ async fn after(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> Result
         "is here"
     );
     let told = format!("{} of layers moved, {} were here", report.downloaded, report.reused);
-    ctx.note("pulled", Some(job.name.to_string()), Some(&run.job.id), told).await;
-    Ok(())
+    run.ctx.note("pulled", Some(job.name.to_string()), Some(&run.job.id), told).await;
 }

@@ -3,13 +3,12 @@
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::policy::Admission;
-use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_core::{Digest, Image, ImageName};
 use layerkeeper_store::DeployRow;
-use layerkeeper_store::record::PullRecord;
 
 use crate::follow::Phase;
 use crate::job_error::JobError;
-use crate::worker::bring::{Brought, bring};
+use crate::worker::bring::bring;
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 use crate::worker::{prune, warm};
@@ -32,9 +31,9 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
     run.phase(Phase::Observing);
     let inventory = run.look().await?;
     let here = wanted.filter(|digest| arrival(image, *digest, None, &inventory) == Arrival::Done);
-    let (digest, brought) = match (here, inventory.named(image)) {
+    let (digest, here) = match (here, inventory.named(image)) {
         // a rollback to what is here needs no registry
-        (Some(digest), Some(here)) => (digest, Brought { image: here.clone(), report: None }),
+        (Some(digest), Some(here)) => (digest, here.clone()),
         _ => {
             // first the name, so that a deploy of a tag that is not there yet does not refresh everything at each try
             let target = resolve(ctx, image, wanted.map_or(Wanted::Tag, Wanted::Content), &inventory).await?;
@@ -44,7 +43,7 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
             (target.digest, bring(run, image, &target, JobKind::Deploy, true).await?)
         }
     };
-    succeed(run, image, digest, &brought).await?;
+    succeed(run, image, digest, &here).await?;
     if run.outcome.moved_bytes > budget.0 {
         ctx.metrics.budget_exceeded.with_label_values(&[&image.repository.to_string()]).inc();
         run.warn(format!(
@@ -66,19 +65,12 @@ async fn prune_after(run: &mut Run<'_>) {
 
 /// From here on the deploy has happened: it gets its number in the one order of deploys, once, however often a crash
 /// makes these steps run again.
-async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, brought: &Brought) -> Result<(), JobError> {
+async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, here: &Image) -> Result<(), JobError> {
     let ctx = run.ctx;
     run.outcome.digest = Some(digest.to_string());
-    if let Some(report) = &brought.report {
-        run.outcome.pull = Some(PullRecord::from(report));
-        // the report has it
-        run.outcome.estimate = None;
-        run.outcome.attempts.clear();
-    }
     run.save().await?;
     let inventory = run.look().await?;
-    let row =
-        DeployRow { name: image.clone(), digest, image_id: brought.image.id, instance: inventory.engine.instance() };
+    let row = DeployRow { name: image.clone(), digest, image_id: here.id, instance: inventory.engine.instance() };
     let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
     ctx.open_prune_gate().await;
     tracing::info!(job = %run.job.id, %image, %digest, deploy = number, "deployed");

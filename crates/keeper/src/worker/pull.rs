@@ -15,9 +15,6 @@ use crate::context::InFlight;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
 
-/// How a record tells of an attempt that ended with the daemon: closing the connection cancels the pull.
-pub(super) const CUT: &str = "the daemon ended in mid-pull";
-
 const TELL_EVERY: Duration = Duration::from_millis(200);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
@@ -73,6 +70,7 @@ pub(super) async fn pull(
         moved: progress.moved(),
         duration: begun.elapsed(),
         failure: error.as_ref().map(ToString::to_string),
+        cut: false,
     };
     Ok(Pulled { progress, attempt, error })
 }
@@ -92,6 +90,7 @@ fn in_flight(progress: &PullProgress, begun: Instant) -> AttemptRecord {
     AttemptRecord {
         moved_bytes: progress.moved().0,
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        failure: Some(CUT.to_owned()),
+        failure: Some("the daemon ended in mid-pull".to_owned()),
+        cut: true,
     }
 }

@@ -4,7 +4,6 @@ use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Finding, KeepVerdict, Remote, judge_kept};
 use layerkeeper_core::policy::Keep;
 use layerkeeper_core::{Digest, ImageName, Inventory};
-use layerkeeper_store::record::PullRecord;
 
 use crate::context::Context;
 use crate::follow::Phase;
@@ -20,13 +19,7 @@ pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName) -> Result<(), Job
         return Err(JobError::Refused(format!("{image} is no longer a kept image in the configuration")));
     };
     run.phase(Phase::Observing);
-    let pulled = refresh(run, keep, true).await?;
-    if pulled.is_some() {
-        // the report has them
-        run.outcome.estimate = None;
-        run.outcome.attempts.clear();
-    }
-    run.outcome.pull = pulled;
+    refresh(run, keep, true).await?;
     run.outcome.digest = run.ctx.known_digest(image).map(|digest| digest.to_string());
     Ok(())
 }
@@ -36,16 +29,14 @@ pub(super) async fn refresh_all(run: &mut Run<'_>) {
     run.phase(Phase::Keeping);
     let settings = run.ctx.settings();
     for keep in &settings.policy.keep {
-        match refresh(run, keep, false).await {
-            Ok(Some(record)) => run.outcome.kept.push(record),
-            Ok(None) => {}
-            Err(error) => run.warn(format!("kept image {} could not be refreshed: {error}", keep.image)),
+        if let Err(error) = refresh(run, keep, false).await {
+            run.warn(format!("kept image {} could not be refreshed: {error}", keep.image));
         }
     }
 }
 
-/// Brings one kept image up to date; the report is there when something was done.
-async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<PullRecord>, JobError> {
+/// Brings one kept image up to date; what moved is in the job's record. `own`: the job is this image's own.
+async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
     let result = try_refresh(run, keep, own).await;
     let now = run.ctx.now();
     let error = result.as_ref().err().map(ToString::to_string);
@@ -64,7 +55,7 @@ async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<Pul
     result
 }
 
-async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<PullRecord>, JobError> {
+async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
     let ctx = run.ctx;
     let inventory = run.glance().await?;
     let (remote, failure) = ask(ctx, keep, &inventory).await?;
@@ -75,16 +66,16 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
         // a pin that is here needs nobody; anything else was not refreshed when the registry gave no digest
         (Finding::Present, _, failure) if keep.pin.is_some() || failure.is_none() => {
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = verdict.here).await;
-            Ok(None)
+            Ok(())
         }
         // neither here as wanted nor to be had
         (_, None, Some(failure)) => Err(failure.into()),
         (_, bring_digest, _) => {
             let wanted = keep.pin.map(Wanted::Exactly).or(bring_digest.map(Wanted::Content)).unwrap_or(Wanted::Tag);
             let target = resolve(ctx, &keep.image, wanted, &inventory).await.map_err(|error| pin_gone(keep, error))?;
-            let brought = bring(run, &keep.image, &target, run.job.intent.kind().of_kept(), own).await;
+            let image = bring(run, &keep.image, &target, run.job.intent.kind().of_kept(), own).await;
             // what the registry client remembers of a digest may outlive it
-            let brought = brought.map_err(|error| pin_gone(keep, error))?;
+            let image = image.map_err(|error| pin_gone(keep, error))?;
             let digest = keep.pin.or(Some(target.digest));
             // it was here by our own record, so somebody took it away; nobody can tell any more who and how
             if verdict.finding == Finding::Absent && ctx.known_digest(&keep.image).is_some() {
@@ -94,8 +85,8 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
             }
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
             run.look().await?;
-            debug_assert!(brought.image.names.contains(&keep.image));
-            Ok(brought.report.as_ref().map(PullRecord::from))
+            debug_assert!(image.names.contains(&keep.image));
+            Ok(())
         }
     }
 }

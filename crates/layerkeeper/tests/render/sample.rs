@@ -62,7 +62,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
         doubts: Vec::new(),
         layers,
         estimate: Some(estimate_record("to fetch")),
-        attempts: vec![AttemptRecord { moved_bytes: downloaded, duration_ms: 52_000, failure: None }],
+        attempts: vec![AttemptRecord { moved_bytes: downloaded, duration_ms: 52_000, failure: None, cut: false }],
         duration_ms: 52_400,
     }
 }
@@ -121,7 +121,8 @@ pub fn doubted() -> Outcome {
         AttemptRecord {
             moved_bytes: 96_000_000,
             duration_ms: 21_000,
-            failure: Some("the engine lost the connection to the registry: unexpected EOF".to_owned()),
+            failure: Some("the daemon ended in mid-pull".to_owned()),
+            cut: true,
         },
     );
     Outcome {

@@ -66,6 +66,9 @@ pub struct AttemptRecord {
     /// Why it failed; none for the one that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// It was cut by a stop or the end of the daemon, so that the next one may have gone on where it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// A pull that succeeded: which bytes were here and which moved.
@@ -145,6 +148,7 @@ impl From<&Attempt> for AttemptRecord {
             moved_bytes: attempt.moved.0,
             duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
             failure: attempt.failure.clone(),
+            cut: attempt.cut,
         }
     }
 }

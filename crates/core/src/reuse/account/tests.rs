@@ -53,6 +53,7 @@ fn attempts(failed: &[u64]) -> Vec<Attempt> {
         moved: Bytes(moved),
         duration: Duration::from_secs(1),
         failure: failure.map(str::to_owned),
+        cut: failure.is_some(),
     };
     failed.iter().map(|moved| attempt(*moved, Some("cut"))).chain([attempt(0, None)]).collect()
 }
@@ -71,7 +72,6 @@ fn report_after(
         stream: &stream(said),
         overhead: Bytes(7),
         attempts: &attempts(failed),
-        after_cut: !failed.is_empty(),
     })
 }
 
@@ -212,15 +212,16 @@ fn without_a_manifest_the_stream_is_all_there_is() {
 fn what_an_attempt_that_failed_by_itself_fetched_is_fetched_again() {
     let said = &[("a", vec![LayerStep::Downloading { current: 40, total: 100 }, LayerStep::Downloaded])];
     let estimate = expected(&[("a", Presence::ToFetch)]);
-    let evidence = |after_cut| {
+    let evidence = |cut| {
+        let mut attempts = attempts(&[60]);
+        attempts[0].cut = cut;
         account(&Evidence {
             reference: &"ghcr.io/acme/app:sha-1".parse().unwrap(),
             store: StoreKind::Containerd,
             estimate: Some(&estimate),
             stream: &stream(said),
             overhead: Bytes::ZERO,
-            attempts: &attempts(&[60]),
-            after_cut,
+            attempts: &attempts,
         })
     };
     let all = evidence(false);
