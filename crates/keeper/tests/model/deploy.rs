@@ -82,6 +82,47 @@ async fn what_a_failed_attempt_moved_is_wasted_and_told_apart() {
     assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
 }
 
+/// The pull by digest succeeds and the one that makes the name does not. The next take of the job finds the content here,
+/// or, where somebody was quicker, gone again. Either way the record tells of every byte that moved.
+#[tokio::test]
+async fn what_a_pull_moved_stays_in_the_record_whatever_fails_after_it() {
+    for taken_away in [false, true] {
+        let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+        let first = ground.ship("app:sha-1").await.outcome.pull.unwrap().downloaded_bytes;
+        let digest = ground.publish("app:sha-2", &app("app:sha-2"));
+        let trouble = || EngineError::RegistryUnreachable("connection reset".to_owned());
+        ground.engine.spoil_next_pull(Fault::FailAt(usize::MAX, trouble()));
+        ground.engine.spoil_next_pull(Fault::Refuse(trouble()));
+        let request = DeployRequest { image: name("app:sha-2"), digest: None };
+        let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
+        let row = || async { ground.keeper.job(&id).await.unwrap().unwrap() };
+        while row().await.outcome.error.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let waiting = row().await;
+        assert_eq!(waiting.job.state, JobState::Queued);
+        assert_eq!(waiting.outcome.pull.as_ref().map(|pull| pull.downloaded_bytes), Some(20_000_000));
+        if taken_away {
+            ground.engine.foreign_remove(&name("app:sha-2").repository.by_digest(digest)).unwrap();
+        }
+        let ended = ground.end(&id).await;
+        assert_eq!(ended.job.state, JobState::Succeeded, "{:?}", ended.outcome);
+        let pull = ended.outcome.pull.unwrap();
+        let wasted = if taken_away { 20_000_000 } else { 0 };
+        assert_eq!((pull.downloaded_bytes, pull.wasted_bytes), (20_000_000, wasted), "{:?}", pull.attempts);
+        assert_eq!(pull.attempts.len(), if taken_away { 2 } else { 1 });
+        assert!(ended.outcome.moved_bytes >= 20_000_000 + wasted);
+        let metrics = ground.keeper.metrics_text().await;
+        let counted = |metric: &str, more: &str| {
+            let line = format!("{metric}{{kind=\"deploy\",repository=\"ghcr.io/acme/app\"{more}}} ");
+            metrics.lines().find_map(|text| text.strip_prefix(&line)).map(|value| value.parse::<u64>().unwrap())
+        };
+        let moved = first + 20_000_000 + wasted;
+        assert_eq!(counted("layerkeeper_pull_bytes_total", ",source=\"downloaded\""), Some(moved));
+        assert_eq!(counted("layerkeeper_pull_wasted_bytes_total", ""), Some(0), "each byte counts once");
+    }
+}
+
 #[tokio::test]
 async fn a_tag_that_is_not_there_yet_is_waited_for_and_a_missing_one_fails() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
