@@ -1,7 +1,7 @@
 //! The nouns of layerkeeper and its planner.
 //!
 //! Everything here is pure: no I/O, no clock, no async and no serialisation. What the world looks like comes in as an
-//! [`Inventory`], what the operator wants as a [`Policy`], what the registry holds as a [`Manifest`]; what comes out is
+//! [`Inventory`], what the operator wants as a [`Policy`], what the registry holds as a [`ImageManifest`]; what comes out is
 //! a [`plan`] whose every item carries a printable reason, or a [`reuse`] report. The same input gives the same output,
 //! byte for byte.
 

@@ -1,6 +1,6 @@
 //! The keeper: everything that happens between "somebody wants an image" and "it is here, and this is what it cost".
 //!
-//! Webhook, schedule, engine events and the operator only put jobs into the [`queue`]. One [`worker`] takes them one at
+//! Webhook, schedule, engine events and the operator only put jobs into the queue. One worker takes them one at
 //! a time, observes, asks the pure planner, and executes what it says. [`Keeper`] is the handle that the listeners hold.
 
 pub mod clock;
