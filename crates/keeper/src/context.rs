@@ -1,12 +1,14 @@
 //! What worker, schedule, watch and handle share.
 
+mod observe;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use layerkeeper_core::{Digest, ImageName, Intent, Inventory, Job, JobId, JobState, Timestamp, Trigger};
-use layerkeeper_engine::{Engine, EngineError};
+use layerkeeper_core::{Digest, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
+use layerkeeper_engine::Engine;
 use layerkeeper_store::record::PruneRecord;
 use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store};
 use tokio::sync::Notify;
@@ -20,18 +22,7 @@ use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::unlisted;
-
-/// The engine as last seen.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct View {
-    /// The last inventory; kept when the engine goes away, for people to look at.
-    pub inventory: Option<Arc<Inventory>>,
-    /// When that was.
-    pub seen_at: Option<Timestamp>,
-    /// Why the last look failed.
-    pub error: Option<String>,
-}
+pub(crate) use observe::View;
 
 /// The job that the worker has in hand.
 #[derive(Debug, Clone)]
@@ -71,6 +62,10 @@ pub(crate) struct Context {
     pub queued: Notify,
     /// Rung when somebody wants the engine looked at now.
     pub look: Notify,
+    /// Changes on the engine that we were told of, or made.
+    changes: AtomicU64,
+    /// The engine's events are being listened to.
+    listening: AtomicBool,
     /// Kept images that are not here are to be queued at the next look: at the start, and after a reload.
     pub warm_absent: AtomicBool,
     /// The first look is done, and what it found missing is queued.
@@ -120,6 +115,8 @@ impl Context {
             started: now,
             queued: Notify::new(),
             look: Notify::new(),
+            changes: AtomicU64::new(0),
+            listening: AtomicBool::new(false),
             warm_absent: AtomicBool::new(true),
             looked: AtomicBool::new(false),
             reloaded: Notify::new(),
@@ -224,43 +221,6 @@ impl Context {
         }
     }
 
-    async fn look_at_engine(&self) -> Result<Inventory, EngineError> {
-        let mut inventory = self.engine.inventory().await?;
-        unlisted::add(self, &mut inventory).await?;
-        Ok(inventory)
-    }
-
-    /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
-    pub async fn observe(&self) -> Result<Arc<Inventory>, EngineError> {
-        let result = self.look_at_engine().await;
-        let now = self.now();
-        let was_down = self.view().error.is_some();
-        match result {
-            Ok(inventory) => {
-                let inventory = Arc::new(inventory);
-                self.record_sightings(&inventory, now).await;
-                if was_down {
-                    self.close_prune_gate().await;
-                    tracing::info!(images = inventory.images.len(), "the engine answers again");
-                }
-                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-                *view = View { inventory: Some(inventory.clone()), seen_at: Some(now), error: None };
-                drop(view);
-                self.metrics.engine_up.set(1);
-                self.renew_gauges(&inventory);
-                Ok(inventory)
-            }
-            Err(error) => {
-                if !was_down {
-                    tracing::warn!(%error, "the engine cannot be looked at");
-                }
-                self.view.write().unwrap_or_else(PoisonError::into_inner).error = Some(error.to_string());
-                self.metrics.engine_up.set(0);
-                Err(error)
-            }
-        }
-    }
-
     /// The engine was away: what it did meanwhile nobody saw, so nothing is removed until a deploy has succeeded. This
     /// outlives a restart of the daemon.
     pub async fn close_prune_gate(&self) {
@@ -275,35 +235,6 @@ impl Context {
     pub async fn open_prune_gate(&self) {
         if let Err(error) = self.store.set_prune_gate(None).await {
             tracing::error!(%error, "could not store that the engine is trusted again");
-        }
-    }
-
-    async fn record_sightings(&self, inventory: &Inventory, now: Timestamp) {
-        let settings = self.settings();
-        let mut seen = Vec::new();
-        for image in &inventory.images {
-            let held = inventory.holders(image).next().is_some();
-            let ours = image.names.iter().filter(|name| settings.policy.runtime(&name.repository).is_some());
-            seen.extend(ours.map(|name| (name.clone(), held)));
-        }
-        if let Err(error) = self.store.observe_names(&inventory.engine.instance(), seen, now).await {
-            tracing::error!(%error, "could not store which tags are here");
-        }
-    }
-
-    fn renew_gauges(&self, inventory: &Inventory) {
-        let settings = self.settings();
-        self.metrics.kept_present.reset();
-        self.metrics.kept_refreshed.reset();
-        for keep in &settings.policy.keep {
-            let known = self.known_digest(&keep.image);
-            let verdict =
-                layerkeeper_core::plan::judge_kept(keep, inventory, &layerkeeper_core::plan::Remote::Unknown, known);
-            let present = i64::from(verdict.finding == layerkeeper_core::plan::Finding::Present);
-            self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
-            if let Some(at) = self.kept(&keep.image).and_then(|kept| kept.state.last_refresh) {
-                self.metrics.kept_refreshed.with_label_values(&[&keep.image.to_string()]).set(at.seconds() as f64);
-            }
         }
     }
 

@@ -8,56 +8,94 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::{Intent, Inventory, Trigger};
-use layerkeeper_engine::{EngineEvent, EventStream};
+use layerkeeper_engine::EngineEvent;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::context::Context;
 use crate::disk;
 use crate::tell;
 
+/// How long a burst of events is let come before the engine is looked at.
+const SETTLE: Duration = Duration::from_millis(200);
+
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
-/// Looks every minute, after every event that says that an image or container changed, and when asked. Ends with
-/// `stop`.
+/// Until `stop`.
 pub(crate) async fn watch(ctx: Arc<Context>) {
+    tokio::select! {
+        () = ctx.stop.cancelled() => {}
+        () = listen(&ctx) => {}
+        () = look(&ctx) => {}
+    }
+}
+
+/// Takes note of every event as it comes, and has the engine looked at.
+async fn listen(ctx: &Context) {
+    loop {
+        if let Ok(mut events) = ctx.engine.events().await {
+            ctx.listens(true);
+            ctx.look.notify_one();
+            let cause = loop {
+                match events.next().await {
+                    Some(Ok(event)) => heard(ctx, &event),
+                    Some(Err(error)) => break error.to_string(),
+                    None => break "they ended".to_owned(),
+                }
+            };
+            ctx.listens(false);
+            // behind a socket that systemd holds open, an engine that restarts is never seen as away
+            tracing::warn!(cause, "the engine's events broke off");
+            ctx.close_prune_gate().await;
+            ctx.look.notify_one();
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn heard(ctx: &Context, event: &EngineEvent) {
+    ctx.changed();
+    ctx.look.notify_one();
+    match event {
+        EngineEvent::Prune => tracing::warn!("somebody pruned images on this engine"),
+        event => tracing::debug!(?event, "the engine tells"),
+    }
+}
+
+/// Looks every minute, after every event that says that an image or container changed, and when asked. An engine that is
+/// away is looked for every second.
+async fn look(ctx: &Context) {
     let mut tick = interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut events: Option<EventStream> = None;
     let mut swept: Option<Instant> = None;
     loop {
         tokio::select! {
-            () = ctx.stop.cancelled() => return,
             _ = tick.tick() => {}
-            () = ctx.look.notified() => {}
-            () = changed(&ctx, &mut events) => {}
-            // an engine that is away is looked for every second
-            () = sleep(Duration::from_secs(1)), if events.is_none() => {}
+            // a prune or a deploy makes a burst of events: one look answers all of them
+            () = ctx.look.notified() => sleep(SETTLE).await,
+            () = sleep(Duration::from_secs(1)), if ctx.view().error.is_some() => {}
         }
-        // a prune or a deploy makes a burst of events: one look answers all of them
-        settle(&mut events).await;
         if let Ok(inventory) = ctx.observe().await {
-            if events.is_none() {
-                events = ctx.engine.events().await.ok();
-            }
-            if ctx.warm_absent.swap(false, Ordering::SeqCst) {
-                tracing::info!(
-                    engine = inventory.engine.version, store = %inventory.engine.store, driver = inventory.engine.driver,
-                    images = inventory.images.len(), "looks for kept images that are not here"
-                );
-                warm_absent(&ctx, &inventory).await;
-            }
-            ctx.looked.store(true, Ordering::SeqCst);
-            superseded_size(&ctx).await;
-        } else {
-            events = None;
+            seen(ctx, &inventory).await;
         }
         ctx.look_at_clocks();
-        look_at_disks(&ctx);
+        look_at_disks(ctx);
         if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
             swept = Some(Instant::now());
-            sweep(&ctx).await;
+            sweep(ctx).await;
         }
     }
+}
+
+async fn seen(ctx: &Context, inventory: &Inventory) {
+    if ctx.warm_absent.swap(false, Ordering::SeqCst) {
+        tracing::info!(
+            engine = inventory.engine.version, store = %inventory.engine.store, driver = inventory.engine.driver,
+            images = inventory.images.len(), "looks for kept images that are not here"
+        );
+        warm_absent(ctx, inventory).await;
+    }
+    ctx.looked.store(true, Ordering::SeqCst);
+    superseded_size(ctx).await;
 }
 
 /// History that is too old or too much goes.
@@ -65,41 +103,6 @@ async fn sweep(ctx: &Context) {
     match ctx.store.sweep(ctx.now(), &ctx.retention).await {
         Ok(swept) => tracing::debug!(?swept, "swept the history"),
         Err(error) => tracing::error!(%error, "could not sweep the history"),
-    }
-}
-
-/// Resolves when an event says that something changed, or the stream has ended; never while there is no stream.
-async fn changed(ctx: &Context, events: &mut Option<EventStream>) {
-    match events {
-        None => std::future::pending().await,
-        Some(stream) => {
-            let cause = match stream.next().await {
-                Some(Ok(event)) => return tracing::debug!(?event, "the engine tells"),
-                Some(Err(error)) => error.to_string(),
-                None => "they ended".to_owned(),
-            };
-            // behind a socket that systemd holds open, an engine that restarts is never seen as away
-            tracing::warn!(cause, "the engine's events broke off");
-            ctx.close_prune_gate().await;
-            *events = None;
-        }
-    }
-}
-
-/// Takes what else has come, for a moment.
-async fn settle(events: &mut Option<EventStream>) {
-    let Some(stream) = events else { return };
-    let pause = sleep(Duration::from_millis(200));
-    tokio::pin!(pause);
-    loop {
-        tokio::select! {
-            () = &mut pause => return,
-            event = stream.next() => match event {
-                Some(Ok(EngineEvent::Prune)) => tracing::warn!("somebody pruned images on this engine"),
-                Some(Ok(_)) => {}
-                _ => return,
-            },
-        }
     }
 }
 

@@ -40,8 +40,12 @@ pub(super) async fn bring(
     own: bool,
 ) -> Result<Image, JobError> {
     let ctx = run.ctx;
-    let inventory = run.glance().await?;
-    let arrival = arrival(name, target.digest, target.manifest.as_ref(), &inventory);
+    let mut inventory = run.glance().await?;
+    let mut arrival = judge(name, target, &inventory);
+    if arrival == Arrival::Done {
+        inventory = run.look().await?;
+        arrival = judge(name, target, &inventory);
+    }
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
         return Ok(image.clone());
     }
@@ -75,6 +79,10 @@ pub(super) async fn bring(
         say(run, &job, report).await;
     }
     Ok(image)
+}
+
+fn judge(name: &ImageName, target: &Target, inventory: &Inventory) -> Arrival {
+    arrival(name, target.digest, target.manifest.as_ref(), inventory)
 }
 
 /// An earlier take of this job has pulled it, and failed or was cut after that.

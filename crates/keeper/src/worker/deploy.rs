@@ -29,7 +29,10 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
     };
     run.outcome.budget_bytes = Some(budget.0);
     run.phase(Phase::Observing);
-    let inventory = run.look().await?;
+    let mut inventory = run.known().await?;
+    if wanted.is_some_and(|digest| arrival(image, digest, None, &inventory) == Arrival::Done) {
+        inventory = run.look().await?;
+    }
     let here = wanted.filter(|digest| arrival(image, *digest, None, &inventory) == Arrival::Done);
     let (digest, here) = match (here, inventory.named(image)) {
         // a rollback to what is here needs no registry

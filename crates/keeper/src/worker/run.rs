@@ -44,6 +44,14 @@ impl<'a> Run<'a> {
         Ok(inventory)
     }
 
+    /// What the engine holds, by its events where they are silent, else by looking. For deciding what to bring, not for
+    /// what goes or is done: events come a moment late.
+    pub async fn known(&mut self) -> Result<Arc<Inventory>, EngineError> {
+        let Some(inventory) = self.ctx.unchanged() else { return self.look().await };
+        self.seen = Some((Instant::now(), inventory.clone()));
+        Ok(inventory)
+    }
+
     /// What this very job saw a moment ago, where it has changed nothing since; else looks again.
     pub async fn glance(&mut self) -> Result<Arc<Inventory>, EngineError> {
         match &self.seen {
@@ -55,6 +63,7 @@ impl<'a> Run<'a> {
     /// From here on what was seen no longer holds: this job changes something on the engine.
     pub fn changes(&mut self) {
         self.seen = None;
+        self.ctx.changed();
     }
 
     /// Tells the followers what is being done.

@@ -12,9 +12,10 @@ use super::report::Section;
 use super::samples::Samples;
 use crate::server::{Server, Settings};
 
-/// The chain's first runtime; v1 and v2 stand on its cache-node and have a business layer of [`BUSINESS`].
+/// The chain's first runtime; v1 and v2 stand on its cache-node and have a business layer of
+/// [`BUSINESS`]: what a deploy moves where all goes well, under 300 MB.
 const CHAIN: Bytes = Bytes(500_000_000);
-const BUSINESS: Bytes = Bytes(200_000_000);
+const BUSINESS: Bytes = Bytes(290_000_000);
 
 /// What one round took, in seconds.
 struct Round {
@@ -53,7 +54,9 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
         let ratio = ours.median() / plain.median();
         section.target(&format!("time of a deploy over `docker pull`, engine {name}"), ratio, 1.05, " ×", 3);
         let paired = of(|r| r.ours / r.plain)?;
-        rows.push(vec![name, plain.shown(2), ours.shown(2), job.shown(2), format!("{ratio:.3}"), paired.shown(3)]);
+        let more = of(|r| (r.ours - r.plain) * 1e3)?;
+        let ratio = format!("{ratio:.3}");
+        rows.push(vec![name, plain.shown(2), ours.shown(2), job.shown(2), ratio, paired.shown(3), more.shown(0)]);
     }
     section.text(format!(
         "v1 is here, v2 differs in its last layer ({business}, which no compression makes smaller, over a loopback \
@@ -62,7 +65,15 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
          its start to its end: accepted durably, three kept images asked for at the registry, estimate, pull, verification, \
          report and prune plan. Both moved the same layer bytes in every round, by the registry's access log. Seconds:"
     ));
-    let head = ["engine", "`docker pull`", "deploy", "by its record", "ratio of medians", "ratio round by round"];
+    let head = [
+        "engine",
+        "`docker pull`",
+        "deploy",
+        "by its record",
+        "ratio of medians",
+        "ratio round by round",
+        "more, in ms",
+    ];
     section.table(&head, &rows);
     Ok(section)
 }

@@ -1,0 +1,117 @@
+//! What is seen of the engine: looks, what they leave behind, and for how long they stand.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use layerkeeper_core::plan::{Finding, Remote, judge_kept};
+use layerkeeper_core::{Inventory, Timestamp};
+use layerkeeper_engine::EngineError;
+use tokio::time::Instant;
+
+use super::Context;
+use crate::unlisted;
+
+/// For so long what was seen may stand for what is, while the engine's events are silent: not everything that changes a
+/// containerd store makes the engine tell.
+const VIEW_AGE: Duration = Duration::from_secs(90);
+
+/// The engine as last seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// The last inventory; kept when the engine goes away, for people to look at.
+    pub inventory: Option<Arc<Inventory>>,
+    /// When that was.
+    pub seen_at: Option<Timestamp>,
+    /// Why the last look failed.
+    pub error: Option<String>,
+    /// When it began, and how many changes we had been told of then.
+    looked: Option<(Instant, u64)>,
+}
+
+impl Context {
+    /// Something has changed on the engine, or is about to: what was seen no longer holds.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// From here on the engine's events reach us, or no longer do.
+    pub fn listens(&self, listening: bool) {
+        self.changed();
+        self.listening.store(listening, Ordering::SeqCst);
+    }
+
+    /// What was last seen, where the engine's events say that nothing has changed since.
+    pub fn unchanged(&self) -> Option<Arc<Inventory>> {
+        let view = self.view();
+        let (at, changes) = view.looked.filter(|_| view.error.is_none())?;
+        let told = self.changes.load(Ordering::SeqCst) != changes || !self.listening.load(Ordering::SeqCst);
+        view.inventory.filter(|_| !told && at.elapsed() < VIEW_AGE)
+    }
+
+    async fn look_at_engine(&self) -> Result<Inventory, EngineError> {
+        let mut inventory = self.engine.inventory().await?;
+        unlisted::add(self, &mut inventory).await?;
+        Ok(inventory)
+    }
+
+    /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
+    pub async fn observe(&self) -> Result<Arc<Inventory>, EngineError> {
+        let looked = Some((Instant::now(), self.changes.load(Ordering::SeqCst)));
+        let result = self.look_at_engine().await;
+        let now = self.now();
+        let was_down = self.view().error.is_some();
+        match result {
+            Ok(inventory) => {
+                let inventory = Arc::new(inventory);
+                self.record_sightings(&inventory, now).await;
+                if was_down {
+                    self.close_prune_gate().await;
+                    tracing::info!(images = inventory.images.len(), "the engine answers again");
+                }
+                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                *view = View { inventory: Some(inventory.clone()), seen_at: Some(now), error: None, looked };
+                drop(view);
+                self.metrics.engine_up.set(1);
+                self.renew_gauges(&inventory);
+                Ok(inventory)
+            }
+            Err(error) => {
+                if !was_down {
+                    tracing::warn!(%error, "the engine cannot be looked at");
+                }
+                self.view.write().unwrap_or_else(PoisonError::into_inner).error = Some(error.to_string());
+                self.metrics.engine_up.set(0);
+                Err(error)
+            }
+        }
+    }
+
+    async fn record_sightings(&self, inventory: &Inventory, now: Timestamp) {
+        let settings = self.settings();
+        let mut seen = Vec::new();
+        for image in &inventory.images {
+            let held = inventory.holders(image).next().is_some();
+            let ours = image.names.iter().filter(|name| settings.policy.runtime(&name.repository).is_some());
+            seen.extend(ours.map(|name| (name.clone(), held)));
+        }
+        if let Err(error) = self.store.observe_names(&inventory.engine.instance(), seen, now).await {
+            tracing::error!(%error, "could not store which tags are here");
+        }
+    }
+
+    fn renew_gauges(&self, inventory: &Inventory) {
+        let settings = self.settings();
+        self.metrics.kept_present.reset();
+        self.metrics.kept_refreshed.reset();
+        for keep in &settings.policy.keep {
+            let known = self.known_digest(&keep.image);
+            let verdict = judge_kept(keep, inventory, &Remote::Unknown, known);
+            let present = i64::from(verdict.finding == Finding::Present);
+            self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
+            if let Some(at) = self.kept(&keep.image).and_then(|kept| kept.state.last_refresh) {
+                self.metrics.kept_refreshed.with_label_values(&[&keep.image.to_string()]).set(at.seconds() as f64);
+            }
+        }
+    }
+}
