@@ -107,14 +107,15 @@ pub struct ReuseReport {
     pub estimate: Option<Estimate>,
     /// Every attempt, the one that succeeded last.
     pub attempts: Vec<Attempt>,
-    /// From the first attempt's start to the verified end.
+    /// What the attempts took; waits between them do not count.
     pub duration: Duration,
 }
 
 impl ReuseReport {
-    /// Reused over all, 0 to 1; 1 for an image without layers.
-    pub fn ratio(&self) -> f64 {
-        self.reused.ratio_of(self.reused + self.downloaded)
+    /// Reused over all, 0 to 1; 1 for an image without layers. None where the manifest could not be read: then nobody
+    /// knows how large the layers are that were here.
+    pub fn ratio(&self) -> Option<f64> {
+        self.estimate.as_ref().map(|_| self.reused.ratio_of(self.reused + self.downloaded))
     }
 
     /// Everything that moved for this image.

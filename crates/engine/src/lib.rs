@@ -88,6 +88,8 @@ pub struct Login {
     pub password: String,
     /// OAuth2 refresh token, where the registry gave one.
     pub identity_token: Option<String>,
+    /// Bearer token that the registry takes as it is.
+    pub registry_token: Option<String>,
     /// The registry's address as docker's config.json keys it.
     pub server_address: String,
 }

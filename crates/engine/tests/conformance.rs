@@ -136,6 +136,7 @@ async fn credentials_reach_the_registry(kind: EngineKind) {
         username: "ci".into(),
         password: password.into(),
         identity_token: None,
+        registry_token: None,
         server_address: registry.host(),
     };
     let reference = pushed.name.to_reference();

@@ -156,6 +156,7 @@ async fn credentials_go_in_the_url_safe_alphabet() {
         username: "ci".into(),
         password: "~~~???>>>~?>".into(),
         identity_token: None,
+        registry_token: None,
         server_address: "r.test".into(),
     };
     let reference: Reference = "r.test/a/b:t".parse().unwrap();

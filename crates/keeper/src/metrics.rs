@@ -226,7 +226,9 @@ impl Metrics {
         let labels = [repository.as_str(), kind.as_str()];
         self.pulls.with_label_values(&[labels[0], labels[1], "succeeded"]).inc();
         self.pull_duration.with_label_values(&labels).observe(report.duration.as_secs_f64());
-        self.reuse_ratio.with_label_values(&labels).set(report.ratio());
+        if let Some(ratio) = report.ratio() {
+            self.reuse_ratio.with_label_values(&labels).set(ratio);
+        }
         self.pull_wasted.with_label_values(&labels).inc_by((report.wasted - counted).0);
         for (source, bytes) in [(Source::Reused, report.reused), (Source::Downloaded, report.downloaded)] {
             let labels = [labels[0], labels[1], source.as_str()];

@@ -33,6 +33,7 @@ impl Registry for Client {
             username: credential.username,
             password: credential.password.expose().to_owned(),
             identity_token: credential.identity_token.map(|token| token.expose().to_owned()),
+            registry_token: credential.registry_token.map(|token| token.expose().to_owned()),
             server_address: credential.server_address,
         }))
     }

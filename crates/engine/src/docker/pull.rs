@@ -50,6 +50,7 @@ pub(super) fn credentials(login: &Login) -> DockerCredentials {
         password: given(&login.password),
         serveraddress: given(&login.server_address),
         identitytoken: login.identity_token.clone(),
+        registrytoken: login.registry_token.clone(),
         ..DockerCredentials::default()
     }
 }
@@ -111,5 +112,21 @@ mod tests {
         let error = || Err(EngineError::Vanished("x".to_owned()));
         assert_eq!(close(vec![error(), done()]).await, [error()], "nothing counts after an error");
         assert_eq!(close(vec![done(), error()]).await, [done(), error()]);
+    }
+
+    #[test]
+    fn every_kind_of_credential_reaches_the_engine_and_what_is_not_there_is_left_out() {
+        let token = Login {
+            username: String::new(),
+            password: String::new(),
+            identity_token: Some("refresh".to_owned()),
+            registry_token: Some("bearer".to_owned()),
+            server_address: "ghcr.io".to_owned(),
+        };
+        let sent = credentials(&token);
+        assert_eq!((sent.username, sent.password), (None, None));
+        assert_eq!(sent.identitytoken.as_deref(), Some("refresh"));
+        assert_eq!(sent.registrytoken.as_deref(), Some("bearer"));
+        assert_eq!(sent.serveraddress.as_deref(), Some("ghcr.io"));
     }
 }

@@ -142,6 +142,7 @@ async fn credentials_are_checked_and_only_the_user_is_logged() {
         username: "ci".to_owned(),
         password: password.to_owned(),
         identity_token: None,
+        registry_token: None,
         server_address: "r.test".to_owned(),
     };
     fake.registry().require(login("right"));

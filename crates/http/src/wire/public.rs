@@ -59,8 +59,9 @@ pub struct PublicPull {
     pub overhead_bytes: u64,
     /// What failed or cancelled attempts moved.
     pub wasted_bytes: u64,
-    /// Reused over reused and downloaded, 0 to 1.
-    pub reuse_ratio: f64,
+    /// Reused over reused and downloaded, 0 to 1; none where the manifest could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse_ratio: Option<f64>,
     /// `exact` or `inferred`.
     pub certainty: String,
     /// What was expected to move, at least and at most.
@@ -212,7 +213,7 @@ mod tests {
             downloaded_bytes: 7,
             overhead_bytes: 1,
             wasted_bytes: 2,
-            reuse_ratio: 0.93,
+            reuse_ratio: Some(0.93),
             certainty: "inferred".into(),
             doubts: vec![SECRET.into()],
             layers: vec![layer],

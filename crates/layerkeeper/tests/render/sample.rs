@@ -57,7 +57,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
         downloaded_bytes: downloaded,
         overhead_bytes: 12_345,
         wasted_bytes: 0,
-        reuse_ratio: (whole - downloaded) as f64 / whole as f64,
+        reuse_ratio: Some((whole - downloaded) as f64 / whole as f64),
         certainty: "exact".to_owned(),
         doubts: Vec::new(),
         layers,

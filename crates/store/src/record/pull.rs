@@ -87,8 +87,9 @@ pub struct PullRecord {
     pub overhead_bytes: u64,
     /// What failed or cancelled attempts moved.
     pub wasted_bytes: u64,
-    /// Reused over reused and downloaded, 0 to 1.
-    pub reuse_ratio: f64,
+    /// Reused over reused and downloaded, 0 to 1; none where the manifest could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse_ratio: Option<f64>,
     /// `exact` or `inferred`.
     pub certainty: String,
     /// Why it is inferred, a sentence each.
@@ -101,7 +102,7 @@ pub struct PullRecord {
     pub estimate: Option<EstimateRecord>,
     /// Every attempt, the one that succeeded last.
     pub attempts: Vec<AttemptRecord>,
-    /// From the first attempt's start to the verified end.
+    /// What the attempts took; waits between them do not count.
     pub duration_ms: u64,
 }
 

@@ -48,7 +48,7 @@ fn report(layers: usize, n: u32) -> Outcome {
         downloaded_bytes: 12_345_678,
         overhead_bytes: 1,
         wasted_bytes: 0,
-        reuse_ratio: 0.99,
+        reuse_ratio: Some(0.99),
         certainty: "exact".to_owned(),
         doubts: Vec::new(),
         layers: (0..layers).map(layer).collect(),

@@ -171,7 +171,7 @@ fn pull() -> PullRecord {
         downloaded_bytes: 214_000_000,
         overhead_bytes: 9_300,
         wasted_bytes: 120_000_000,
-        reuse_ratio: 0.937,
+        reuse_ratio: Some(0.937),
         certainty: "inferred".into(),
         doubts: vec!["the stream said less than the manifest about layer 2b2b2b2b2b2b".into()],
         layers: vec![
