@@ -34,13 +34,15 @@ pub(crate) struct Running {
     pub in_flight: Option<InFlight>,
 }
 
-/// A pull under way, and what the job's record in the store knows of it.
+/// A pull under way, and what the job's record said before it: the stored one may or may not know of it by now.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlight {
     /// Layer bytes so far: what a stop now would throw away.
     pub moved: u64,
-    /// How many of them the stored record counts; none before it was stored first.
-    pub stored: Option<u64>,
+    /// What the job had moved before.
+    pub moved_before: u64,
+    /// How many attempts the record had before.
+    pub attempts_before: usize,
     /// It is the job's own image, whose attempts the record lists.
     pub own: bool,
     /// Since when.

@@ -126,11 +126,9 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
         return Ok(());
     }
     if let Some(pull) = in_flight {
-        row.outcome.moved_bytes += pull.moved.saturating_sub(pull.stored.unwrap_or_default());
+        row.outcome.moved_bytes = pull.moved_before + pull.moved;
         if pull.own {
-            if pull.stored.is_some() {
-                row.outcome.attempts.pop();
-            }
+            row.outcome.attempts.truncate(pull.attempts_before);
             row.outcome.attempts.push(AttemptRecord {
                 moved_bytes: pull.moved,
                 duration_ms: u64::try_from(pull.begun.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -36,7 +36,8 @@ pub(super) async fn pull(
     run.changes();
     let begun = Instant::now();
     let mut progress = PullProgress::default();
-    let mut stored = None;
+    let (moved_before, attempts_before) = (run.outcome.moved_bytes, run.outcome.attempts.len());
+    let before = InFlight { moved: 0, moved_before, attempts_before, own, begun };
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
         Err(error) => Some(error),
         Ok(mut stream) => {
@@ -46,16 +47,15 @@ pub(super) async fn pull(
                 match stream.next().await {
                     Some(Ok(event)) => {
                         progress.apply(&event);
+                        run.in_flight(Some(InFlight { moved: progress.moved().0, ..before }));
                         if told.elapsed() >= TELL_EVERY {
                             told = Instant::now();
                             run.pulling(name, &progress);
                         }
                         if saved.elapsed() >= SAVE_EVERY {
                             saved = Instant::now();
-                            stored = Some(progress.moved().0);
                             save_so_far(run, &progress, begun, own).await?;
                         }
-                        run.in_flight(Some(InFlight { moved: progress.moved().0, stored, own, begun }));
                     }
                     Some(Err(error)) => break Some(error),
                     None if progress.done.is_some() => break None,
