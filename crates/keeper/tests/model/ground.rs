@@ -208,10 +208,12 @@ impl Ground {
         panic!("job {id} does not end: {:?}", self.keeper.job(id).await);
     }
 
-    /// Waits until a name is here.
+    /// Waits until a name is here and no job is left: the one that brought it still verifies and records a moment later.
     pub async fn here(&self, tag: &str) {
         for _ in 0..1000 {
-            if self.engine.inventory().await.unwrap().named(&name(tag)).is_some() {
+            let status = self.keeper.status().await;
+            let idle = status.running.is_none() && status.queued == 0;
+            if idle && self.engine.inventory().await.unwrap().named(&name(tag)).is_some() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
