@@ -1,12 +1,14 @@
 //! Plans: what is to be pulled and removed, what stays, and why. Immutable, printable, and made without side effects.
 
 pub mod deploy;
+pub mod heal;
 pub mod history;
 pub mod keep;
 pub mod prune;
 pub mod space;
 
 pub use deploy::{Arrival, Naming, arrival, naming};
+pub use heal::{Cause, HealQuestion, Heard, Loss, losses};
 pub use history::{MadeName, NameHistory, SupersededDigest};
 pub use keep::{Finding, KeepVerdict, Remote, judge_kept};
 pub use prune::{KeepReason, Kept, PrunePlan, PruneQuestion, Removal, RemovalReason, plan_prune};

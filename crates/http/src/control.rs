@@ -25,7 +25,7 @@ use crate::problem::{Kind, Problem};
 use crate::request;
 use crate::serve::{self, Listener, Peer, ServeSettings};
 use crate::tell::{self, Tell};
-use crate::wire::{Accepted, AcceptedJobs, DeployBody, PrewarmBody, PruneBody};
+use crate::wire::{Accepted, AcceptedJobs, DeployBody, ForgetBody, PrewarmBody, PruneBody};
 
 /// A body comes from a process on this host.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,6 +65,7 @@ fn router(keeper: Keeper, shutdown: CancellationToken) -> Router {
     Router::new()
         .route("/v1/deploys", post(deploy).fallback(only_post))
         .route("/v1/prewarm", post(prewarm).fallback(only_post))
+        .route("/v1/forget", post(forget).fallback(only_post))
         .route("/v1/prune", post(prune).fallback(only_post))
         .with_state(keeper)
         .merge(tell::routes(tell))
@@ -86,6 +87,14 @@ async fn prewarm(State(keeper): State<Keeper>, request: Request) -> Result<Respo
     let answers = caller.log("prewarm", &what, keeper.prewarm(&images, caller.uid).await)?;
     let jobs = answers.iter().map(accepted).collect();
     Ok((StatusCode::ACCEPTED, Json(AcceptedJobs { jobs })).into_response())
+}
+
+async fn forget(State(keeper): State<Keeper>, request: Request) -> Result<Response, Problem> {
+    let (caller, body) = read::<ForgetBody>(request).await?;
+    let image: ImageName =
+        body.image.parse().map_err(|cause| Problem::new(Kind::NotAReference, format!("image: {cause}")))?;
+    let forgotten = caller.log("forget", &body.image, keeper.forget(&image, caller.uid).await)?;
+    Ok(Json(forgotten).into_response())
 }
 
 async fn prune(State(keeper): State<Keeper>, request: Request) -> Result<Response, Problem> {

@@ -5,6 +5,7 @@ mod deploys;
 mod disk;
 mod events;
 mod kept;
+mod losses;
 mod prune;
 mod running;
 mod runtime;
@@ -110,6 +111,7 @@ fn body(data: &PageData) -> Markup {
                 (verdict::verdict(status))
                 (running::running(status, data.progress.as_ref()))
                 (kept::kept(status))
+                (losses::losses(status))
                 (deploys::deploys(&data.deploys, status.now))
                 (disk::disk(status))
                 (runtime::runtime(status))

@@ -42,6 +42,14 @@ pub struct PrewarmBody {
     pub images: Vec<String>,
 }
 
+/// `POST /v1/forget`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetBody {
+    /// A kept image or a runtime tag.
+    pub image: String,
+}
+
 /// 202 to `POST /v1/prewarm`: one job per image, in the order in which they run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedJobs {

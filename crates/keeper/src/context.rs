@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use layerkeeper_core::{Digest, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
+use layerkeeper_core::plan::Heard;
+use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::Engine;
 use layerkeeper_store::record::PruneRecord;
-use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store};
+use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store, StoreError, Tombstone};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::drift::Drift;
 use crate::follow::{Follow, Progress};
+use crate::heal::Open;
 use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -60,6 +62,8 @@ pub(crate) struct Context {
     pub follow: Follow,
     pub version: &'static str,
     pub started: Timestamp,
+    /// The engine instance that was here when the daemon last ran.
+    pub engine_before: Option<String>,
     /// Rung when a job was queued.
     pub queued: Notify,
     /// Rung when somebody wants the engine looked at now.
@@ -68,8 +72,8 @@ pub(crate) struct Context {
     changes: AtomicU64,
     /// The engine's events are being listened to.
     listening: AtomicBool,
-    /// Kept images that are not here are to be queued at the next look: at the start, and after a reload.
-    pub warm_absent: AtomicBool,
+    /// Kept images that nobody has confirmed are to be queued at the next look: at the start, and after a reload.
+    pub confirm: AtomicBool,
     /// The first look is done, and what it found missing is queued.
     pub looked: AtomicBool,
     /// Rung when the settings changed.
@@ -85,6 +89,12 @@ pub(crate) struct Context {
     /// How often a queued job failed for a cause that may pass; a restart begins anew.
     failures: Mutex<HashMap<JobId, u32>>,
     drift: Mutex<Drift>,
+    /// What the engine told since the healer last looked.
+    pub heard: Mutex<Heard>,
+    /// What each name that we care for last stood for.
+    last_ids: Mutex<HashMap<ImageName, ImageId>>,
+    losses: Mutex<BTreeMap<ImageName, Open>>,
+    tombstones: Mutex<BTreeMap<ImageName, Tombstone>>,
 }
 
 /// The doors to the outside, as the composition root hands them in.
@@ -109,17 +119,20 @@ impl Context {
     pub async fn new(parts: Parts) -> Result<Self, StartError> {
         let kept = parts.store.kept_states().await?;
         let now = parts.clock.now();
+        let tombstones = parts.store.tombstones().await?;
+        let engine_before = parts.store.last_engine().await?.map(|engine| engine.instance);
         Ok(Self {
             metrics: Metrics::new(parts.version)?,
             retention: parts.retention,
             follow: Follow::default(),
             version: parts.version,
             started: now,
+            engine_before,
             queued: Notify::new(),
             look: Notify::new(),
             changes: AtomicU64::new(0),
             listening: AtomicBool::new(false),
-            warm_absent: AtomicBool::new(true),
+            confirm: AtomicBool::new(true),
             looked: AtomicBool::new(false),
             reloaded: Notify::new(),
             stop: CancellationToken::new(),
@@ -131,6 +144,10 @@ impl Context {
             last_prune: Mutex::default(),
             failures: Mutex::default(),
             drift: Mutex::default(),
+            heard: Mutex::default(),
+            last_ids: Mutex::default(),
+            losses: Mutex::default(),
+            tombstones: Mutex::new(tombstones.into_iter().map(|stone| (stone.image.clone(), stone)).collect()),
             engine: parts.engine,
             registry: parts.registry,
             store: parts.store,
@@ -153,7 +170,7 @@ impl Context {
 
     pub fn replace_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-        self.warm_absent.store(true, Ordering::SeqCst);
+        self.confirm.store(true, Ordering::SeqCst);
         self.reloaded.notify_one();
         self.look.notify_one();
     }
@@ -168,6 +185,34 @@ impl Context {
 
     pub fn next_runs(&self) -> MutexGuard<'_, BTreeMap<ImageName, Timestamp>> {
         self.next_runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What should be here and is not.
+    pub fn open_losses(&self) -> MutexGuard<'_, BTreeMap<ImageName, Open>> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not to be brought back.
+    pub fn buried(&self) -> MutexGuard<'_, BTreeMap<ImageName, Tombstone>> {
+        self.tombstones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image is no longer kept or healed, durably.
+    pub async fn bury(&self, image: &ImageName, who: String, reason: String) -> Result<(), StoreError> {
+        let tombstone = Tombstone { image: image.clone(), who, reason, at: self.now() };
+        self.store.bury(tombstone.clone()).await?;
+        self.buried().insert(image.clone(), tombstone);
+        Ok(())
+    }
+
+    /// The image is kept and healed again, durably.
+    pub async fn lift(&self, image: &ImageName) -> Result<(), StoreError> {
+        if self.buried().contains_key(image) {
+            self.store.lift(image).await?;
+            self.buried().remove(image);
+            tracing::info!(%image, "is no longer forgotten");
+        }
+        Ok(())
     }
 
     pub fn last_prune(&self) -> MutexGuard<'_, Option<PruneRecord>> {

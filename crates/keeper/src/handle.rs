@@ -14,7 +14,7 @@ use tokio::sync::watch as watch_channel;
 use crate::context::{Context, Parts, StartError};
 use crate::follow::Progress;
 use crate::settings::Settings;
-use crate::status::{ImageStatus, Status};
+use crate::status::{ForgottenStatus, ImageStatus, Status};
 use crate::{schedule, tell, watch, worker};
 
 /// What CI or an operator wants deployed.
@@ -154,6 +154,9 @@ impl Keeper {
         if let Some(other) = images.iter().find(|image| settings.policy.kept(image).is_none()) {
             return Err(Refusal::Policy(format!("{other} is not a kept image; add it as a [[keep]] block")));
         }
+        for image in images {
+            self.0.lift(image).await?;
+        }
         let mut answers = Vec::new();
         for keep in settings.policy.keep.iter().filter(|keep| images.is_empty() || images.contains(&keep.image)) {
             let intent = Intent::Warm { image: keep.image.clone() };
@@ -232,6 +235,28 @@ impl Keeper {
     pub async fn events(&self, limit: usize) -> Result<Vec<Event>, Refusal> {
         let rows = self.0.store.events(EventFilter { limit, ..EventFilter::default() }).await?;
         Ok(rows.into_iter().map(|row| row.event).collect())
+    }
+
+    /// Keeps and heals this image no more, until a new deploy or `prewarm IMAGE` names it: beats the configuration, and
+    /// survives restarts. Removes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Policy`] for an image that is neither kept nor a runtime tag.
+    pub async fn forget(&self, image: &ImageName, uid: u32) -> Result<ForgottenStatus, Refusal> {
+        let policy = &self.0.settings().policy;
+        let tag = policy.runtime(&image.repository).is_some_and(|runtime| runtime.may_prune(image));
+        if policy.kept(image).is_none() && !tag {
+            return Err(Refusal::Policy(format!(
+                "{image} is neither a kept image nor a tag that prune_tags matches: nothing would bring it back"
+            )));
+        }
+        self.0.bury(image, format!("uid {uid}"), "forget".to_owned()).await?;
+        self.0.open_losses().remove(image);
+        let told = format!("by uid {uid}; not kept or brought back until a deploy or a prewarm names it");
+        self.0.note("forgotten", Some(image.to_string()), None, told).await;
+        self.0.look.notify_one();
+        let stone = self.0.buried().get(image).map(tell::forgotten);
+        stone.ok_or_else(|| Refusal::Unavailable(format!("{image} was deployed again in the same moment")))
     }
 
     /// Everything at a glance.

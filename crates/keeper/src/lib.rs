@@ -9,6 +9,7 @@ mod disk;
 mod drift;
 pub mod follow;
 pub mod handle;
+mod heal;
 mod job_error;
 mod kept;
 pub mod metrics;

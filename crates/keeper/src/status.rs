@@ -36,6 +36,45 @@ pub struct Status {
     pub last_prune: Option<PruneRecord>,
     /// Why nothing may be removed now; none when it may.
     pub prune_blocked: Option<String>,
+    /// What should be here and is not.
+    #[serde(default)]
+    pub losses: Vec<LossStatus>,
+    /// What was removed on purpose or given up, and is not brought back.
+    #[serde(default)]
+    pub forgotten: Vec<ForgottenStatus>,
+}
+
+/// An image that should be here and is not.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LossStatus {
+    /// Which.
+    pub image: String,
+    /// It is a kept image, not a runtime tag.
+    pub kept: bool,
+    /// How it went: `prune`, `untag`, `delete`, `store flip`, `new engine`, `unknown`; `never here` for a kept image that
+    /// has not come yet.
+    pub cause: String,
+    /// The same in a sentence.
+    pub said: String,
+    /// When that was seen.
+    pub at: i64,
+    /// When bringing it back is tried next; none while a job for it waits or runs.
+    pub next_try: Option<i64>,
+    /// It was taken away so often that it is tried once an hour only.
+    pub slowed: bool,
+}
+
+/// An image that is not brought back until a new deploy or a prewarm names it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ForgottenStatus {
+    /// Which.
+    pub image: String,
+    /// Who said so: `uid N`, or `layerkeeper`.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: i64,
 }
 
 /// The engine, as last seen.

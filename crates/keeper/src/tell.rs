@@ -7,10 +7,14 @@ use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::policy::{Keep, Runtime};
 use layerkeeper_core::{Bytes, DiffId, Image, Inventory, JobState};
 
+use layerkeeper_store::Tombstone;
+
 use crate::context::{Context, View};
 use crate::disk;
+use crate::heal;
 use crate::status::{
-    EngineStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status, SupersededStatus, TagStatus,
+    EngineStatus, ForgottenStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status, SupersededStatus,
+    TagStatus,
 };
 use crate::worker;
 
@@ -57,6 +61,17 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         superseded,
         last_prune: ctx.last_prune().clone(),
         prune_blocked,
+        losses: ctx.open_losses().values().map(heal::Open::status).collect(),
+        forgotten: ctx.buried().values().map(forgotten).collect(),
+    }
+}
+
+pub(crate) fn forgotten(stone: &Tombstone) -> ForgottenStatus {
+    ForgottenStatus {
+        image: stone.image.to_string(),
+        who: stone.who.clone(),
+        reason: stone.reason.clone(),
+        at: stone.at.0,
     }
 }
 
@@ -86,7 +101,10 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
     KeptStatus {
         image: keep.image.to_string(),
         present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present),
-        finding: verdict.as_ref().map_or("unknown", |v| v.finding.as_str()).to_owned(),
+        finding: match ctx.buried().contains_key(&keep.image) {
+            true => "forgotten".to_owned(),
+            false => verdict.as_ref().map_or("unknown", |v| v.finding.as_str()).to_owned(),
+        },
         digest: verdict.as_ref().and_then(|v| v.here).map(|d| d.to_string()),
         pin: keep.pin.map(|d| d.to_string()),
         pin_unresolvable: kept.as_ref().is_some_and(|kept| kept.pin_unresolvable),

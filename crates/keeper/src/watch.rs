@@ -13,10 +13,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::context::Context;
 use crate::disk;
+use crate::heal;
 use crate::tell;
 
 /// How long a burst of events is let come before the engine is looked at.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// So long a name that went may wait for the prune that took it to say so.
+const AWAIT_PRUNE: Duration = Duration::from_secs(2);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -54,6 +58,7 @@ async fn listen(ctx: &Context) {
 
 fn heard(ctx: &Context, event: &EngineEvent) {
     ctx.changed();
+    heal::heard(ctx, event);
     ctx.look.notify_one();
     match event {
         EngineEvent::Prune => tracing::warn!("somebody pruned images on this engine"),
@@ -67,15 +72,18 @@ async fn look(ctx: &Context) {
     let mut tick = interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept: Option<Instant> = None;
+    let mut before = heal::Before::start(ctx);
     loop {
         tokio::select! {
+            biased;
+            // the first look is at once
             _ = tick.tick() => {}
             // a prune or a deploy makes a burst of events: one look answers all of them
-            () = ctx.look.notified() => sleep(SETTLE).await,
+            () = ctx.look.notified() => settle(ctx).await,
             () = sleep(Duration::from_secs(1)), if ctx.view().error.is_some() => {}
         }
         if let Ok(inventory) = ctx.observe().await {
-            seen(ctx, &inventory).await;
+            seen(ctx, &mut before, &inventory).await;
         }
         ctx.look_at_clocks();
         look_at_disks(ctx);
@@ -86,13 +94,25 @@ async fn look(ctx: &Context) {
     }
 }
 
-async fn seen(ctx: &Context, inventory: &Inventory) {
-    if ctx.warm_absent.swap(false, Ordering::SeqCst) {
+/// Lets a burst of events come. A prune of gigabytes says only at its end that it was one.
+async fn settle(ctx: &Context) {
+    let begun = Instant::now();
+    sleep(SETTLE).await;
+    while heal::awaits_prune(ctx) && begun.elapsed() < AWAIT_PRUNE {
+        sleep(SETTLE).await;
+    }
+}
+
+async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
+    if ctx.confirm.swap(false, Ordering::SeqCst) {
         tracing::info!(
             engine = inventory.engine.version, store = %inventory.engine.store, driver = inventory.engine.driver,
             images = inventory.images.len(), "looks for kept images that are not here"
         );
-        warm_absent(ctx, inventory).await;
+        confirm(ctx, inventory).await;
+    }
+    if let Err(error) = heal::look(ctx, before, inventory).await {
+        tracing::error!(%error, "could not compare what is here with what should be; looks again");
     }
     ctx.looked.store(true, Ordering::SeqCst);
     superseded_size(ctx).await;
@@ -106,11 +126,11 @@ async fn sweep(ctx: &Context) {
     }
 }
 
-/// Every kept image that is not here is pulled at start, in the order of the file.
-async fn warm_absent(ctx: &Context, inventory: &Inventory) {
+/// A kept image that is here and was never confirmed by the registry is refreshed at start.
+async fn confirm(ctx: &Context, inventory: &Inventory) {
     for keep in &ctx.settings().policy.keep {
         let verdict = judge_kept(keep, inventory, &Remote::Unknown, ctx.known_digest(&keep.image));
-        if matches!(verdict.finding, Finding::Absent | Finding::MovedLocally | Finding::Unverified) {
+        if verdict.finding == Finding::Unverified && !ctx.buried().contains_key(&keep.image) {
             tracing::info!(image = %keep.image, "{} {}", keep.image, verdict.reason);
             let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone() }, Trigger::Start).await;
             if let Err(error) = queued {

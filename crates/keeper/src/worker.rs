@@ -6,6 +6,7 @@
 mod bring;
 mod deploy;
 mod estimate;
+mod heal;
 mod knowledge;
 mod prune;
 mod pull;
@@ -149,7 +150,8 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
     tracing::info!(job = %id, intent = %run.job.intent, trigger = %run.job.trigger, attempt = run.job.attempts, "begins");
     let result = match run.job.intent.clone() {
         Intent::Deploy { image, digest } => deploy::deploy(&mut run, &image, digest).await,
-        Intent::Warm { image } | Intent::Heal { image } => warm::warm(&mut run, &image).await,
+        Intent::Warm { image } => warm::warm(&mut run, &image).await,
+        Intent::Heal { image } => heal::heal(&mut run, &image).await,
         Intent::Prune { superseded } => prune::prune(&mut run, superseded).await,
     };
     let ended = match result {

@@ -5,6 +5,7 @@ mod deploy;
 mod dispatch;
 pub mod exit;
 pub mod follow;
+mod forget;
 mod history;
 mod notify;
 pub mod output;
@@ -64,6 +65,8 @@ pub enum Command {
     Deploy(DeployArgs),
     /// Bring kept images here now, or refresh them.
     Prewarm(PrewarmArgs),
+    /// Keep and bring back an image no more, until a deploy or a prewarm names it; removes nothing.
+    Forget(ForgetArgs),
     /// Remove old tags that prune_tags matches, with the reason for each that goes or stays.
     Prune(PruneArgs),
     /// Estimate what a pull would move, layer by layer.
@@ -113,6 +116,14 @@ pub struct PrewarmArgs {
     /// Show the progress and wait for the end; exit with its result.
     #[arg(long)]
     pub follow: bool,
+}
+
+/// `layerkeeper forget`
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// A kept image or a runtime tag.
+    #[arg(value_name = "IMAGE")]
+    pub image: ImageName,
 }
 
 /// `layerkeeper prune`

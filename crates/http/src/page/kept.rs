@@ -29,7 +29,7 @@ fn row(kept: &KeptStatus, now: i64) -> Markup {
         tr {
             th scope="row" { (text::name(&kept.image)) }
             td data-label="Here" {
-                @if kept.present { span.state.good { "✓ here" } } @else { span.state.bad { "✗ " (kept.finding) } }
+                @if kept.present { span.state.good { "✓ here" } } @else if kept.finding == "forgotten" { span.state.warn { "– forgotten" } } @else { span.state.bad { "✗ " (kept.finding) } }
                 @if kept.present && kept.finding != "present" { " " span.state.warn { (kept.finding) } }
                 @if kept.pin_unresolvable { " " span.state.warn { "pin no longer at the registry" } }
             }

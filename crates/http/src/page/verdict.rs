@@ -41,8 +41,9 @@ pub fn verdict(status: &Status) -> Markup {
 }
 
 fn judge(status: &Status) -> Verdict {
-    let missing = status.kept.iter().filter(|kept| !kept.present).count();
-    let kept = status.kept.len();
+    let wanted = status.kept.iter().filter(|kept| kept.finding != "forgotten");
+    let missing = wanted.clone().filter(|kept| !kept.present).count();
+    let kept = wanted.count();
     let mut more = concerns(status);
     let (class, mark, line) = if !status.engine.up && (status.engine.error.is_some() || status.engine.seen_at.is_some())
     {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
-use layerkeeper_core::{Inventory, Timestamp};
+use layerkeeper_core::{ImageId, ImageName, Inventory, Timestamp};
 use layerkeeper_engine::EngineError;
 use tokio::time::Instant;
 
@@ -65,6 +65,7 @@ impl Context {
             Ok(inventory) => {
                 let inventory = Arc::new(inventory);
                 self.record_sightings(&inventory, now).await;
+                self.remember_ids(&inventory);
                 if was_down {
                     self.close_prune_gate().await;
                     tracing::info!(images = inventory.images.len(), "the engine answers again");
@@ -87,6 +88,21 @@ impl Context {
         }
     }
 
+    /// What the name stood for when it was last seen.
+    pub fn last_id(&self, name: &ImageName) -> Option<ImageId> {
+        self.last_ids.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    fn remember_ids(&self, inventory: &Inventory) {
+        let policy = &self.settings().policy;
+        let mut last = self.last_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        last.retain(|name, _| policy.knows(&name.repository));
+        for image in &inventory.images {
+            let known = image.names.iter().filter(|name| policy.knows(&name.repository));
+            last.extend(known.map(|name| (name.clone(), image.id)));
+        }
+    }
+
     async fn record_sightings(&self, inventory: &Inventory, now: Timestamp) {
         let settings = self.settings();
         let mut seen = Vec::new();
@@ -104,7 +120,8 @@ impl Context {
         let settings = self.settings();
         self.metrics.kept_present.reset();
         self.metrics.kept_refreshed.reset();
-        for keep in &settings.policy.keep {
+        let forgotten: Vec<_> = self.buried().keys().cloned().collect();
+        for keep in settings.policy.keep.iter().filter(|keep| !forgotten.contains(&keep.image)) {
             let known = self.known_digest(&keep.image);
             let verdict = judge_kept(keep, inventory, &Remote::Unknown, known);
             let present = i64::from(verdict.finding == Finding::Present);

@@ -14,6 +14,7 @@ use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
 use layerkeeper_store::{MadeFor, Superseded};
 
 use crate::follow::Phase;
+use crate::heal;
 use crate::job_error::JobError;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::pull::pull;
@@ -75,6 +76,7 @@ pub(super) async fn bring(
     }
     supersede(run, &job, &content).await?;
     let image = give_name(run, &job, naming).await?;
+    heal::back(run.ctx, name, &run.job.id).await;
     if let Some(report) = &report {
         say(run, &job, report).await;
     }

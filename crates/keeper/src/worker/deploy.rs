@@ -76,6 +76,7 @@ async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, here: &Im
     let row = DeployRow { name: image.clone(), digest, image_id: here.id, instance: inventory.engine.instance() };
     let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
     ctx.open_prune_gate().await;
+    ctx.lift(image).await?;
     tracing::info!(job = %run.job.id, %image, %digest, deploy = number, "deployed");
     Ok(())
 }

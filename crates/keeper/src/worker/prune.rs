@@ -7,6 +7,7 @@ use layerkeeper_core::plan::{
 };
 use layerkeeper_core::{Bytes, Inventory, Reference, Selector};
 use layerkeeper_engine::EngineError;
+use layerkeeper_store::Restorable;
 use layerkeeper_store::record::{KeptRecord, PruneRecord, RemovalRecord};
 
 use crate::context::Context;
@@ -94,6 +95,8 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     }
     run.outcome.prune = Some(done.clone());
     run.save().await?;
+    // before the first name goes: what this plan lets go must not look lost
+    remember_kept(ctx, &plan, &inventory).await?;
     for (removal, record) in plan.removals.iter().zip(done.removals.iter_mut()) {
         run.changes();
         let (outcome, detail) = remove(ctx, removal).await;
@@ -116,6 +119,22 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     run.outcome.prune = Some(done);
     let inventory = run.glance().await?;
     forget_rows_gone(ctx, &inventory).await
+}
+
+/// The tags that this plan keeps come back when somebody else removes them.
+async fn remember_kept(ctx: &Context, plan: &PrunePlan, inventory: &Inventory) -> Result<(), JobError> {
+    let settings = ctx.settings();
+    let tags = plan.kept.iter().filter_map(|kept| match &kept.name.selector {
+        Selector::Tag(tag) => Some(kept.name.repository.tagged(tag.clone())),
+        Selector::Digest(_) => None,
+    });
+    let ours = tags.filter(|name| settings.policy.runtime(&name.repository).is_some_and(|r| r.may_prune(name)));
+    let restorable = ours.map(|image| {
+        let digest = inventory.named(&image).and_then(|here| here.digests_in(&image.repository).next());
+        Restorable { image, digest }
+    });
+    let instance = inventory.engine.instance();
+    Ok(ctx.store.save_restorable(&instance, restorable.collect(), ctx.now()).await?)
 }
 
 /// Rows of our own making that went with their tags need no remembering.

@@ -18,6 +18,12 @@ pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName) -> Result<(), Job
     let Some(keep) = settings.policy.kept(image) else {
         return Err(JobError::Refused(format!("{image} is no longer a kept image in the configuration")));
     };
+    if let Some(stone) = run.ctx.buried().get(image) {
+        return Err(JobError::Refused(format!(
+            "{image} was forgotten ({}: {}); `layerkeeper prewarm {image}` keeps it again",
+            stone.who, stone.reason
+        )));
+    }
     run.phase(Phase::Observing);
     refresh(run, keep, true).await?;
     run.outcome.digest = run.ctx.known_digest(image).map(|digest| digest.to_string());
@@ -29,6 +35,9 @@ pub(super) async fn refresh_all(run: &mut Run<'_>) {
     run.phase(Phase::Keeping);
     let settings = run.ctx.settings();
     for keep in &settings.policy.keep {
+        if run.ctx.buried().contains_key(&keep.image) {
+            continue;
+        }
         if let Err(error) = refresh(run, keep, false).await {
             run.warn(format!("kept image {} could not be refreshed: {error}", keep.image));
         }
@@ -77,12 +86,6 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), Jo
             // what the registry client remembers of a digest may outlive it
             let image = image.map_err(|error| pin_gone(keep, error))?;
             let digest = keep.pin.or(Some(target.digest));
-            // it was here by our own record, so somebody took it away; nobody can tell any more who and how
-            if verdict.finding == Finding::Absent && ctx.known_digest(&keep.image).is_some() {
-                ctx.metrics.heals.with_label_values(&[&*keep.image.to_string(), "unknown"]).inc();
-                let told = "something outside layerkeeper had taken it away; it is back".to_owned();
-                ctx.note("healed", Some(keep.image.to_string()), Some(&run.job.id), told).await;
-            }
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
             run.look().await?;
             debug_assert!(image.names.contains(&keep.image));

@@ -32,22 +32,6 @@ async fn a_refresh_moves_a_name_that_moved_at_the_registry_and_lists_the_old_dig
 }
 
 #[tokio::test]
-async fn what_somebody_removed_comes_back_at_the_next_refresh() {
-    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
-    ground.here("cache-python:1").await;
-    ground.engine.foreign_remove(&name("cache-python:1").to_reference()).unwrap();
-    assert!(ground.engine.inventory().await.unwrap().named(&name("cache-python:1")).is_none());
-    let answers = ground.keeper.prewarm(&[], 0).await.unwrap();
-    for answer in answers {
-        ground.end(&answer.job.id).await;
-    }
-    ground.here("cache-python:1").await;
-    let counted = format!("layerkeeper_heals_total{{cause=\"unknown\",image=\"{}\"}} 1", name("cache-python:1"));
-    let metrics = ground.keeper.metrics_text().await;
-    assert!(metrics.contains(&counted), "{metrics}");
-}
-
-#[tokio::test]
 async fn a_pin_is_held_when_its_tag_moves() {
     for store in [StoreKind::Graphdriver, StoreKind::Containerd] {
         let mut pinned = policy();

@@ -4,6 +4,7 @@
 mod corridor;
 mod deploy;
 mod ground;
+mod heal;
 mod keep;
 mod prune;
 mod schedule;

@@ -19,6 +19,12 @@ pub fn status(status: &Status, width: Width) -> String {
     if !status.superseded.is_empty() {
         sections.push(superseded(status, width));
     }
+    if !status.losses.is_empty() {
+        sections.push(losses(status, width));
+    }
+    if !status.forgotten.is_empty() {
+        sections.push(forgotten(status, width));
+    }
     if let Some(reason) = &status.prune_blocked {
         sections.push(format!("Nothing may be removed now: {}\n", plain(reason)));
     }
@@ -80,8 +86,9 @@ fn head(status: &Status, width: Width) -> String {
 }
 
 fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
-    let here = images.iter().filter(|image| image.present).count();
-    let mut text = format!("Kept images: {here} of {} here\n", images.len());
+    let wanted = images.iter().filter(|image| image.finding != "forgotten");
+    let here = wanted.clone().filter(|image| image.present).count();
+    let mut text = format!("Kept images: {here} of {} here\n", wanted.count());
     let mut table = Table::new([
         ("IMAGE", Align::Left),
         ("STATE", Align::Left),
@@ -109,6 +116,33 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
     }
     text.push_str(&table.render(width));
     text
+}
+
+fn losses(status: &Status, width: Width) -> String {
+    let mut table =
+        Table::new([("IMAGE", Align::Left), ("GONE", Align::Left), ("HOW", Align::Left), ("BACK", Align::Left)]);
+    for loss in &status.losses {
+        let slowed = if loss.slowed { ", once an hour: it is taken away again and again" } else { "" };
+        table.row([
+            loss.image.clone(),
+            relative(loss.at, status.now),
+            format!("{}: {}", loss.cause, loss.said),
+            match loss.next_try {
+                None => format!("a job is on it{slowed}"),
+                Some(at) => format!("tried again {}{slowed}", relative(at, status.now)),
+            },
+        ]);
+    }
+    format!("Missing:\n{}", table.render(width))
+}
+
+fn forgotten(status: &Status, width: Width) -> String {
+    let mut table =
+        Table::new([("IMAGE", Align::Left), ("WHEN", Align::Left), ("BY", Align::Left), ("WHY", Align::Left)]);
+    for stone in &status.forgotten {
+        table.row([stone.image.clone(), relative(stone.at, status.now), stone.who.clone(), stone.reason.clone()]);
+    }
+    format!("Forgotten, and not brought back:\n{}", table.render(width))
 }
 
 fn tags(runtime: &RuntimeStatus, now: i64, width: Width) -> String {

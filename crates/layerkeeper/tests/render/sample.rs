@@ -2,7 +2,8 @@
 
 use layerkeeper_http::wire::{JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::status::{
-    DiskStatus, EngineStatus, KeptStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
+    DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
+    TagStatus,
 };
 use layerkeeper_keeper::{Estimated, Status};
 use layerkeeper_store::record::{
@@ -317,6 +318,25 @@ pub fn trouble() -> Status {
     }];
     status.superseded_bytes = 1_204_000_000;
     status.prune_blocked = Some("the engine does not answer".to_owned());
+    let loss = |image: &str, next_try, slowed| LossStatus {
+        image: image.to_owned(),
+        kept: true,
+        cause: "prune".to_owned(),
+        said: "somebody pruned images on this engine".to_owned(),
+        at: NOW - 90_000,
+        next_try,
+        slowed,
+    };
+    status.losses = vec![
+        loss("ghcr.io/acme/base:12.1", None, false),
+        loss("ghcr.io/acme/app:cache-node", Some(NOW + 50 * 60_000), true),
+    ];
+    status.forgotten = vec![ForgottenStatus {
+        image: "ghcr.io/acme/app:sha-0".to_owned(),
+        who: "uid 1000".to_owned(),
+        reason: "forget".to_owned(),
+        at: NOW - 2 * HOUR,
+    }];
     status
 }
 

@@ -1,7 +1,8 @@
 //! A host where much has happened.
 
 use layerkeeper_keeper::status::{
-    DiskStatus, EngineStatus, KeptStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
+    DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
+    TagStatus,
 };
 use layerkeeper_keeper::{LayerLine, Phase, Progress, Status};
 use layerkeeper_store::record::{
@@ -123,6 +124,21 @@ fn status() -> Status {
         superseded_bytes: 1_210_000_000,
         last_prune: Some(prune()),
         prune_blocked: None,
+        losses: vec![LossStatus {
+            image: "ghcr.io/acme/base-images/cache-node:20".into(),
+            kept: true,
+            cause: "prune".into(),
+            said: "somebody pruned images on this engine".into(),
+            at: NOW - 30_000,
+            next_try: Some(NOW + 50 * 60_000),
+            slowed: true,
+        }],
+        forgotten: vec![ForgottenStatus {
+            image: "ghcr.io/acme/app:sha-0badbad".into(),
+            who: "uid 1000".into(),
+            reason: "forget".into(),
+            at: NOW - 2 * HOUR,
+        }],
     }
 }
 

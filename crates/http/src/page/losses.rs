@@ -1,0 +1,51 @@
+//! What is missing and on its way back, and what was forgotten on purpose; only shown where there is any.
+
+use layerkeeper_keeper::Status;
+use layerkeeper_keeper::status::{ForgottenStatus, LossStatus};
+use maud::{Markup, html};
+
+use super::text;
+
+/// A row each.
+pub fn losses(status: &Status) -> Markup {
+    if status.losses.is_empty() && status.forgotten.is_empty() {
+        return html! {};
+    }
+    html! {
+        section {
+            h2 { "Missing and forgotten" }
+            table {
+                thead { tr { th scope="col" { "Image" } th scope="col" { "Since" } th scope="col" { "How" } th scope="col" { "And now" } } }
+                tbody {
+                    @for loss in &status.losses { (lost(loss, status.now)) }
+                    @for stone in &status.forgotten { (forgotten(stone, status.now)) }
+                }
+            }
+        }
+    }
+}
+
+fn lost(loss: &LossStatus, now: i64) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (text::name(&loss.image)) }
+            td data-label="Since" { (text::away(loss.at, now)) }
+            td data-label="How" { span.state.bad { (loss.cause) } " " (loss.said) }
+            td data-label="And now" {
+                @match loss.next_try { None => { "a job is on it" }, Some(at) => { "tried again " (text::away(at, now)) } }
+                @if loss.slowed { div.cause { "once an hour: it is taken away again and again" } }
+            }
+        }
+    }
+}
+
+fn forgotten(stone: &ForgottenStatus, now: i64) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (text::name(&stone.image)) }
+            td data-label="Since" { (text::away(stone.at, now)) }
+            td data-label="How" { span.state.warn { "forgotten" } " by " (stone.who) ": " (stone.reason) }
+            td data-label="And now" { "stays away until a deploy or a prewarm names it" }
+        }
+    }
+}
