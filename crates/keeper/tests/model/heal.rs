@@ -28,7 +28,7 @@ async fn until(ground: &Ground, what: &str, wanted: impl AsyncFn(&Ground) -> boo
 async fn calm(ground: &Ground) {
     until(ground, "all is calm", async |ground| {
         let status = ground.keeper.status().await;
-        let idle = status.running.is_none() && status.queued == 0 && status.losses.is_empty();
+        let idle = status.ready && status.running.is_none() && status.queued == 0 && status.losses.is_empty();
         idle && status.kept.iter().all(|kept| kept.present && kept.last_refresh.is_some())
     })
     .await;
