@@ -156,8 +156,9 @@ impl Host {
         let mut names = BTreeSet::new();
         if n % 10 == 9 {
             let was = repository.tagged(format!("sha-{:07x}", n - n % 10).parse().unwrap());
-            let (digest, image) = (digest(n), id(n));
-            self.superseded.push(SupersededDigest { repository: repository.clone(), digest, was, image, at: seen });
+            let (old, image, successor) = (digest(n), id(n), digest(n - n % 10));
+            let repository = repository.clone();
+            self.superseded.push(SupersededDigest { repository, digest: old, was, successor, image, at: seen });
         } else {
             let name = repository.tagged(format!("sha-{n:07x}").parse().unwrap());
             let deployed = Some((n as u64, seen));

@@ -5,10 +5,14 @@ pub mod heal;
 pub mod history;
 pub mod keep;
 pub mod prune;
+pub mod room;
 pub mod space;
 
 pub use deploy::{Arrival, Naming, arrival, naming};
 pub use heal::{Cause, HealQuestion, Heard, Loss, losses};
 pub use history::{MadeName, NameHistory, SupersededDigest};
 pub use keep::{Finding, KeepVerdict, Remote, judge_kept};
-pub use prune::{KeepReason, Kept, PrunePlan, PruneQuestion, Removal, RemovalReason, plan_prune};
+pub use prune::{
+    KeepReason, Kept, PressurePlan, PressureQuestion, PrunePlan, PruneQuestion, Removal, RemovalReason, plan_pressure,
+    plan_prune, space_of,
+};

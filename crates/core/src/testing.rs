@@ -9,7 +9,7 @@ use crate::inventory::{Container, ContainerState, EngineInfo, Image, Inventory, 
 use crate::layers::LayerRecord;
 use crate::manifest::Platform;
 use crate::plan::history::{MadeName, NameHistory, SupersededDigest};
-use crate::plan::prune::{PrunePlan, PruneQuestion, plan_prune};
+use crate::plan::prune::{PressurePlan, PressureQuestion, PrunePlan, PruneQuestion, plan_pressure, plan_prune};
 use crate::policy::{Keep, Policy, RemoveSuperseded, Runtime};
 use crate::reference::{ImageName, Repository};
 use crate::time::Timestamp;
@@ -93,6 +93,9 @@ pub(crate) fn runtime(of: &str, keep_last: usize) -> Runtime {
         download_budget: Bytes(300_000_000),
     }
 }
+
+/// Stands for the digest that a name has when the plan is made.
+const WHAT_IS_HERE: &str = "what is here";
 
 /// Everything that a prune is judged by.
 #[derive(Debug, Clone)]
@@ -190,7 +193,7 @@ impl Host {
         self
     }
 
-    /// With a record that our own pull moved `was` away from the image known by `word`.
+    /// With a record that our own pull moved `was` away from the image known by `word`, to what it has here.
     pub fn left_behind(mut self, word: &str, was: &str, ago: Duration) -> Self {
         let was = name(was);
         let repository = was.repository.clone();
@@ -198,10 +201,28 @@ impl Host {
             repository,
             digest: digest(word),
             was,
+            successor: digest(WHAT_IS_HERE),
             image: id(word),
             at: NOW.minus(ago),
         });
         self
+    }
+
+    /// The last of these records says that the name moved on to the image known by `word`.
+    pub fn to(mut self, word: &str) -> Self {
+        self.superseded.last_mut().unwrap().successor = digest(word);
+        self
+    }
+
+    fn superseded(&self) -> Vec<SupersededDigest> {
+        let filled = self.superseded.iter().cloned().map(|mut old| {
+            let here = self.inventory.named(&old.was).and_then(|image| image.digests_in(&old.repository).next());
+            if let Some(here) = here.filter(|_| old.successor == digest(WHAT_IS_HERE)) {
+                old.successor = here;
+            }
+            old
+        });
+        filled.collect()
     }
 
     /// With a record that our own pull made the row of `word` in the runtime repository.
@@ -211,18 +232,27 @@ impl Host {
     }
 
     pub fn plan(&self) -> PrunePlan {
-        plan_prune(&PruneQuestion {
+        plan_prune(&self.question(&self.superseded()))
+    }
+
+    /// Makes room for an image of these layers.
+    pub fn press(&self, wanted: Bytes, incoming: &[DiffId]) -> PressurePlan {
+        plan_pressure(&PressureQuestion { prune: self.question(&self.superseded()), wanted, incoming })
+    }
+
+    fn question<'a>(&'a self, superseded: &'a [SupersededDigest]) -> PruneQuestion<'a> {
+        PruneQuestion {
             inventory: &self.inventory,
             policy: &self.policy,
             history: &self.history,
             made: &self.made,
-            superseded: &self.superseded,
+            superseded,
             superseded_now: self.superseded_now,
             layers: &self.layers,
             blocked: self.blocked,
             clock_doubt: self.clock_doubt,
             now: NOW,
-        })
+        }
     }
 }
 

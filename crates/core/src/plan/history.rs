@@ -46,6 +46,8 @@ pub struct SupersededDigest {
     pub digest: Digest,
     /// The name that has moved on.
     pub was: ImageName,
+    /// To this digest.
+    pub successor: Digest,
     /// The engine's id of the old image.
     pub image: ImageId,
     /// Since when.

@@ -8,6 +8,7 @@ mod gather;
 #[cfg(test)]
 mod golden;
 mod index;
+pub mod pressure;
 #[cfg(test)]
 mod properties;
 pub mod reason;
@@ -29,6 +30,7 @@ use crate::time::Timestamp;
 
 use gather::{Group, groups};
 use index::Index;
+pub use pressure::{PressurePlan, PressureQuestion, plan_pressure};
 pub use reason::{KeepReason, RemovalReason};
 
 /// Everything that a prune is judged by.
@@ -124,7 +126,7 @@ pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
             }
         }
     }
-    let mut space = space(question);
+    let mut space = space_of(question);
     // the classic store drops a repository's digest rows with its last tag; on the containerd store they stay and hold
     let rows = if question.keeps_blobs() { question.made } else { &[] };
     let made: BTreeSet<&Reference> = rows.iter().map(|made| &made.reference).collect();
@@ -136,8 +138,9 @@ pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
     plan
 }
 
-/// The containerd store keeps the blob of every layer beside what it unpacked; our own record knows its size.
-fn space(question: &PruneQuestion<'_>) -> Space {
+/// What all images here take. The containerd store keeps the blob of every layer beside what it unpacked; our own record
+/// knows its size.
+pub fn space_of(question: &PruneQuestion<'_>) -> Space {
     let mut blobs: DigestMap<DiffId, Bytes> = DigestMap::default();
     if question.keeps_blobs() {
         for layer in question.layers {
@@ -222,21 +225,15 @@ fn stays(
     rank: usize,
     group: &Group<'_>,
 ) -> Option<KeepReason> {
-    if let Some(name) = group.names.iter().find(|name| question.policy.kept(name).is_some()) {
-        return Some(KeepReason::KeptImage((*name).clone()));
-    }
-    if pinned_without_its_name(question.policy, group.image) {
-        return Some(KeepReason::Pinned);
+    if let Some(reason) = is_kept(question, group) {
+        return Some(reason);
     }
     let keep_last = keep_last(runtime);
     if rank < keep_last {
         return Some(KeepReason::Newest { rank: rank + 1, keep_last, deployed: group.deployed });
     }
-    if let Some(holder) = index.holder(group.image) {
-        return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
-    }
-    if let Some(why) = question.blocked {
-        return Some(KeepReason::Blocked(why.to_owned()));
+    if let Some(reason) = may_not_go_now(question, index, group) {
+        return Some(reason);
     }
     if let Some(why) = question.clock_doubt {
         return Some(KeepReason::ClockDoubt(why.to_owned()));
@@ -245,6 +242,21 @@ fn stays(
         return Some(KeepReason::Young { age: group.age, min_age: runtime.min_age, age_unknown: group.age_unknown() });
     }
     None
+}
+
+/// The kept set stays, whatever the need.
+fn is_kept(question: &PruneQuestion<'_>, group: &Group<'_>) -> Option<KeepReason> {
+    if let Some(name) = group.names.iter().find(|name| question.policy.kept(name).is_some()) {
+        return Some(KeepReason::KeptImage((*name).clone()));
+    }
+    pinned_without_its_name(question.policy, group.image).then_some(KeepReason::Pinned)
+}
+
+fn may_not_go_now(question: &PruneQuestion<'_>, index: &Index<'_>, group: &Group<'_>) -> Option<KeepReason> {
+    if let Some(holder) = index.holder(group.image) {
+        return Some(KeepReason::Held { container: holder.name.clone(), state: holder.state });
+    }
+    question.blocked.map(|why| KeepReason::Blocked(why.to_owned()))
 }
 
 /// The newest always stays, whatever the policy says.

@@ -21,7 +21,8 @@ pub(super) struct Group<'a> {
     pub deployed: Option<u64>,
     /// The latest first sighting among the tags.
     pub first_seen: Timestamp,
-    place: u64,
+    /// Among all names of this engine; higher is newer.
+    pub place: u64,
 }
 
 impl Group<'_> {

@@ -192,6 +192,50 @@ proptest! {
         }
     }
 
+    /// Invariant 1 and the exception to 3: in any need the newest `keep_min`, the kept and the held stay, what the incoming
+    /// image builds on stays here, and what the plan says is freed is what the remaining images no longer take.
+    #[test]
+    fn a_pressure_plan_takes_no_more_than_it_may(
+        host in host(), wanted in 0..3000u64, incoming in vec(0..4usize, 0..4), keep_min in 1..3usize
+    ) {
+        let mut host = host;
+        host.policy.runtime.iter_mut().for_each(|runtime| runtime.keep_min = keep_min);
+        let incoming: Vec<DiffId> = incoming.iter().map(|n| diff(&format!("layer-{n}"))).collect();
+        let found = host.press(Bytes(wanted), &incoming);
+        let gone: BTreeSet<Reference> = found.plan.removals.iter().map(|r| r.name.clone()).collect();
+        for removal in &found.plan.removals {
+            let image = find(&host, removal.image);
+            prop_assert!(!held(&host, image), "{removal:?}");
+            prop_assert!(host.blocked.is_none());
+            if let Some(name) = removal.name.name() {
+                prop_assert!(prunable(&host, &name) && host.policy.kept(&name).is_none(), "{removal:?}");
+            }
+        }
+        for runtime in &host.policy.runtime {
+            let tagged = |image: &&Image| image.names.iter().any(|name| runtime.may_prune(name));
+            let stays = |image: &&Image| image.names.iter().any(|n| runtime.may_prune(n) && !gone.contains(&n.to_reference()));
+            let all = host.inventory.images.iter().filter(tagged).count();
+            prop_assert!(host.inventory.images.iter().filter(tagged).filter(stays).count() >= all.min(keep_min));
+        }
+        let lives = |image: &&Image| {
+            let names = image.names.iter().any(|name| !gone.contains(&name.to_reference()));
+            let rows = image.digests.iter().any(|(repository, digest)| {
+                let with_its_tag = image.names.iter().any(|name| name.repository == *repository);
+                !with_its_tag && !gone.contains(&repository.by_digest(*digest))
+            });
+            names || rows || found.plan.removals.iter().all(|removal| removal.image != image.id)
+        };
+        let left: Vec<&Image> = host.inventory.images.iter().filter(lives).collect();
+        let all: Vec<&Image> = host.inventory.images.iter().collect();
+        prop_assert_eq!(found.freed.0, takes(&host, &all) - takes(&host, &left));
+        prop_assert_eq!(found.enough, found.freed.0 >= wanted);
+        let shared = |images: &[&Image]| {
+            let of = |image: &&Image| image.layers.iter().zip(&incoming).take_while(|(a, b)| a == b).count();
+            images.iter().map(of).max().unwrap_or(0)
+        };
+        prop_assert_eq!(shared(&all), shared(&left), "what the incoming image builds on stays");
+    }
+
     /// Invariants 2 and 3: of every repository the newest `keep_last` images stay, the newest succeeded deploy first;
     /// kept and young tags stay; blocked and doubtful times remove no tag.
     #[test]

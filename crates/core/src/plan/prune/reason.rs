@@ -21,6 +21,13 @@ pub enum RemovalReason {
         /// Never deployed by us: all we know is when we first saw it.
         age_unknown: Option<Timestamp>,
     },
+    /// An old tag that makes room for a pull which would not fit.
+    Pressure {
+        /// Its image's place among the repository's, 1 being the newest.
+        rank: usize,
+        /// How many stay whatever the need.
+        keep_min: usize,
+    },
     /// A `repository@digest` row that our own pull made on the way to this tag.
     OwnRow {
         /// The tag.
@@ -84,11 +91,32 @@ pub enum KeepReason {
     Pinned,
     /// A superseded digest whose successor is not here.
     NoSuccessor(ImageName),
+    /// It alone has layers that the incoming image builds on.
+    Needed,
+    /// Among the newest that stay whatever the need.
+    Least {
+        /// 1 is the newest.
+        rank: usize,
+        /// How many stay.
+        keep_min: usize,
+    },
+    /// Taking it away would free nothing: this name has the image too.
+    FreesNothing(Reference),
+    /// Enough room was made without it.
+    Enough,
 }
 
 impl RemovalReason {
     pub(super) fn only_untags(self, holder: Reference) -> Self {
         Self::OnlyUntags { reason: Box::new(self), holder }
+    }
+
+    /// Why the name goes, whatever becomes of the image.
+    pub fn what(&self) -> &Self {
+        match self {
+            Self::OnlyUntags { reason, .. } => reason.what(),
+            reason => reason,
+        }
     }
 }
 
@@ -107,11 +135,15 @@ impl KeepReason {
             Self::HasTag(_) => "tagged",
             Self::Pinned => "pinned",
             Self::NoSuccessor(_) => "no_successor",
+            Self::Needed => "needed",
+            Self::Least { .. } => "newest",
+            Self::FreesNothing(_) => "frees_nothing",
+            Self::Enough => "enough",
         }
     }
 
     /// All classes.
-    pub const CLASSES: [&str; 11] = [
+    pub const CLASSES: [&str; 14] = [
         "not_prunable",
         "kept_image",
         "newest",
@@ -123,6 +155,9 @@ impl KeepReason {
         "tagged",
         "pinned",
         "no_successor",
+        "needed",
+        "frees_nothing",
+        "enough",
     ];
 }
 
@@ -135,6 +170,9 @@ impl fmt::Display for RemovalReason {
                     Some(seen) => write!(f, "age unknown, first seen {seen}"),
                     None => write!(f, "{} old", human(*age)),
                 }
+            }
+            Self::Pressure { rank, keep_min } => {
+                write!(f, "makes room for a pull that would not fit: number {rank}, where the newest {keep_min} stay")
             }
             Self::OwnRow { of } => write!(f, "a row that our own pull of {of} made"),
             Self::Superseded { was } => write!(f, "superseded: {was} has moved on"),
@@ -168,6 +206,10 @@ impl fmt::Display for KeepReason {
             ),
             Self::HasTag(name) => write!(f, "{name} stands for it"),
             Self::Pinned => f.write_str("a kept image is pinned to it"),
+            Self::Needed => f.write_str("it alone has layers that the incoming image builds on"),
+            Self::Least { rank, keep_min } => write!(f, "number {rank} of the newest {keep_min} that always stay"),
+            Self::FreesNothing(name) => write!(f, "taking it away would free nothing, {name} has the image too"),
+            Self::Enough => f.write_str("enough room is made without it"),
             Self::NoSuccessor(name) => write!(f, "{name} is not here with a newer digest"),
         }
     }

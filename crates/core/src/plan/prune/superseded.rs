@@ -46,6 +46,13 @@ pub(super) fn remove(
     }
 }
 
+/// The name stands for a digest that a pull of ours gave it, and not for just anything that somebody put there.
+fn has_successor(question: &PruneQuestion<'_>, index: &Index<'_>, old: &SupersededDigest) -> bool {
+    let Some(image) = index.named(&old.was) else { return false };
+    let ours = question.superseded.iter().filter(|record| record.was == old.was).map(|record| record.successor);
+    ours.into_iter().any(|successor| successor != old.digest && image.has_digest(&old.repository, successor))
+}
+
 fn stays(question: &PruneQuestion<'_>, index: &Index<'_>, old: &SupersededDigest, image: &Image) -> Option<KeepReason> {
     if let Some(name) = image.names.iter().next() {
         return Some(KeepReason::HasTag(name.clone()));
@@ -56,8 +63,7 @@ fn stays(question: &PruneQuestion<'_>, index: &Index<'_>, old: &SupersededDigest
     if question.policy.keep.iter().any(|k| k.image.repository == old.repository && k.pin == Some(old.digest)) {
         return Some(KeepReason::Pinned);
     }
-    let successor = index.named(&old.was);
-    if successor.is_none_or(|image| image.has_digest(&old.repository, old.digest)) {
+    if !has_successor(question, index, old) {
         return Some(KeepReason::NoSuccessor(old.was.clone()));
     }
     if let Some(why) = question.blocked {

@@ -356,6 +356,14 @@ mod superseded {
     }
 
     #[test]
+    fn it_stays_when_somebody_else_put_another_image_under_the_name() {
+        let host = asked(moved().to("what our pull brought"));
+        assert_eq!(stays(&host).unwrap(), "ghcr.io/acme/app:v1 is not here with a newer digest");
+        let host = asked(moved().to("newer").left_behind("newer", "v1", days(2)).to("new"));
+        assert_eq!(stays(&host), None, "the name has moved on twice, each time by our own pull");
+    }
+
+    #[test]
     fn what_is_no_longer_here_is_not_listed() {
         let plan = asked(five(3).named("new", "v1").left_behind("old", "v1", days(9))).plan();
         assert_eq!(plan.going(), ["sha-1", "sha-2"]);
