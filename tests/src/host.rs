@@ -8,7 +8,7 @@ use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Bytes, Digest, Image, ImageName, JobId, JobState, Keep, Policy, Runtime, Timestamp};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::docker::Docker;
-use layerkeeper_keeper::{Clock, DeployAnswer, DeployRequest, Keeper, Parts, Settings, SystemClock};
+use layerkeeper_keeper::{Clock, DeployAnswer, DeployRequest, Keeper, Parts, Settings, SystemClock, SystemDisks};
 use layerkeeper_registry::{Client, Settings as RegistrySettings};
 use layerkeeper_store::record::{Outcome, PruneRecord};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
@@ -24,6 +24,10 @@ impl Clock for Ahead {
 
     fn boot(&self) -> Duration {
         SystemClock.boot() + Duration::from_secs(self.0.load(Ordering::SeqCst).unsigned_abs())
+    }
+
+    fn boot_id(&self) -> String {
+        SystemClock.boot_id()
     }
 }
 
@@ -82,6 +86,8 @@ impl Host {
             disk_paths: Vec::new(),
             stop_timeout: Duration::from_secs(1),
             not_yet_timeout: Duration::from_secs(120),
+            stall_timeout: Duration::from_secs(300),
+            look_every: Duration::from_secs(60),
             max_attempts: 4,
             data_root: Some(engine.data_root().to_owned()),
         };
@@ -93,6 +99,7 @@ impl Host {
             registry: Arc::new(Client::new(client).expect("a registry client")),
             store: store.clone(),
             clock: clock.clone(),
+            disks: Arc::new(SystemDisks),
             settings,
             retention: Retention::default(),
             version: "test",

@@ -15,7 +15,7 @@ use layerkeeper_core::{
 };
 use layerkeeper_engine::fake::{Fake, FakeImage};
 use layerkeeper_engine::{Engine, Login};
-use layerkeeper_keeper::{Clock, Keeper, Parts, Registry, Settings};
+use layerkeeper_keeper::{Clock, Keeper, Parts, Registry, Settings, SystemDisks};
 use layerkeeper_registry::{Error, Fetched, Resolved};
 use layerkeeper_store::{JobFilter, Options, Retention, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -84,6 +84,7 @@ impl Ground {
             registry: Arc::new(shelf.clone()),
             store: Store::open_in_memory(options).unwrap(),
             clock: clock.clone(),
+            disks: Arc::new(SystemDisks),
             settings: Settings {
                 policy: policy(),
                 schedules: Vec::new(),
@@ -91,6 +92,8 @@ impl Ground {
                 disk_paths: Vec::new(),
                 stop_timeout: Duration::from_millis(100),
                 not_yet_timeout: Duration::from_secs(120),
+                stall_timeout: Duration::from_secs(300),
+                look_every: Duration::from_secs(60),
                 max_attempts: 3,
                 data_root: None,
             },
@@ -178,6 +181,10 @@ impl Clock for Wound {
 
     fn boot(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::SeqCst).unsigned_abs())
+    }
+
+    fn boot_id(&self) -> String {
+        "boot".to_owned()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use layerkeeper_core::plan::Heard;
+use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::Engine;
 use layerkeeper_store::record::PruneRecord;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::disk::Disks;
 use crate::drift::Drift;
 use crate::follow::{Follow, Progress};
 use crate::heal::Open;
@@ -39,14 +41,14 @@ pub(crate) struct Running {
 /// A pull under way, and what the job's record said before it: the stored one may or may not know of it by now.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlight {
+    /// What is pulled.
+    pub image: ImageName,
     /// Layer bytes so far: what a stop now would throw away.
     pub moved: u64,
     /// What the job had moved before.
     pub moved_before: u64,
     /// How many attempts the record had before.
     pub attempts_before: usize,
-    /// It is the job's own image, whose attempts the record lists.
-    pub own: bool,
     /// Since when.
     pub begun: Instant,
 }
@@ -57,6 +59,7 @@ pub(crate) struct Context {
     pub registry: Arc<dyn Registry>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
+    pub disks: Arc<dyn Disks>,
     pub metrics: Metrics,
     pub retention: Retention,
     pub follow: Follow,
@@ -89,6 +92,8 @@ pub(crate) struct Context {
     /// How often a queued job failed for a cause that may pass; a restart begins anew.
     failures: Mutex<HashMap<JobId, u32>>,
     drift: Mutex<Drift>,
+    /// One look at a time: an older one must not be recorded over a newer.
+    observing: tokio::sync::Mutex<()>,
     /// What the engine told since the healer last looked.
     pub heard: Mutex<Heard>,
     /// What each name that we care for last stood for.
@@ -107,6 +112,8 @@ pub struct Parts {
     pub store: Store,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// The file systems.
+    pub disks: Arc<dyn Disks>,
     /// The configuration.
     pub settings: Settings,
     /// How much history is kept.
@@ -120,6 +127,9 @@ impl Context {
         let kept = parts.store.kept_states().await?;
         let now = parts.clock.now();
         let tombstones = parts.store.tombstones().await?;
+        let boot_id = parts.clock.boot_id();
+        let drift = Drift::restored(parts.store.clock().await?, &boot_id, now, parts.clock.boot());
+        let last_prune = parts.store.last_prune().await?;
         let engine_before = parts.store.last_engine().await?.map(|engine| engine.instance);
         Ok(Self {
             metrics: Metrics::new(parts.version)?,
@@ -141,9 +151,10 @@ impl Context {
             running: Mutex::default(),
             kept: Mutex::new(kept.into_iter().map(|state| (state.image.clone(), Kept::from(state))).collect()),
             next_runs: Mutex::default(),
-            last_prune: Mutex::default(),
+            last_prune: Mutex::new(last_prune),
             failures: Mutex::default(),
-            drift: Mutex::default(),
+            drift: Mutex::new(drift),
+            observing: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             last_ids: Mutex::default(),
             losses: Mutex::default(),
@@ -152,6 +163,7 @@ impl Context {
             registry: parts.registry,
             store: parts.store,
             clock: parts.clock,
+            disks: parts.disks,
         })
     }
 
@@ -232,16 +244,28 @@ impl Context {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// Compares wall clock and boot time; to be called again and again.
-    pub fn look_at_clocks(&self) {
-        let mut drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
-        drift.look(self.clock.now(), self.clock.boot());
+    /// Compares wall clock and boot time, durably; to be called again and again.
+    pub async fn look_at_clocks(&self) {
+        let record = {
+            let mut drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+            drift.look(self.clock.now(), self.clock.boot());
+            drift.record(&self.clock.boot_id())
+        };
+        let Some(record) = record else { return };
+        if let Err(error) = self.store.save_clock(record).await {
+            tracing::warn!(%error, "could not store what the clocks show");
+        }
     }
 
     /// Why ages cannot be trusted now, if so.
     pub fn clock_doubt(&self) -> Option<String> {
         let settings = self.settings();
-        let longest = settings.policy.runtime.iter().map(|runtime| runtime.min_age).max()?;
+        let superseded = match settings.policy.remove_superseded {
+            RemoveSuperseded::After(limit) => limit,
+            RemoveSuperseded::Never | RemoveSuperseded::OnPressure => Duration::ZERO,
+        };
+        let longest =
+            settings.policy.runtime.iter().map(|runtime| runtime.min_age).max().unwrap_or_default().max(superseded);
         self.drift.lock().unwrap_or_else(PoisonError::into_inner).doubt(self.clock.boot(), longest)
     }
 

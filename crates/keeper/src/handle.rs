@@ -100,8 +100,16 @@ impl Keeper {
     /// The scheduler could not be started.
     pub async fn run(&self, beat: impl Fn() + Send) -> Result<(), StartError> {
         let ctx = &self.0;
-        let (_, _, scheduled) =
-            tokio::join!(worker::work(ctx.clone(), beat), watch::watch(ctx.clone()), schedule::run(ctx.clone()));
+        // a schedule that fails ends all, for systemd to start it anew: without it nothing would be refreshed
+        let schedule = async {
+            let ended = schedule::run(ctx.clone()).await;
+            if let Err(error) = &ended {
+                tracing::error!(%error, "the schedule failed; stops");
+                ctx.stop.cancel();
+            }
+            ended
+        };
+        let (_, _, scheduled) = tokio::join!(worker::work(ctx.clone(), beat), watch::watch(ctx.clone()), schedule);
         scheduled
     }
 
@@ -179,10 +187,10 @@ impl Keeper {
     /// The engine or the store does not answer.
     pub async fn plan_prune(&self, superseded: bool) -> Result<PruneRecord, Refusal> {
         let inventory = self.0.observe().await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        let (plan, blocked) = worker::plan_prune(&self.0, &inventory, superseded)
+        let (plan, records) = worker::plan_prune(&self.0, inventory, superseded)
             .await
             .map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        Ok(worker::prune_record(&plan, blocked))
+        Ok(worker::prune_record(&plan, records.blocked))
     }
 
     /// What a pull of this reference would move; nothing is pulled.

@@ -23,9 +23,23 @@ pub enum JobError {
     /// What came is not what was asked for.
     #[error("what came is not what was asked for: {0}")]
     Unverified(String),
+    /// The engine answers, and its pull neither downloads nor extracts anything.
+    #[error(
+        "the pull stalled: nothing was downloaded and nothing extracted for {} s, while the engine answers",
+        .0.as_secs()
+    )]
+    Stalled(Duration),
     /// The policy forbids it.
     #[error("{0}")]
     Refused(String),
+    /// It would not fit, and nothing that may go makes the room.
+    #[error("{detail}")]
+    NoRoom {
+        /// Sizes, for everybody.
+        numbers: String,
+        /// For the operator, with paths and what to do.
+        detail: String,
+    },
     /// Making the name here could leave a container's image unprotected.
     #[error(
         "container {container} was created from {name}, and the registry's tag does not show {digest}; moving the name \
@@ -83,6 +97,8 @@ impl JobError {
             },
             Self::Store(_) => "store",
             Self::Unverified(_) => "unverified",
+            Self::Stalled(_) => "stalled",
+            Self::NoRoom { .. } => "no_room",
             Self::Refused(_) | Self::NameInUse { .. } => "refused",
             Self::NoDigest { .. } => "no_digest",
         }
@@ -94,14 +110,14 @@ impl JobError {
             Self::Registry(error) => error.is_transient(),
             Self::Engine(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
-            Self::Unverified(_) => true,
-            Self::Refused(_) | Self::NameInUse { .. } | Self::NoDigest { .. } => false,
+            Self::Unverified(_) | Self::Stalled(_) => true,
+            Self::NoRoom { .. } | Self::Refused(_) | Self::NameInUse { .. } | Self::NoDigest { .. } => false,
         }
     }
 
     /// Does the policy or a rule forbid it, so that trying again is no use?
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::NameInUse { .. })
+        matches!(self, Self::Refused(_) | Self::NoRoom { .. } | Self::NameInUse { .. })
     }
 
     /// Is the engine away? Then a job waits for it, however long.
@@ -124,6 +140,9 @@ impl JobError {
 
     /// As the job's record keeps it: a message for everybody, the raw cause for the operator.
     pub fn record(&self) -> ErrorRecord {
+        if let Self::NoRoom { numbers, detail } = self {
+            return self.full(detail, &format!("the server's disk has no room for it: {numbers}"));
+        }
         let message = match self.class() {
             "not_found" => "the registry has no such image",
             "access_denied" => "the registry refused access; check the server's credentials for it",
@@ -139,6 +158,7 @@ impl JobError {
             "engine_unreachable" => "the server's Docker Engine does not answer",
             "conflict" => "the engine refused: something holds the image",
             "no_space" => "the server's disk is full",
+            "stalled" => "the pull moved nothing for too long",
             "bad_content" => "a layer's bytes are wrong",
             "content_vanished" => "something pruned the content while it was being pulled",
             "store" => "the server's state could not be stored",

@@ -5,7 +5,7 @@
 
 pub mod clock;
 mod context;
-mod disk;
+pub mod disk;
 mod drift;
 pub mod follow;
 pub mod handle;
@@ -24,6 +24,7 @@ mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use context::{Parts, StartError};
+pub use disk::{Disks, FileSystem, SystemDisks};
 pub use follow::{Follow, LayerLine, Phase, Progress};
 pub use handle::{DeployAnswer, DeployRequest, Estimated, Keeper, Refusal};
 pub use registry::Registry;

@@ -47,7 +47,13 @@ pub(crate) async fn run(ctx: Arc<Context>) -> Result<(), StartError> {
     let host = host();
     make_up(&ctx).await;
     let mut lines = BTreeMap::new();
+    let mut armed_at = ctx.now();
     loop {
+        // what was worked out by a clock that has been set back since is an instant of another time
+        if ctx.now() < armed_at {
+            ctx.next_runs().clear();
+        }
+        armed_at = ctx.now();
         let armed = arm(&ctx, &host, &mut lines);
         let wait = armed.map_or(REARM, |at| (at - ctx.now()).min(REARM));
         let shot = rang.clone();
@@ -67,6 +73,8 @@ pub(crate) async fn run(ctx: Arc<Context>) -> Result<(), StartError> {
         tokio::select! {
             () = ctx.stop.cancelled() => break,
             _ = ring.recv() => {}
+            // the scheduler's own bell goes by the wall clock
+            () = tokio::time::sleep(REARM) => drop(scheduler.remove(&id).await),
             () = ctx.reloaded.notified() => drop(scheduler.remove(&id).await),
         }
         queue_due(&ctx, &host).await;
@@ -103,7 +111,9 @@ fn arm(ctx: &Context, host: &str, lines: &mut Lines) -> Option<Timestamp> {
         next.insert(schedule.image.clone(), due);
         ctx.metrics.next_run.with_label_values(&[&schedule.image.to_string()]).set(due.seconds() as f64);
     }
-    next.values().map(|due| due.plus(jitter(host, *due, settings.jitter))).min()
+    // what could not be queued a moment ago is due still
+    let soonest = now.plus(Duration::from_secs(1));
+    next.values().map(|due| due.plus(jitter(host, *due, settings.jitter)).max(soonest)).min()
 }
 
 /// Queues what is due, in the order of the file.
@@ -113,8 +123,9 @@ async fn queue_due(ctx: &Context, host: &str) {
     for schedule in &settings.schedules {
         let due = ctx.next_runs().get(&schedule.image).copied();
         let Some(due) = due.filter(|due| due.plus(jitter(host, *due, settings.jitter)) <= now) else { continue };
-        queue(ctx, &schedule.image, due, Trigger::Schedule).await;
-        ctx.next_runs().remove(&schedule.image);
+        if queue(ctx, &schedule.image, due, Trigger::Schedule).await {
+            ctx.next_runs().remove(&schedule.image);
+        }
     }
 }
 
@@ -139,9 +150,16 @@ async fn make_up(ctx: &Context) {
     }
 }
 
-async fn queue(ctx: &Context, image: &ImageName, due: Timestamp, trigger: Trigger) {
+/// True when it is queued; else it stays due.
+async fn queue(ctx: &Context, image: &ImageName, due: Timestamp, trigger: Trigger) -> bool {
     match ctx.enqueue(Intent::Warm { image: image.clone() }, trigger).await {
-        Ok(_) => ctx.remember_kept(image, |kept| kept.state.last_scheduled = Some(due)).await,
-        Err(error) => tracing::error!(%image, %error, "could not queue a scheduled refresh"),
+        Ok(_) => {
+            ctx.remember_kept(image, |kept| kept.state.last_scheduled = Some(due)).await;
+            true
+        }
+        Err(error) => {
+            tracing::error!(%image, %error, "could not queue a scheduled refresh; tries again");
+            false
+        }
     }
 }

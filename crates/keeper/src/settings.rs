@@ -35,6 +35,10 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// How long a tag that is not there yet is waited for after a deploy webhook.
     pub not_yet_timeout: Duration,
+    /// How long a pull may neither download nor extract anything before it is cancelled and tried again.
+    pub stall_timeout: Duration,
+    /// How often the engine is looked at when it tells nothing.
+    pub look_every: Duration,
     /// How often a job is tried before it fails for a cause that may pass.
     pub max_attempts: u32,
     /// The engine's data root as this process sees it, where it differs from what the engine says.

@@ -1,11 +1,13 @@
 //! Puts together what the daemon tells about itself. Reads, and changes nothing.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
+use layerkeeper_core::layers::LayerRecord;
 use layerkeeper_core::plan::space::Space;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::policy::{Keep, Runtime};
-use layerkeeper_core::{Bytes, DiffId, Image, Inventory, JobState};
+use layerkeeper_core::{Bytes, DiffId, Image, Inventory, JobState, StoreKind};
 
 use layerkeeper_store::Tombstone;
 
@@ -50,7 +52,7 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         kept: settings.policy.keep.iter().map(|keep| kept_status(ctx, keep, view.inventory.as_deref())).collect(),
         engine: engine_status(&view),
         runtime,
-        disk: disk::look(&disk_paths(ctx), settings.policy.min_free),
+        disk: disk::status(&*ctx.disks, &disk_paths(ctx), settings.policy.min_free),
         queued,
         running: ctx.running().as_ref().map(|running| RunningStatus {
             id: running.id.to_string(),
@@ -142,28 +144,42 @@ async fn runtime_status(ctx: &Context, block: &Runtime, inventory: Option<&Inven
     }
 }
 
-/// The superseded digests that are still here, with what removing each alone would free.
+/// The superseded digests that are still here, with what each frees when they are removed in this order: together, what
+/// all of them free.
 pub(crate) async fn superseded(ctx: &Context) -> Vec<SupersededStatus> {
     let Some(inventory) = ctx.view().inventory else { return Vec::new() };
-    let recorded = ctx.store.superseded(&inventory.engine.instance()).await.unwrap_or_default();
-    let mut listed = Vec::new();
+    let instance = inventory.engine.instance();
+    let recorded = ctx.store.superseded(&instance).await.unwrap_or_default();
+    let layers = ctx.store.layer_records(&instance).await.unwrap_or_default();
+    let mut space = space(&inventory, &layers);
+    let mut listed: Vec<SupersededStatus> = Vec::new();
     for old in recorded {
-        // a tag that points at it again has taken it back
-        let Some(image) = inventory.with_digest(&old.repository, old.digest).filter(|i| i.names.is_empty()) else {
-            continue;
-        };
+        let reference = old.repository.by_digest(old.digest).to_string();
+        // a tag that points at it again has taken it back; two names may have left the same digest behind
+        let here = inventory.with_digest(&old.repository, old.digest).filter(|image| image.names.is_empty());
+        let Some(image) = here.filter(|_| listed.iter().all(|other| other.reference != reference)) else { continue };
         listed.push(SupersededStatus {
-            reference: old.repository.by_digest(old.digest).to_string(),
+            reference,
             was: old.was.to_string(),
-            size: Some(freed_alone(&inventory, image).0),
+            size: Some(space.remove(image).0),
             at: old.at.0,
         });
     }
     listed
 }
 
-fn freed_alone(inventory: &Inventory, image: &Image) -> Bytes {
-    Space::new(&inventory.images, |_: DiffId| Bytes::ZERO).remove(image)
+/// What the images of this engine take, with the blobs that the containerd store keeps.
+fn space(inventory: &Inventory, layers: &[LayerRecord]) -> Space {
+    let keeps_blobs = inventory.engine.store == StoreKind::Containerd;
+    let blobs: HashMap<DiffId, Bytes> =
+        layers.iter().filter(|_| keeps_blobs).map(|layer| (layer.diff_id, layer.size)).collect();
+    Space::new(&inventory.images, |layer: DiffId| blobs.get(&layer).copied().unwrap_or_default())
+}
+
+/// What all images take unpacked, each layer once.
+pub(crate) fn unpacked(inventory: &Inventory) -> Bytes {
+    let mut space = space(inventory, &[]);
+    inventory.images.iter().map(|image| space.remove(image)).sum()
 }
 
 /// All images on the engine.

@@ -66,10 +66,10 @@ fn heard(ctx: &Context, event: &EngineEvent) {
     }
 }
 
-/// Looks every minute, after every event that says that an image or container changed, and when asked. An engine that is
+/// Looks every `look_every`, after every event that says that an image or container changed, and when asked. An engine that is
 /// away is looked for every second.
 async fn look(ctx: &Context) {
-    let mut tick = interval(Duration::from_secs(60));
+    let mut tick = interval(ctx.settings().look_every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept: Option<Instant> = None;
     let mut before = heal::Before::start(ctx);
@@ -85,7 +85,7 @@ async fn look(ctx: &Context) {
         if let Ok(inventory) = ctx.observe().await {
             seen(ctx, &mut before, &inventory).await;
         }
-        ctx.look_at_clocks();
+        ctx.look_at_clocks().await;
         look_at_disks(ctx);
         if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
             swept = Some(Instant::now());
@@ -143,7 +143,8 @@ async fn confirm(ctx: &Context, inventory: &Inventory) {
 fn look_at_disks(ctx: &Context) {
     let settings = ctx.settings();
     ctx.metrics.disk_min_free.set(settings.policy.min_free.0 as f64);
-    for status in disk::look(&tell::disk_paths(ctx), settings.policy.min_free) {
+    ctx.metrics.disk_free.reset();
+    for status in disk::status(&*ctx.disks, &tell::disk_paths(ctx), settings.policy.min_free) {
         if status.error.is_none() {
             ctx.metrics.disk_free.with_label_values(&[&status.path]).set(status.free_bytes as f64);
         }

@@ -8,10 +8,15 @@ mod deploy;
 mod estimate;
 mod heal;
 mod knowledge;
+mod name;
 mod prune;
 mod pull;
+mod records;
+mod remove;
 mod resolve;
+mod room;
 mod run;
+mod tidy;
 mod warm;
 
 use std::sync::Arc;
@@ -29,7 +34,8 @@ use crate::job_error::JobError;
 use run::Run;
 
 pub(crate) use estimate::estimate;
-pub(crate) use prune::{blocked as prune_blocked, plan as plan_prune, record as prune_record};
+pub(crate) use prune::{plan as plan_prune, record as prune_record};
+pub(crate) use records::blocked as prune_blocked;
 
 /// How a job's steps ended.
 enum Ended {
@@ -128,25 +134,21 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
     }
     if let Some(pull) = in_flight {
         row.outcome.moved_bytes = pull.moved_before + pull.moved;
-        if pull.own {
-            row.outcome.attempts.truncate(pull.attempts_before);
-            row.outcome.attempts.push(AttemptRecord {
-                moved_bytes: pull.moved,
-                duration_ms: u64::try_from(pull.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-                failure: Some("the daemon was stopped in mid-pull".to_owned()),
-                cut: true,
-            });
-        }
+        row.outcome.attempts.truncate(pull.attempts_before);
+        row.outcome.attempts.push(AttemptRecord {
+            image: pull.image.to_string(),
+            moved_bytes: pull.moved,
+            duration_ms: u64::try_from(pull.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            failure: Some("the daemon was stopped in mid-pull".to_owned()),
+            cut: true,
+        });
     }
     ctx.store.put_back(id, None, &row.outcome).await
 }
 
 async fn run_job(ctx: &Arc<Context>, job: Job) {
     let (id, kind) = (job.id.clone(), job.intent.kind());
-    let mut run = match Run::begin(ctx, job).await {
-        Ok(run) => run,
-        Err(error) => return tracing::error!(job = %id, %error, "could not read the job's record"),
-    };
+    let mut run = Run::begin(ctx, job).await;
     tracing::info!(job = %id, intent = %run.job.intent, trigger = %run.job.trigger, attempt = run.job.attempts, "begins");
     let result = match run.job.intent.clone() {
         Intent::Deploy { image, digest } => deploy::deploy(&mut run, &image, digest).await,
@@ -158,8 +160,15 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
         Ok(()) => Ended::Final(JobState::Succeeded),
         Err(error) => settle(&mut run, kind, &error),
     };
-    if let Err(error) = end(&mut run, ended).await {
-        tracing::error!(job = %id, %error, "could not store how the job ended; the next start runs it again");
+    if matches!(ended, Ended::Final(_)) {
+        run.count_waste();
+    }
+    // a job that stays marked as running would be joined by all that want the same, and never end
+    let mut pause = Duration::from_secs(1);
+    while let Err(error) = end(&mut run, &ended).await {
+        tracing::error!(job = %id, %error, pause_s = pause.as_secs(), "could not store how the job ended; tries again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(30));
     }
 }
 
@@ -192,10 +201,6 @@ fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
         None => {
             tracing::error!(job = %run.job.id, intent = %run.job.intent, class = error.class(), %error, "failed");
             run.fail(error);
-            if let Some(repository) = run.job.intent.repository() {
-                let wasted = run.outcome.attempts.iter().map(|attempt| attempt.moved_bytes).sum();
-                run.ctx.metrics.wasted(repository, kind, wasted);
-            }
             Ended::Final(JobState::Failed)
         }
     }
@@ -209,19 +214,19 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(at.max(500))
 }
 
-async fn end(run: &mut Run<'_>, ended: Ended) -> Result<(), StoreError> {
+async fn end(run: &mut Run<'_>, ended: &Ended) -> Result<(), StoreError> {
     let ctx = run.ctx;
     let id = &run.job.id.clone();
     match ended {
         Ended::Later(not_before) => {
-            ctx.store.put_back(id, Some(not_before), &run.outcome).await?;
+            ctx.store.put_back(id, Some(*not_before), &run.outcome).await?;
             ctx.follow.publish(id, Progress::of_state(JobState::Queued));
         }
         Ended::Final(state) => {
-            run.summarise(state);
+            run.summarise(*state);
             ctx.forget_failures(id);
-            ctx.store.finish(id, state, &run.outcome, ctx.now()).await?;
-            ctx.follow.publish(id, Progress::of_state(state));
+            ctx.store.finish(id, *state, &run.outcome, ctx.now()).await?;
+            ctx.follow.publish(id, Progress::of_state(*state));
             let subject = run.job.intent.image().map(ToString::to_string);
             ctx.note(&format!("job {state}"), subject, Some(id), run.outcome.summary.clone()).await;
             tracing::info!(job = %id, intent = %run.job.intent, %state, summary = run.outcome.summary, "ends");

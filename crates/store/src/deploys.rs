@@ -19,6 +19,8 @@ pub struct DeployRow {
     pub name: ImageName,
     /// What the registry calls it.
     pub digest: Digest,
+    /// The platform's own manifest, where the digest is known to be an index.
+    pub manifest: Option<Digest>,
     /// What the engine calls it.
     pub image_id: ImageId,
 }
@@ -58,8 +60,8 @@ impl Store {
             let image = deploy.name.to_string();
             connection
                 .prepare_cached(
-                    "INSERT INTO deploys (seq, engine, image, repository, digest, image_id, job, at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "INSERT INTO deploys (seq, engine, image, repository, digest, manifest, image_id, job, at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )?
                 .execute((
                     signed(seq),
@@ -67,6 +69,7 @@ impl Store {
                     &image,
                     deploy.name.repository.to_string(),
                     deploy.digest.to_string(),
+                    deploy.manifest.map(|manifest| manifest.to_string()),
                     deploy.image_id.to_string(),
                     id.as_str(),
                     now.0,
@@ -81,6 +84,20 @@ impl Store {
             connection.prepare_cached("UPDATE engines SET deployed_at = ?2 WHERE id = ?1")?.execute((engine, now.0))?;
             connection.prepare_cached("DELETE FROM tombstones WHERE image = ?1")?.execute([&image])?;
             Ok(seq)
+        })
+        .await
+    }
+
+    /// The digests under which this tag's deploys brought what the registry knows by `asked`: an index, where it is the
+    /// platform's manifest inside it. The newest first.
+    pub async fn deployed_as(&self, name: &ImageName, asked: Digest) -> Result<Vec<Digest>, StoreError> {
+        let name = name.to_string();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT digest FROM deploys WHERE image = ?1 AND (digest = ?2 OR manifest = ?2) ORDER BY seq DESC LIMIT 8",
+            )?;
+            let rows = statement.query_map((name, asked.to_string()), |row| parsed(row, "digest"))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

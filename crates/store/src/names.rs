@@ -42,6 +42,8 @@ pub struct Superseded {
     pub digest: Digest,
     /// The tag that it had.
     pub was: ImageName,
+    /// The digest that the tag has since.
+    pub successor: Digest,
     /// What the engine calls it.
     pub image_id: ImageId,
     /// What it holds alone, where that is known.
@@ -60,7 +62,14 @@ impl From<Made> for MadeName {
 
 impl From<Superseded> for SupersededDigest {
     fn from(old: Superseded) -> Self {
-        Self { repository: old.repository, digest: old.digest, was: old.was, image: old.image_id, at: old.at }
+        Self {
+            repository: old.repository,
+            digest: old.digest,
+            was: old.was,
+            successor: old.successor,
+            image: old.image_id,
+            at: old.at,
+        }
     }
 }
 
@@ -122,14 +131,15 @@ impl Store {
             let engine = engine_row(connection, &instance, superseded.at)?;
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO superseded (engine, repository, digest, was, image_id, size, at, job)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "INSERT OR REPLACE INTO superseded (engine, repository, digest, was, successor, image_id, size, at, job)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )?
                 .execute((
                     engine,
                     superseded.repository.to_string(),
                     superseded.digest.to_string(),
                     superseded.was.to_string(),
+                    superseded.successor.to_string(),
                     superseded.image_id.to_string(),
                     superseded.size.map(|size| signed(size.0)),
                     superseded.at.0,
@@ -154,21 +164,23 @@ impl Store {
         .await
     }
 
-    /// A superseded digest is gone from the engine, or has a tag again.
+    /// A superseded digest is gone from the engine (`was` none), or this tag has it again.
     pub async fn superseded_gone(
         &self,
         instance: &str,
         repository: &Repository,
         digest: Digest,
+        was: Option<&ImageName>,
     ) -> Result<(), StoreError> {
         let (instance, repository) = (instance.to_owned(), repository.to_string());
+        let was = was.map(ToString::to_string);
         self.write(move |connection| {
             connection
                 .prepare_cached(
                     "DELETE FROM superseded WHERE engine = (SELECT id FROM engines WHERE instance = ?1)
-                         AND repository = ?2 AND digest = ?3",
+                         AND repository = ?2 AND digest = ?3 AND (?4 IS NULL OR was = ?4)",
                 )?
-                .execute((instance, repository, digest.to_string()))?;
+                .execute((instance, repository, digest.to_string(), was))?;
             Ok(())
         })
         .await
@@ -197,6 +209,7 @@ fn superseded(row: &Row<'_>) -> rusqlite::Result<Superseded> {
         repository: parsed(row, "repository")?,
         digest: parsed(row, "digest")?,
         was: parsed(row, "was")?,
+        successor: parsed(row, "successor")?,
         image_id: parsed(row, "image_id")?,
         size,
         at: time(row, "at")?,
@@ -241,6 +254,7 @@ mod tests {
             repository: was.repository.clone(),
             digest: Digest::of(content),
             was: was.clone(),
+            successor: Digest::of(b"new"),
             image_id: ImageId::of(content),
             size,
             at: Timestamp(at),
@@ -250,7 +264,12 @@ mod tests {
         store.record_superseded(ENGINE, second.clone()).await.unwrap();
         store.record_superseded(ENGINE, first.clone()).await.unwrap();
         assert_eq!(store.superseded(ENGINE).await.unwrap(), [first.clone(), second.clone()]);
-        store.superseded_gone(ENGINE, &was.repository, first.digest).await.unwrap();
-        assert_eq!(store.superseded(ENGINE).await.unwrap(), [second]);
+        let other = name("ghcr.io/acme/base:2");
+        store.superseded_gone(ENGINE, &was.repository, first.digest, Some(&other)).await.unwrap();
+        assert_eq!(store.superseded(ENGINE).await.unwrap().len(), 2, "another tag's record is another");
+        store.superseded_gone(ENGINE, &was.repository, first.digest, Some(&was)).await.unwrap();
+        assert_eq!(store.superseded(ENGINE).await.unwrap(), std::slice::from_ref(&second));
+        store.superseded_gone(ENGINE, &was.repository, second.digest, None).await.unwrap();
+        assert_eq!(store.superseded(ENGINE).await.unwrap(), []);
     }
 }

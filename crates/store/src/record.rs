@@ -31,10 +31,13 @@ pub struct Outcome {
     /// What went and what stayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneRecord>,
+    /// What went to make room for the pull, and what stayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<PruneRecord>,
     /// What went wrong without failing the job, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Failed attempts so far, oldest first (of this image's pull).
+    /// Failed attempts so far that no report lists yet, oldest first: at the job's own image and at kept ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptRecord>,
     /// Why the job failed or was refused.

@@ -86,6 +86,7 @@ CREATE TABLE deploys (
     image      TEXT NOT NULL,
     repository TEXT NOT NULL,
     digest     TEXT NOT NULL,
+    manifest   TEXT,                                      -- the platform's own, where the digest is an index
     image_id   TEXT NOT NULL,
     job        TEXT NOT NULL UNIQUE,                      -- jobs.id: a number is given once; the job may be gone
     at         INTEGER NOT NULL
@@ -134,11 +135,12 @@ CREATE TABLE superseded (
     repository TEXT NOT NULL,
     digest     TEXT NOT NULL,
     was        TEXT NOT NULL,                             -- the name that it had
+    successor  TEXT NOT NULL,                             -- the digest that our pull gave that name
     image_id   TEXT NOT NULL,
     size       INTEGER,
     at         INTEGER NOT NULL,
     job        TEXT NOT NULL,
-    PRIMARY KEY (engine, repository, digest)
+    PRIMARY KEY (engine, repository, digest, was)
 ) STRICT, WITHOUT ROWID;
 
 -- What the last plan kept, so that it can be brought back: replaced as a whole.
@@ -209,6 +211,16 @@ CREATE TABLE manifests (
     digest TEXT NOT NULL UNIQUE,
     bytes  INTEGER NOT NULL,
     json   TEXT NOT NULL
+) STRICT;
+
+-- What the two clocks showed at the last look.
+CREATE TABLE clock (
+    only      INTEGER PRIMARY KEY CHECK (only = 1),
+    boot_id   TEXT NOT NULL,                              -- boot times of two boots cannot be compared
+    wall      INTEGER NOT NULL,
+    boot      INTEGER NOT NULL,                           -- milliseconds since boot
+    jumped_at INTEGER,                                    -- boot time at which the wall clock was last seen to jump
+    jumped_by INTEGER                                     -- milliseconds
 ) STRICT;
 
 -- Single values.

@@ -224,7 +224,13 @@ mod tests {
                 fetch_bytes_most: 9,
                 layers: vec![estimated],
             }),
-            attempts: vec![AttemptRecord { moved_bytes: 2, duration_ms: 1, failure: text, cut: false }],
+            attempts: vec![AttemptRecord {
+                image: String::new(),
+                moved_bytes: 2,
+                duration_ms: 1,
+                failure: text,
+                cut: false,
+            }],
             duration_ms: 12,
         }
     }
@@ -254,7 +260,13 @@ mod tests {
                 freed_bytes: 5,
             }),
             warnings: vec![SECRET.into()],
-            attempts: vec![AttemptRecord { moved_bytes: 1, duration_ms: 1, failure: Some(SECRET.into()), cut: false }],
+            attempts: vec![AttemptRecord {
+                image: String::new(),
+                moved_bytes: 1,
+                duration_ms: 1,
+                failure: Some(SECRET.into()),
+                cut: false,
+            }],
             error: Some(ErrorRecord { class: "not_found".into(), message: "gone".into(), detail: SECRET.into() }),
             moved_bytes: 20,
             budget_bytes: Some(19),

@@ -57,6 +57,7 @@ impl Context {
 
     /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
     pub async fn observe(&self) -> Result<Arc<Inventory>, EngineError> {
+        let _one_at_a_time = self.observing.lock().await;
         let looked = Some((Instant::now(), self.changes.load(Ordering::SeqCst)));
         let result = self.look_at_engine().await;
         let now = self.now();

@@ -10,26 +10,31 @@ use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
 use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory};
+use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
-use layerkeeper_store::{MadeFor, Superseded};
+use tokio::time::Instant;
 
 use crate::follow::Phase;
 use crate::heal;
 use crate::job_error::JobError;
 use crate::worker::knowledge::{holdings, remember};
+use crate::worker::name::give_name;
 use crate::worker::pull::pull;
 use crate::worker::resolve::Target;
+use crate::worker::room::make_room;
 use crate::worker::run::Run;
 
 /// What a pull is made with.
-struct Job<'t> {
-    name: &'t ImageName,
-    target: &'t Target,
-    kind: JobKind,
+pub(super) struct Job<'t> {
+    pub name: &'t ImageName,
+    pub target: &'t Target,
+    pub kind: JobKind,
     /// It is the job's own image, not a kept one on the way.
-    own: bool,
-    estimate: Option<Estimate>,
-    inventory: Arc<Inventory>,
+    pub own: bool,
+    pub estimate: Option<Estimate>,
+    pub inventory: Arc<Inventory>,
+    /// When all this was asked for.
+    pub begun: Instant,
 }
 
 /// Brings `target` here under `name`, and gives the image as the engine then shows it. What moved is in the job's record.
@@ -41,32 +46,31 @@ pub(super) async fn bring(
     own: bool,
 ) -> Result<Image, JobError> {
     let ctx = run.ctx;
-    let mut inventory = run.glance().await?;
-    let mut arrival = judge(name, target, &inventory);
-    if arrival == Arrival::Done {
-        inventory = run.look().await?;
-        arrival = judge(name, target, &inventory);
-    }
+    let begun = Instant::now();
+    // not by the engine's events: what is estimated, and what counts as done, must hold
+    let inventory = run.glance().await?;
+    let arrival = judge(name, target, &inventory);
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
         return Ok(image.clone());
     }
-    let naming = naming(name, target.digest, target.tag_shows, &inventory);
-    if let Naming::Forbidden(container) = &naming {
-        let (name, container) = (Box::new(name.clone()), container.clone());
-        return Err(JobError::NameInUse { name, digest: target.digest, container });
+    if let Naming::Forbidden(container) = naming(name, target.digest, target.tag_shows, &inventory) {
+        return Err(JobError::NameInUse { name: Box::new(name.clone()), digest: target.digest, container });
     }
     let estimate = match &target.manifest {
         Some(manifest) => Some(estimate(manifest, &holdings(ctx, &inventory, manifest).await?)),
         None => None,
     };
-    if let Some(estimate) = &estimate {
-        refuse_zstd(estimate, &inventory, name)?;
-    }
     if own {
         run.outcome.estimate = estimate.as_ref().map(EstimateRecord::from);
         run.save().await?;
     }
-    let job = Job { name, target, kind, own, estimate, inventory };
+    if let Some(estimate) = &estimate {
+        refuse_zstd(estimate, &inventory, name)?;
+    }
+    if arrival == Arrival::Pull {
+        make_room(run, name, estimate.as_ref(), kind).await?;
+    }
+    let job = Job { name, target, kind, own, estimate, inventory, begun };
     let report =
         if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &job, arrival).await?) } else { None };
     run.phase(Phase::Verifying);
@@ -74,8 +78,7 @@ pub(super) async fn bring(
     if let (Some(report), Some(manifest)) = (&report, &target.manifest) {
         remember(ctx, &job.inventory, manifest, report).await?;
     }
-    supersede(run, &job, &content).await?;
-    let image = give_name(run, &job, naming).await?;
+    let image = give_name(run, &job, &content).await?;
     heal::back(run.ctx, name, &run.job.id).await;
     if let Some(report) = &report {
         say(run, &job, report).await;
@@ -113,8 +116,10 @@ fn refuse_zstd(estimate: &Estimate, inventory: &Inventory, name: &ImageName) -> 
 async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<ReuseReport, JobError> {
     let reference = job.name.repository.by_digest(job.target.digest);
     let counted = if job.own { take_back(run) } else { Bytes::ZERO };
-    let mut attempts: Vec<Attempt> =
-        if job.own { run.outcome.attempts.iter().map(attempt).collect() } else { Vec::new() };
+    let image = job.name.to_string();
+    let earlier = run.outcome.attempts.iter().filter(|attempt| attempt.image == image);
+    let mut attempts: Vec<Attempt> = earlier.map(attempt).collect();
+    let moved_earlier: Bytes = attempts.iter().map(|attempt| attempt.moved).sum();
     let mut overhead = job.target.overhead;
     let mut progress = PullProgress { digest: Some(job.target.digest), ..PullProgress::default() };
     if arrival == Arrival::Pull {
@@ -125,17 +130,13 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         let made =
             run.ctx.store.record_made(&instance, reference.clone(), MadeFor::ByDigest, &run.job.id, run.ctx.now());
         made.await?;
-        let pulled = pull(run, job.name, &reference, job.own).await?;
+        let pulled = pull(run, job.name, &reference).await?;
         if let Some(error) = pulled.error {
             run.outcome.moved_bytes += pulled.attempt.moved.0;
             run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
-            if job.own {
-                // counted as wasted when the job ends, in its report or without one
-                run.outcome.attempts.push(AttemptRecord::from(&pulled.attempt));
-            } else {
-                run.ctx.metrics.wasted(&job.name.repository, job.kind, pulled.attempt.moved.0);
-            }
-            return Err(error.into());
+            // counted as wasted when the job ends, in its report or without one
+            run.outcome.attempts.push(AttemptRecord { image, ..AttemptRecord::from(&pulled.attempt) });
+            return Err(error);
         }
         attempts.push(pulled.attempt);
         progress = pulled.progress;
@@ -152,6 +153,9 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
     let mut report = account(&evidence);
     report.digest = Some(job.target.digest);
     run.ctx.metrics.pull_succeeded(job.name, job.kind, &report, counted);
+    // the engine's own further tries are in what was wasted, and so is what counted at its time
+    let again = report.wasted - moved_earlier;
+    run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0 + again.0;
     write_down(run, job, &report).await?;
     Ok(report)
 }
@@ -161,6 +165,7 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
 fn take_back(run: &mut Run<'_>) -> Bytes {
     let Some(pull) = run.outcome.pull.take() else { return Bytes::ZERO };
     let mut attempts = pull.attempts;
+    attempts.iter_mut().for_each(|attempt| attempt.image.clone_from(&pull.image));
     for attempt in attempts.iter_mut().filter(|attempt| attempt.failure.is_none()) {
         attempt.failure = Some("what came was gone again before the job had ended".to_owned());
     }
@@ -172,12 +177,12 @@ fn take_back(run: &mut Run<'_>) -> Bytes {
 
 /// The report is durable before anything else can fail: what moved has moved.
 async fn write_down(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> Result<(), JobError> {
-    run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0;
+    let image = job.name.to_string();
+    // the report has them
+    run.outcome.attempts.retain(|attempt| attempt.image != image);
     if job.own {
         run.outcome.pull = Some(PullRecord::from(report));
-        // the report has them
         run.outcome.estimate = None;
-        run.outcome.attempts.clear();
     } else {
         run.outcome.kept.push(PullRecord::from(report));
     }
@@ -194,7 +199,7 @@ fn attempt(record: &AttemptRecord) -> Attempt {
 }
 
 /// Inspects by name: is it the digest that was wanted, with the layers that were resolved?
-fn check(image: Option<&Image>, job: &Job<'_>, shown_as: &str) -> Result<(), JobError> {
+pub(super) fn check(image: Option<&Image>, job: &Job<'_>, shown_as: &str) -> Result<(), JobError> {
     let Some(image) = image else {
         return Err(JobError::Unverified(format!("{shown_as} is not on the engine after its pull")));
     };
@@ -215,62 +220,6 @@ async fn verify(run: &Run<'_>, job: &Job<'_>) -> Result<Image, JobError> {
     let image = run.ctx.engine.image(&reference).await?;
     check(image.as_ref(), job, &reference.to_string())?;
     image.ok_or_else(|| JobError::Unverified(format!("{reference} is not on the engine after its pull")))
-}
-
-/// Records what the name is about to leave behind. Before it does: after a crash in between nobody would know of it, and
-/// while the tag still shows the old digest the record changes nothing.
-async fn supersede(run: &Run<'_>, job: &Job<'_>, content: &Image) -> Result<(), JobError> {
-    let Some(old) = job.inventory.named(job.name).filter(|old| old.id != content.id) else { return Ok(()) };
-    for digest in old.digests_in(&job.name.repository) {
-        superseded(run, job, digest, old).await?;
-        tracing::info!(image = %job.name, %digest, "superseded: the name moves on");
-    }
-    Ok(())
-}
-
-async fn superseded(run: &Run<'_>, job: &Job<'_>, digest: Digest, old: &Image) -> Result<(), JobError> {
-    let superseded = Superseded {
-        repository: job.name.repository.clone(),
-        digest,
-        was: job.name.clone(),
-        image_id: old.id,
-        size: None,
-        at: run.ctx.now(),
-        job: run.job.id.clone(),
-    };
-    Ok(run.ctx.store.record_superseded(&job.inventory.engine.instance(), superseded).await?)
-}
-
-/// Makes the name and looks whether it stands for the digest now.
-async fn give_name(run: &mut Run<'_>, job: &Job<'_>, naming: Naming) -> Result<Image, JobError> {
-    let name = job.name.to_reference();
-    if naming == Naming::ByPull {
-        let pulled = pull(run, job.name, &name, false).await?;
-        // nothing, unless the tag has moved meanwhile
-        run.outcome.moved_bytes += pulled.attempt.moved.0;
-        if let Some(error) = pulled.error {
-            return Err(error.into());
-        }
-        if let Some(image) = run.ctx.engine.image(&name).await? {
-            if check(Some(&image), job, &job.name.to_string()).is_ok() {
-                return Ok(image);
-            }
-            // what came instead is left behind by the tag below
-            for digest in image.digests_in(&job.name.repository) {
-                superseded(run, job, digest, &image).await?;
-            }
-        }
-        run.warn(format!(
-            "{} moved at the registry while it was pulled; it is named here as it was asked for",
-            job.name
-        ));
-    }
-    let source = job.name.repository.by_digest(job.target.digest);
-    run.changes();
-    run.ctx.engine.tag(&source, job.name).await?;
-    let image = run.ctx.engine.image(&name).await?;
-    check(image.as_ref(), job, &job.name.to_string())?;
-    image.ok_or_else(|| JobError::Unverified(format!("{} is not on the engine", job.name)))
 }
 
 /// It is here, under its name.

@@ -3,7 +3,7 @@
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::policy::Admission;
-use layerkeeper_core::{Digest, Image, ImageName};
+use layerkeeper_core::{Digest, Image, ImageName, Inventory};
 use layerkeeper_store::DeployRow;
 
 use crate::follow::Phase;
@@ -19,6 +19,7 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
     if let Some(number) = ctx.store.deploy_of(&run.job.id).await? {
         // cut between the record and the end: whatever became of the tag since, this deploy has happened
         tracing::info!(job = %run.job.id, %image, deploy = number, "was deployed already; goes on to the prune");
+        ctx.open_prune_gate().await;
         prune_after(run).await;
         return Ok(());
     }
@@ -30,11 +31,19 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
     run.outcome.budget_bytes = Some(budget.0);
     run.phase(Phase::Observing);
     let mut inventory = run.known().await?;
-    if wanted.is_some_and(|digest| arrival(image, digest, None, &inventory) == Arrival::Done) {
+    // what it is called may be the platform's manifest inside the index that is here
+    let names = match wanted {
+        Some(digest) => [vec![digest], ctx.store.deployed_as(image, digest).await?].concat(),
+        None => Vec::new(),
+    };
+    let is_here = |inventory: &Inventory| {
+        names.iter().copied().find(|digest| arrival(image, *digest, None, inventory) == Arrival::Done)
+    };
+    if is_here(&inventory).is_some() {
         inventory = run.look().await?;
     }
-    let here = wanted.filter(|digest| arrival(image, *digest, None, &inventory) == Arrival::Done);
-    let (digest, here) = match (here, inventory.named(image)) {
+    let mut manifest = None;
+    let (digest, here) = match (is_here(&inventory), inventory.named(image)) {
         // a rollback to what is here needs no registry
         (Some(digest), Some(here)) => (digest, here.clone()),
         _ => {
@@ -43,10 +52,12 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
             if arrival(image, target.digest, target.manifest.as_ref(), &inventory) != Arrival::Done {
                 warm::refresh_all(run).await;
             }
+            manifest = target.manifest.as_ref().map(|image| image.manifest.digest);
             (target.digest, bring(run, image, &target, JobKind::Deploy, true).await?)
         }
     };
-    succeed(run, image, digest, &here).await?;
+    let manifest = manifest.or(wanted).filter(|manifest| *manifest != digest);
+    succeed(run, image, (digest, manifest), &here).await?;
     if run.outcome.moved_bytes > budget.0 {
         ctx.metrics.budget_exceeded.with_label_values(&[&image.repository.to_string()]).inc();
         run.warn(format!(
@@ -68,12 +79,18 @@ async fn prune_after(run: &mut Run<'_>) {
 
 /// From here on the deploy has happened: it gets its number in the one order of deploys, once, however often a crash
 /// makes these steps run again.
-async fn succeed(run: &mut Run<'_>, image: &ImageName, digest: Digest, here: &Image) -> Result<(), JobError> {
+async fn succeed(
+    run: &mut Run<'_>,
+    image: &ImageName,
+    (digest, manifest): (Digest, Option<Digest>),
+    here: &Image,
+) -> Result<(), JobError> {
     let ctx = run.ctx;
     run.outcome.digest = Some(digest.to_string());
     run.save().await?;
     let inventory = run.look().await?;
-    let row = DeployRow { name: image.clone(), digest, image_id: here.id, instance: inventory.engine.instance() };
+    let (name, instance) = (image.clone(), inventory.engine.instance());
+    let row = DeployRow { name, digest, manifest, image_id: here.id, instance };
     let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
     ctx.open_prune_gate().await;
     ctx.lift(image).await?;

@@ -1,56 +1,28 @@
-//! Removes what the plan names, one name at a time, each judged once more right before its call.
+//! Prunes: the plan, its removals, and what is remembered of both.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use layerkeeper_core::plan::{
-    MadeName, PrunePlan, PruneQuestion, Removal, RemovalReason, SupersededDigest, plan_prune,
-};
-use layerkeeper_core::{Bytes, Inventory, Reference, Selector};
-use layerkeeper_engine::EngineError;
+use layerkeeper_core::plan::{PrunePlan, plan_prune, space_of};
+use layerkeeper_core::{Inventory, Selector};
 use layerkeeper_store::Restorable;
 use layerkeeper_store::record::{KeptRecord, PruneRecord, RemovalRecord};
 
 use crate::context::Context;
 use crate::job_error::JobError;
+use crate::worker::records::Records;
+use crate::worker::remove::Removals;
 use crate::worker::run::Run;
+use crate::worker::tidy;
 
 /// Makes the plan that would run now.
 pub(crate) async fn plan(
     ctx: &Context,
-    inventory: &Inventory,
+    inventory: Arc<Inventory>,
     superseded: bool,
-) -> Result<(PrunePlan, Option<String>), JobError> {
-    let settings = ctx.settings();
-    let instance = inventory.engine.instance();
-    let history: BTreeMap<_, _> = ctx.store.name_history(&instance).await?;
-    let made: Vec<MadeName> = ctx.store.made(&instance).await?.into_iter().map(MadeName::from).collect();
-    let old: Vec<SupersededDigest> =
-        ctx.store.superseded(&instance).await?.into_iter().map(SupersededDigest::from).collect();
-    let layers = ctx.store.layer_records(&instance).await?;
-    let blocked = blocked(ctx, &instance).await?;
-    ctx.look_at_clocks();
-    let doubt = ctx.clock_doubt();
-    let question = PruneQuestion {
-        inventory,
-        policy: &settings.policy,
-        history: &history,
-        made: &made,
-        superseded: &old,
-        superseded_now: superseded,
-        layers: &layers,
-        blocked: blocked.as_deref(),
-        clock_doubt: doubt.as_deref(),
-        now: ctx.now(),
-    };
-    Ok((plan_prune(&question), blocked))
-}
-
-/// Why nothing may be removed now.
-pub(crate) async fn blocked(ctx: &Context, instance: &str) -> Result<Option<String>, JobError> {
-    if !ctx.store.has_deployed_on(instance).await? {
-        return Ok(Some("no deploy has succeeded on this engine yet".to_owned()));
-    }
-    Ok(ctx.store.prune_gate().await?.map(|gate| gate.reason))
+) -> Result<(PrunePlan, Records), JobError> {
+    let records = Records::read(ctx, inventory).await?;
+    Ok((plan_prune(&records.question(superseded)), records))
 }
 
 /// The plan as the store and people see it, nothing done yet.
@@ -87,8 +59,8 @@ pub(crate) fn record(plan: &PrunePlan, blocked: Option<String>) -> PruneRecord {
 pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), JobError> {
     let ctx = run.ctx;
     let inventory = run.glance().await?;
-    let (plan, blocked) = plan(ctx, &inventory, superseded).await?;
-    let mut done = record(&plan, blocked);
+    let (plan, records) = plan(ctx, inventory.clone(), superseded).await?;
+    let mut done = taken_over(run, record(&plan, records.blocked.clone()));
     count_kept(ctx, &plan);
     for kept in &done.kept {
         tracing::info!(job = %run.job.id, name = kept.name, reason = kept.reason, "stays");
@@ -97,28 +69,33 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     run.save().await?;
     // before the first name goes: what this plan lets go must not look lost
     remember_kept(ctx, &plan, &inventory).await?;
-    for (removal, record) in plan.removals.iter().zip(done.removals.iter_mut()) {
-        run.changes();
-        let (outcome, detail) = remove(ctx, removal).await;
-        record.outcome = outcome.to_owned();
-        record.detail = detail;
-        if outcome == "removed" {
-            done.freed_bytes += record.freed_bytes;
-        } else {
-            record.freed_bytes = 0;
-        }
-        tracing::info!(
-            job = %run.job.id, name = record.name, reason = record.reason, outcome, detail = record.detail,
-            freed_bytes = record.freed_bytes, "goes"
-        );
-        if matches!(outcome, "removed" | "untagged") {
-            after(ctx, run, removal, record).await;
+    let space = space_of(&records.question(superseded));
+    let mut removals = Removals { inventory: &inventory, space };
+    let first = done.removals.len() - plan.removals.len();
+    for (at, removal) in plan.removals.iter().enumerate() {
+        let record = removals.remove(run, removal).await;
+        done.freed_bytes += record.freed_bytes;
+        done.removals[first + at] = record;
+        run.outcome.prune = Some(done.clone());
+        if let Err(error) = run.save().await {
+            tracing::warn!(job = %run.job.id, %error, "could not store how far the prune is; goes on");
         }
     }
-    *ctx.last_prune() = Some(done.clone());
-    run.outcome.prune = Some(done);
-    let inventory = run.glance().await?;
-    forget_rows_gone(ctx, &inventory).await
+    *ctx.last_prune() = Some(done);
+    tidy::tidy(run).await;
+    Ok(())
+}
+
+/// What an earlier take of this job removed stays in its record.
+fn taken_over(run: &mut Run<'_>, mut planned: PruneRecord) -> PruneRecord {
+    let Some(earlier) = run.outcome.prune.take() else { return planned };
+    let names: BTreeSet<&str> = planned.removals.iter().map(|removal| removal.name.as_str()).collect();
+    let went = |removal: &RemovalRecord| matches!(&*removal.outcome, "removed" | "untagged");
+    let mut all: Vec<RemovalRecord> =
+        earlier.removals.iter().filter(|r| went(r) && !names.contains(r.name.as_str())).cloned().collect();
+    planned.freed_bytes = all.iter().map(|removal| removal.freed_bytes).sum();
+    all.append(&mut planned.removals);
+    PruneRecord { removals: all, ..planned }
 }
 
 /// The tags that this plan keeps come back when somebody else removes them.
@@ -135,83 +112,6 @@ async fn remember_kept(ctx: &Context, plan: &PrunePlan, inventory: &Inventory) -
     });
     let instance = inventory.engine.instance();
     Ok(ctx.store.save_restorable(&instance, restorable.collect(), ctx.now()).await?)
-}
-
-/// Rows of our own making that went with their tags need no remembering.
-async fn forget_rows_gone(ctx: &Context, inventory: &Inventory) -> Result<(), JobError> {
-    let instance = inventory.engine.instance();
-    for made in ctx.store.made(&instance).await? {
-        if inventory.find(&made.reference).is_none() {
-            ctx.store.forget_made(&instance, &made.reference).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Judges once more by a container list read now, then removes by name. 409 and 404 are outcomes, not errors.
-async fn remove(ctx: &Context, removal: &Removal) -> (&'static str, String) {
-    match holder(ctx, &removal.name).await {
-        Ok(Here::Gone) => return ("gone", "it was no longer here".to_owned()),
-        Ok(Here::Other) => return ("skipped", "the name stands for another image now".to_owned()),
-        Ok(Here::Held(container)) => return ("held", format!("container {container} holds it")),
-        Ok(Here::Free(id)) if id != removal.image => {
-            return ("skipped", "the name stands for another image now".to_owned());
-        }
-        Ok(Here::Free(_)) => {}
-        Err(error) => return ("failed", error.to_string()),
-    }
-    match ctx.engine.remove(&removal.name).await {
-        Ok(removed) if removed.deleted.is_empty() => ("untagged", String::new()),
-        Ok(_) => ("removed", String::new()),
-        Err(EngineError::Conflict(why)) => ("held", why),
-        Err(EngineError::NotFound(why)) => ("gone", why),
-        Err(error) => ("failed", error.to_string()),
-    }
-}
-
-enum Here {
-    Gone,
-    Other,
-    Held(String),
-    Free(layerkeeper_core::ImageId),
-}
-
-async fn holder(ctx: &Context, name: &Reference) -> Result<Here, EngineError> {
-    let Some(image) = ctx.engine.image(name).await? else { return Ok(Here::Gone) };
-    let shown = match &name.selector {
-        Selector::Tag(tag) => image.names.contains(&name.repository.tagged(tag.clone())),
-        Selector::Digest(digest) => image.has_digest(&name.repository, *digest),
-    };
-    if !shown {
-        return Ok(Here::Other);
-    }
-    // the last thing read before the removal
-    let containers = ctx.engine.containers().await?;
-    Ok(match containers.iter().find(|container| container.holds(&image)) {
-        Some(container) => Here::Held(format!("{} ({})", container.name, container.state)),
-        None => Here::Free(image.id),
-    })
-}
-
-async fn after(ctx: &Context, run: &Run<'_>, removal: &Removal, record: &RemovalRecord) {
-    let is_row = matches!(removal.name.selector, Selector::Digest(_));
-    if !is_row {
-        ctx.metrics.pruned.with_label_values(&[&removal.name.repository.to_string()]).inc();
-    }
-    let told = format!("{}: {} (freed {})", record.outcome, record.reason, Bytes(record.freed_bytes));
-    ctx.note("pruned", Some(record.name.clone()), Some(&run.job.id), told).await;
-    if let Selector::Digest(digest) = removal.name.selector {
-        let instance = ctx.view().inventory.map(|inventory| inventory.engine.instance()).unwrap_or_default();
-        let forgotten = match &removal.reason {
-            RemovalReason::Superseded { .. } => {
-                ctx.store.superseded_gone(&instance, &removal.name.repository, digest).await
-            }
-            _ => ctx.store.forget_made(&instance, &removal.name).await,
-        };
-        if let Err(error) = forgotten {
-            tracing::error!(%error, "could not store that a name is gone");
-        }
-    }
 }
 
 fn count_kept(ctx: &Context, plan: &PrunePlan) {

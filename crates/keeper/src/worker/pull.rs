@@ -9,7 +9,7 @@ use layerkeeper_core::reuse::Attempt;
 use layerkeeper_core::{ImageName, Reference};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::record::AttemptRecord;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::context::InFlight;
 use crate::job_error::JobError;
@@ -22,44 +22,46 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Pulled {
     pub progress: PullProgress,
     pub attempt: Attempt,
-    pub error: Option<EngineError>,
+    pub error: Option<JobError>,
 }
 
-/// Pulls `reference` once. `own`: it is the job's own image, whose attempts the record keeps.
-pub(super) async fn pull(
-    run: &mut Run<'_>,
-    name: &ImageName,
-    reference: &Reference,
-    own: bool,
-) -> Result<Pulled, JobError> {
+/// Pulls `reference` once.
+pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Reference) -> Result<Pulled, JobError> {
     let login = run.ctx.registry.login(name.repository.registry())?;
     run.changes();
     let begun = Instant::now();
     let mut progress = PullProgress::default();
     let (moved_before, attempts_before) = (run.outcome.moved_bytes, run.outcome.attempts.len());
-    let before = InFlight { moved: 0, moved_before, attempts_before, own, begun };
+    let in_flight = |moved| InFlight { image: name.clone(), moved, moved_before, attempts_before, begun };
+    let patience = patience(run, name);
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
-        Err(error) => Some(error),
+        Err(error) => Some(error.into()),
         Ok(mut stream) => {
             let mut told = begun;
             let mut saved = begun;
+            let mut alive = Instant::now();
             loop {
-                match stream.next().await {
+                let Ok(item) = timeout_at(alive + patience, stream.next()).await else {
+                    break Some(stalled(run, patience).await);
+                };
+                match item {
                     Some(Ok(event)) => {
-                        progress.apply(&event);
-                        run.in_flight(Some(InFlight { moved: progress.moved().0, ..before }));
+                        if progress.apply(&event) {
+                            alive = Instant::now();
+                        }
+                        run.in_flight(Some(in_flight(progress.moved().0)));
                         if told.elapsed() >= TELL_EVERY {
                             told = Instant::now();
                             run.pulling(name, &progress);
                         }
                         if saved.elapsed() >= SAVE_EVERY {
                             saved = Instant::now();
-                            save_so_far(run, &progress, begun, own).await?;
+                            save_so_far(run, name, &progress, begun).await;
                         }
                     }
-                    Some(Err(error)) => break Some(error),
+                    Some(Err(error)) => break Some(error.into()),
                     None if progress.done.is_some() => break None,
-                    None => break Some(EngineError::Unfinished),
+                    None => break Some(EngineError::Unfinished.into()),
                 }
             }
         }
@@ -75,19 +77,38 @@ pub(super) async fn pull(
     Ok(Pulled { progress, attempt, error })
 }
 
-/// Stores the record as it must read if the daemon ends now; in memory it stays as it is.
-async fn save_so_far(run: &mut Run<'_>, progress: &PullProgress, begun: Instant, own: bool) -> Result<(), JobError> {
+/// How long a pull may move nothing: twice as long after each attempt at this image that failed. A slow pull that moves is
+/// left alone.
+fn patience(run: &Run<'_>, name: &ImageName) -> Duration {
+    let image = name.to_string();
+    let failed = run.outcome.attempts.iter().filter(|attempt| attempt.image == image).count();
+    run.ctx.settings().stall_timeout.saturating_mul(1 << failed.min(5))
+}
+
+/// Nothing was downloaded and nothing extracted for so long. An engine that answers is stuck with this pull; one that does
+/// not is away.
+async fn stalled(run: &Run<'_>, patience: Duration) -> JobError {
+    match run.ctx.engine.ping().await {
+        Ok(()) => JobError::Stalled(patience),
+        Err(error) => error.into(),
+    }
+}
+
+/// Stores the record as it must read if the daemon ends now; in memory it stays as it is. A store that cannot take it now
+/// is no reason to throw the pull away.
+async fn save_so_far(run: &Run<'_>, name: &ImageName, progress: &PullProgress, begun: Instant) {
     let mut so_far = run.outcome.clone();
     so_far.moved_bytes += progress.moved().0;
-    if own {
-        so_far.attempts.push(in_flight(progress, begun));
+    so_far.attempts.push(in_flight(name, progress, begun));
+    if let Err(error) = run.ctx.store.save_outcome(&run.job.id, &so_far).await {
+        tracing::warn!(job = %run.job.id, image = %name, %error, "could not store how far the pull is; goes on");
     }
-    Ok(run.ctx.store.save_outcome(&run.job.id, &so_far).await?)
 }
 
 /// What the record says of an attempt while it runs, and hence after a crash.
-fn in_flight(progress: &PullProgress, begun: Instant) -> AttemptRecord {
+fn in_flight(name: &ImageName, progress: &PullProgress, begun: Instant) -> AttemptRecord {
     AttemptRecord {
+        image: name.to_string(),
         moved_bytes: progress.moved().0,
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         failure: Some("the daemon ended in mid-pull".to_owned()),

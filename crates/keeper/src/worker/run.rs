@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use layerkeeper_core::job::JobKind;
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::{Bytes, ImageName, Inventory, Job, JobState};
 use layerkeeper_engine::EngineError;
@@ -27,12 +28,23 @@ pub(super) struct Run<'a> {
 const LOOK_AGE: Duration = Duration::from_secs(1);
 
 impl<'a> Run<'a> {
-    /// Takes up the job with what earlier attempts left in its record.
-    pub async fn begin(ctx: &'a Context, job: Job) -> Result<Self, StoreError> {
-        let mut outcome = ctx.store.job(&job.id).await?.map(|row| row.outcome).unwrap_or_default();
+    /// Takes up the job with what earlier attempts left in its record; waits for a store that cannot be read now.
+    pub async fn begin(ctx: &'a Context, job: Job) -> Self {
+        let mut pause = Duration::from_secs(1);
+        let row = loop {
+            match ctx.store.job(&job.id).await {
+                Ok(row) => break row,
+                Err(error) => {
+                    tracing::error!(job = %job.id, %error, pause_s = pause.as_secs(), "could not read the job's record; tries again")
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(30));
+        };
+        let mut outcome = row.map(|row| row.outcome).unwrap_or_default();
         outcome.error = None;
         outcome.warnings.clear();
-        Ok(Self { ctx, job, outcome, seen: None })
+        Self { ctx, job, outcome, seen: None }
     }
 
     /// Looks at the engine.
@@ -47,9 +59,10 @@ impl<'a> Run<'a> {
     /// What the engine holds, by its events where they are silent, else by looking. For deciding what to bring, not for
     /// what goes or is done: events come a moment late.
     pub async fn known(&mut self) -> Result<Arc<Inventory>, EngineError> {
-        let Some(inventory) = self.ctx.unchanged() else { return self.look().await };
-        self.seen = Some((Instant::now(), inventory.clone()));
-        Ok(inventory)
+        match self.ctx.unchanged() {
+            Some(inventory) => Ok(inventory),
+            None => self.look().await,
+        }
     }
 
     /// What this very job saw a moment ago, where it has changed nothing since; else looks again.
@@ -102,6 +115,16 @@ impl<'a> Run<'a> {
     /// The job has failed.
     pub fn fail(&mut self, error: &JobError) {
         self.outcome.error = Some(error.record());
+    }
+
+    /// What failed attempts moved that no report lists is counted once, at the job's end.
+    pub fn count_waste(&self) {
+        for attempt in &self.outcome.attempts {
+            let Ok(image) = attempt.image.parse::<ImageName>() else { continue };
+            let own = self.job.intent.image() == Some(&image);
+            let kind = if own { self.job.intent.kind() } else { JobKind::Warm };
+            self.ctx.metrics.wasted(&image.repository, kind, attempt.moved_bytes);
+        }
     }
 
     /// The job's outcome in one sentence.

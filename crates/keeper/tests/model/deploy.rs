@@ -161,6 +161,7 @@ async fn a_deploy_that_is_recorded_goes_straight_on_to_its_prune() {
         instance: "FAKE/graphdriver".to_owned(),
         name: name("app:sha-1"),
         digest: app("app:sha-1").resolved(),
+        manifest: None,
         image_id: ImageId::of(b"1"),
     };
     let number = store.record_deploy(&id, row, now).await.unwrap();

@@ -1,18 +1,20 @@
 //! A whole keeper in memory, with a clock that the test winds.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{
-    Bytes, Digest, ImageName, JobId, JobState, Keep, Platform, Policy, Reference, Runtime, StoreKind, Timestamp,
+    Bytes, DiffId, Digest, ImageName, JobId, JobState, Keep, Platform, Policy, Reference, Runtime, StoreKind, Timestamp,
 };
 use layerkeeper_engine::fake::{Fake, FakeImage};
 use layerkeeper_engine::{Engine, Login};
-use layerkeeper_keeper::{Clock, DeployRequest, Keeper, Parts, Registry, Settings};
+use layerkeeper_keeper::{Clock, DeployRequest, Disks, FileSystem, Keeper, Parts, Registry, Settings};
 use layerkeeper_registry::{Error, Fetched, Resolved};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
 
@@ -74,6 +76,38 @@ impl Clock for Wound {
     fn boot(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::SeqCst).unsigned_abs())
     }
+
+    fn boot_id(&self) -> String {
+        "boot".to_owned()
+    }
+}
+
+/// A disk that holds what the fake engine holds, and what others put there.
+pub struct Platter {
+    engine: Fake,
+    pub total: AtomicU64,
+    pub others: AtomicU64,
+}
+
+impl Platter {
+    fn used(&self) -> u64 {
+        let Some(Ok(inventory)) = self.engine.inventory().now_or_never() else { return 0 };
+        let mut layers: HashMap<Vec<DiffId>, u64> = HashMap::new();
+        for image in &inventory.images {
+            for (at, bytes) in image.layer_bytes.iter().enumerate() {
+                layers.insert(image.layers[..=at].to_vec(), bytes.0);
+            }
+        }
+        layers.values().sum()
+    }
+}
+
+impl Disks for Platter {
+    fn look(&self, _: &Path) -> std::io::Result<FileSystem> {
+        let total = self.total.load(Ordering::SeqCst);
+        let used = self.used() + self.others.load(Ordering::SeqCst);
+        Ok(FileSystem { free: Bytes(total.saturating_sub(used)), total: Bytes(total), ..FileSystem::default() })
+    }
 }
 
 pub struct Ground {
@@ -81,6 +115,7 @@ pub struct Ground {
     pub shelf: Shelf,
     pub keeper: Keeper,
     pub clock: Arc<Wound>,
+    pub disk: Arc<Platter>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -115,6 +150,8 @@ pub fn settings(policy: Policy) -> Settings {
         disk_paths: Vec::new(),
         stop_timeout: Duration::from_millis(100),
         not_yet_timeout: Duration::from_secs(120),
+        stall_timeout: Duration::from_secs(300),
+        look_every: Duration::from_secs(60),
         max_attempts: 3,
         data_root: None,
     }
@@ -153,18 +190,21 @@ impl Ground {
         let engine = Fake::new(kind);
         let shelf = Shelf { fake: engine.clone(), images: Arc::default(), down: Arc::default() };
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
+        let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
+        let disk = Arc::new(Platter { engine: engine.clone(), total, others });
         let settings = settings(policy);
         let parts = Parts {
             engine: door(engine.clone()),
             registry: Arc::new(shelf.clone()),
             store,
             clock: clock.clone(),
+            disks: disk.clone(),
             settings,
             retention: Retention::default(),
             version: "test",
         };
         let keeper = Keeper::new(parts).await.unwrap();
-        let ground = Self { engine, shelf, clock, task: tokio::spawn(run(keeper.clone())), keeper };
+        let ground = Self { engine, shelf, clock, disk, task: tokio::spawn(run(keeper.clone())), keeper };
         ground.publish("base:1", &base());
         ground.publish("cache-python:1", &python());
         ground

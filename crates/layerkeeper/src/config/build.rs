@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use layerkeeper_core::Policy;
 use layerkeeper_keeper::Settings;
@@ -125,6 +126,8 @@ fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, limits: &Section<'_, '_
     let jitter = times.text("jitter", value::duration);
     let stop_timeout = limits.text("stop_timeout", value::duration);
     let not_yet_timeout = limits.text("not_yet_timeout", value::duration);
+    let stall_timeout = limits.text("stall_timeout", value::duration);
+    let look_every = limits.text("look_every", value::duration);
     let max_attempts = limits.whole("max_attempts", 1);
     let disk = reader.section(root, "disk");
     let remove_superseded = disk.text("remove_superseded", policy::remove_superseded);
@@ -150,6 +153,8 @@ fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, limits: &Section<'_, '_
         disk_paths: disk_paths?,
         stop_timeout: stop_timeout?,
         not_yet_timeout: not_yet_timeout?,
+        stall_timeout: stall_timeout?.max(Duration::from_secs(1)),
+        look_every: look_every?.max(Duration::from_secs(1)),
         max_attempts: u32::try_from(max_attempts?).unwrap_or(u32::MAX),
         data_root: None,
     })

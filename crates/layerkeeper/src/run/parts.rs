@@ -10,7 +10,7 @@ use layerkeeper_http::rate::Rate;
 use layerkeeper_http::secret::Secrets;
 use layerkeeper_http::serve::{ServeSettings, TlsConfig};
 use layerkeeper_http::webhook::WebhookSettings;
-use layerkeeper_keeper::{Parts, SystemClock};
+use layerkeeper_keeper::{Parts, SystemClock, SystemDisks};
 use layerkeeper_registry::{Client, Settings as RegistrySettings};
 use layerkeeper_store::{Options, Retention, Store};
 use tokio::sync::watch;
@@ -36,6 +36,7 @@ pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
         registry: Arc::new(Client::new(registry).context("the registry client cannot be set up")?),
         store: store.clone(),
         clock: Arc::new(SystemClock),
+        disks: Arc::new(SystemDisks),
         settings: config.settings.clone(),
         retention: Retention { jobs: days, events: days, max_jobs: config.state.keep_jobs, ..Retention::default() },
         version: env!("CARGO_PKG_VERSION"),

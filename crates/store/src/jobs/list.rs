@@ -1,6 +1,6 @@
 //! Looking at jobs.
 
-use layerkeeper_core::job::{Job, JobId, JobState};
+use layerkeeper_core::job::{Job, JobId, JobKind, JobState};
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 
@@ -8,11 +8,19 @@ use crate::column::{json, maybe_parsed, maybe_time, number, parsed, signed};
 use crate::error::StoreError;
 use crate::jobs::row::{COLUMNS, job};
 use crate::jobs::{JobFilter, JobRow};
+use crate::record::PruneRecord;
 use crate::store::Store;
 
 const MOST: usize = 500;
 
 impl Store {
+    /// What the newest finished job that planned a prune did.
+    pub async fn last_prune(&self) -> Result<Option<PruneRecord>, StoreError> {
+        let filter = JobFilter { kinds: vec![JobKind::Deploy, JobKind::Prune], limit: 100, ..JobFilter::default() };
+        let rows = self.jobs(filter).await?;
+        Ok(rows.into_iter().filter(|row| row.job.state.is_final()).find_map(|row| row.outcome.prune))
+    }
+
     /// One job.
     pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
         let id = id.clone();

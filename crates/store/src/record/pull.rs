@@ -59,6 +59,9 @@ pub struct LayerRecordJson {
 /// One try at a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
+    /// What was pulled; empty within a report, which names it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
     /// Layer bytes that moved.
     pub moved_bytes: u64,
     /// How long it took.
@@ -146,6 +149,7 @@ impl From<&LayerReport> for LayerRecordJson {
 impl From<&Attempt> for AttemptRecord {
     fn from(attempt: &Attempt) -> Self {
         Self {
+            image: String::new(),
             moved_bytes: attempt.moved.0,
             duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
             failure: attempt.failure.clone(),

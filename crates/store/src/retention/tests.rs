@@ -160,6 +160,7 @@ async fn an_unfinished_job_and_a_live_name_s_deploy_stay_whatever_their_age() {
         instance: ENGINE.to_owned(),
         name: name(image),
         digest: Digest::of(b"d"),
+        manifest: None,
         image_id: ImageId::of(b"i"),
     };
     for (n, image) in [(1, "a:1"), (2, "a:2"), (3, "a:1")] {

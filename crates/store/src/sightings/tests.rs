@@ -25,6 +25,7 @@ async fn deployed(store: &Store, n: u32, text: &str, instance: &str, now: i64) -
         instance: instance.to_owned(),
         name: name(text),
         digest: Digest::of(b"d"),
+        manifest: None,
         image_id: ImageId::of(b"i"),
     };
     store.record_deploy(&id(n), row, Timestamp(now)).await.unwrap()

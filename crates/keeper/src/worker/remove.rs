@@ -1,0 +1,112 @@
+//! Removes what a plan names, one name at a time, each judged once more right before its call.
+
+use layerkeeper_core::plan::space::Space;
+use layerkeeper_core::plan::{Removal, RemovalReason};
+use layerkeeper_core::{Bytes, ImageId, Inventory, Reference, Selector};
+use layerkeeper_engine::EngineError;
+use layerkeeper_store::record::RemovalRecord;
+
+use crate::context::Context;
+use crate::worker::run::Run;
+
+/// Removals under way on an engine that held this.
+pub(super) struct Removals<'a> {
+    pub inventory: &'a Inventory,
+    /// What is still here, for what a removal really frees.
+    pub space: Space,
+}
+
+impl Removals<'_> {
+    /// Carries out one removal; its record says how it ended. One that fails never stops the rest.
+    pub async fn remove(&mut self, run: &mut Run<'_>, removal: &Removal) -> RemovalRecord {
+        run.changes();
+        let (outcome, detail) = remove(run.ctx, removal).await;
+        let image = self.inventory.images.iter().find(|image| image.id == removal.image);
+        let freed = match (outcome, image) {
+            ("removed", Some(image)) => self.space.remove(image),
+            _ => Bytes::ZERO,
+        };
+        let record = RemovalRecord {
+            name: removal.name.to_string(),
+            image_id: removal.image.to_string(),
+            reason: removal.reason.to_string(),
+            freed_bytes: freed.0,
+            outcome: outcome.to_owned(),
+            detail,
+        };
+        tracing::info!(
+            job = %run.job.id, name = record.name, reason = record.reason, outcome, detail = record.detail,
+            freed_bytes = record.freed_bytes, "goes"
+        );
+        if matches!(outcome, "removed" | "untagged") {
+            after(run, removal, &record, &self.inventory.engine.instance()).await;
+        }
+        record
+    }
+}
+
+/// Judges once more by a container list read now, then removes by name. 409 and 404 are outcomes, not errors.
+async fn remove(ctx: &Context, removal: &Removal) -> (&'static str, String) {
+    match holder(ctx, &removal.name).await {
+        Ok(Here::Gone) => return ("gone", "it was no longer here".to_owned()),
+        Ok(Here::Other) => return ("skipped", "the name stands for another image now".to_owned()),
+        Ok(Here::Held(container)) => return ("held", format!("container {container} holds it")),
+        Ok(Here::Free(id)) if id != removal.image => {
+            return ("skipped", "the name stands for another image now".to_owned());
+        }
+        Ok(Here::Free(_)) => {}
+        Err(error) => return ("failed", error.to_string()),
+    }
+    match ctx.engine.remove(&removal.name).await {
+        Ok(removed) if removed.deleted.is_empty() => ("untagged", String::new()),
+        Ok(_) => ("removed", String::new()),
+        Err(EngineError::Conflict(why)) => ("held", why),
+        Err(EngineError::NotFound(why)) => ("gone", why),
+        Err(error) => ("failed", error.to_string()),
+    }
+}
+
+enum Here {
+    Gone,
+    Other,
+    Held(String),
+    Free(ImageId),
+}
+
+async fn holder(ctx: &Context, name: &Reference) -> Result<Here, EngineError> {
+    let Some(image) = ctx.engine.image(name).await? else { return Ok(Here::Gone) };
+    let shown = match &name.selector {
+        Selector::Tag(tag) => image.names.contains(&name.repository.tagged(tag.clone())),
+        Selector::Digest(digest) => image.has_digest(&name.repository, *digest),
+    };
+    if !shown {
+        return Ok(Here::Other);
+    }
+    // the last thing read before the removal
+    let containers = ctx.engine.containers().await?;
+    Ok(match containers.iter().find(|container| container.holds(&image)) {
+        Some(container) => Here::Held(format!("{} ({})", container.name, container.state)),
+        None => Here::Free(image.id),
+    })
+}
+
+/// It is gone: counted, written into the trail, and not to be brought back.
+async fn after(run: &Run<'_>, removal: &Removal, record: &RemovalRecord, instance: &str) {
+    let ctx = run.ctx;
+    let told = format!("{}: {} (freed {})", record.outcome, record.reason, Bytes(record.freed_bytes));
+    ctx.note("pruned", Some(record.name.clone()), Some(&run.job.id), told).await;
+    let stored = match (&removal.name.selector, removal.reason.what()) {
+        (Selector::Tag(tag), reason) => {
+            ctx.metrics.pruned.with_label_values(&[&removal.name.repository.to_string()]).inc();
+            let name = removal.name.repository.tagged(tag.clone());
+            ctx.bury(&name, "layerkeeper".to_owned(), format!("removed: {reason}")).await
+        }
+        (Selector::Digest(digest), RemovalReason::Superseded { .. }) => {
+            ctx.store.superseded_gone(instance, &removal.name.repository, *digest, None).await
+        }
+        (Selector::Digest(_), _) => ctx.store.forget_made(instance, &removal.name).await,
+    };
+    if let Err(error) = stored {
+        tracing::error!(name = record.name, %error, "could not store that a name is gone");
+    }
+}
