@@ -141,6 +141,14 @@ impl Fake {
         self.shared.change(|state| state.faults.push_back(fault));
     }
 
+    /// Nothing goes wrong from here on.
+    pub fn clear_faults(&self) {
+        self.shared.change(|state| {
+            state.faults.clear();
+            state.removal_faults.clear();
+        });
+    }
+
     /// The next removal fails like this; several queue up.
     pub fn spoil_next_removal(&self, error: EngineError) {
         self.shared.change(|state| state.removal_faults.push_back(error));

@@ -1,14 +1,15 @@
 //! Deploys.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use layerkeeper_core::{ImageId, Intent, JobId, JobState, StoreKind, Timestamp, Trigger};
 use layerkeeper_engine::EngineError;
-use layerkeeper_engine::fake::Fault;
-use layerkeeper_keeper::{DeployRequest, Refusal};
+use layerkeeper_engine::fake::{Call, Fault, PullEnd};
+use layerkeeper_keeper::{DeployRequest, Refusal, Settings};
 use layerkeeper_store::{DeployRow, NewJob, Options, Store};
 
-use crate::ground::{Ground, app, name, policy};
+use crate::ground::{Ground, app, name, policy, settings};
 
 const STORES: [StoreKind; 2] = [StoreKind::Graphdriver, StoreKind::Containerd];
 
@@ -172,4 +173,72 @@ async fn a_deploy_that_is_recorded_goes_straight_on_to_its_prune() {
     assert!(row.outcome.prune.is_some() && row.outcome.error.is_none(), "{:?}", row.outcome);
     assert_eq!(store.deploy_of(&id).await.unwrap(), Some(number));
     assert!(ground.tags().await.is_empty(), "nothing was pulled");
+}
+
+/// The engine answers its ping, and its pull says nothing more.
+#[tokio::test]
+async fn a_pull_that_stalls_is_cancelled_and_tried_again_with_twice_the_patience() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.ship("app:sha-1").await;
+    let patience = Duration::from_millis(200);
+    ground.keeper.reload(Settings { stall_timeout: patience, ..settings(policy()) });
+    ground.publish("app:sha-2", &app("app:sha-2"));
+    ground.engine.spoil_next_pull(Fault::HangAt(5));
+    ground.engine.spoil_next_pull(Fault::HangAt(5));
+    let row = ground.deploy("app:sha-2", None).await;
+    assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+    let attempts = row.outcome.pull.unwrap().attempts;
+    assert_eq!(attempts.len(), 3);
+    for (attempt, times) in attempts.iter().zip([1, 2]) {
+        assert!(attempt.failure.as_ref().unwrap().contains("stalled"), "{attempt:?}");
+        assert!(attempt.duration_ms >= 200 * times, "{attempt:?}");
+    }
+    let cancelled = |call: &&Call| matches!(call, Call::PullEnded { end: PullEnd::Cancelled, .. });
+    assert_eq!(ground.engine.log().iter().filter(cancelled).count(), 2);
+}
+
+/// CI names the platform's manifest; what is here is the index that holds it. Who knows that is our own record, so it
+/// outlives the daemon.
+#[tokio::test]
+async fn a_rollback_by_the_platforms_digest_needs_no_registry_even_after_a_restart() {
+    for kind in STORES {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let ground = Ground::over(kind, policy(), store.clone()).await;
+        let image = app("app:sha-1").in_index();
+        ground.publish("app:sha-1", &image);
+        let (index, platforms) = (image.resolved(), image.manifest_digest());
+        assert_ne!(index, platforms);
+        assert_eq!(ground.deploy("app:sha-1", Some(platforms)).await.job.state, JobState::Succeeded);
+        ground.ship("app:sha-2").await;
+        let again = ground.restarted(store).await;
+        again.shelf.down.store(true, Ordering::SeqCst);
+        again.engine.registry().make_unreachable("ghcr.io");
+        let row = again.deploy("app:sha-1", Some(platforms)).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{kind}: {:?}", row.outcome);
+        assert_eq!((row.outcome.moved_bytes, row.outcome.digest), (0, Some(index.to_string())));
+    }
+}
+
+/// Between the pull by digest and the naming pull, hours may go by.
+#[tokio::test]
+async fn a_failed_naming_pull_and_an_abandoned_digest_are_listed_with_what_they_hold() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.ship("app:sha-1").await;
+    ground.publish("app:sha-2", &app("app:sha-2"));
+    // the pull by digest succeeds
+    let no = || EngineError::RegistryUnreachable("no".to_owned());
+    ground.engine.spoil_next_pull(Fault::FailAt(usize::MAX, no()));
+    for _ in 0..3 {
+        ground.engine.spoil_next_pull(Fault::Refuse(no()));
+    }
+    let row = ground.deploy("app:sha-2", None).await;
+    assert_eq!(row.job.state, JobState::Failed, "{:?}", row.outcome);
+    ground.engine.clear_faults();
+    ground.ship("app:sha-3").await;
+    let status = ground.keeper.status().await;
+    assert_eq!(status.superseded.len(), 1, "{:?}", status.superseded);
+    assert_eq!(status.superseded[0].size, Some(60_000_000));
+    // with its name it is no longer left behind
+    ground.ship("app:sha-2").await;
+    assert!(ground.keeper.status().await.superseded.is_empty());
 }

@@ -192,22 +192,26 @@ impl Ground {
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
         let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
         let disk = Arc::new(Platter { engine: engine.clone(), total, others });
-        let settings = settings(policy);
-        let parts = Parts {
-            engine: door(engine.clone()),
-            registry: Arc::new(shelf.clone()),
-            store,
-            clock: clock.clone(),
-            disks: disk.clone(),
-            settings,
-            retention: Retention::default(),
-            version: "test",
-        };
-        let keeper = Keeper::new(parts).await.unwrap();
+        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, policy).await;
         let ground = Self { engine, shelf, clock, disk, task: tokio::spawn(run(keeper.clone())), keeper };
         ground.publish("base:1", &base());
         ground.publish("cache-python:1", &python());
         ground
+    }
+
+    /// The daemon dies, as by kill -9, and another one starts on what it left: all but the database is as it was.
+    pub async fn restarted(&self, store: Store) -> Self {
+        self.task.abort();
+        let policy = policy();
+        let keeper = keeper(Arc::new(self.engine.clone()), &self.shelf, store, &self.clock, &self.disk, policy).await;
+        Self {
+            engine: self.engine.clone(),
+            shelf: self.shelf.clone(),
+            clock: self.clock.clone(),
+            disk: self.disk.clone(),
+            task: tokio::spawn(run(keeper.clone())),
+            keeper,
+        }
     }
 
     pub fn publish(&self, tag: &str, image: &FakeImage) -> Digest {
@@ -261,6 +265,29 @@ impl Ground {
         panic!("{tag} does not come");
     }
 
+    /// Waits for a condition, winding the clock a little.
+    pub async fn until(&self, what: &str, wanted: impl AsyncFn(&Self) -> bool) {
+        for _ in 0..2000 {
+            if wanted(self).await {
+                return;
+            }
+            self.wind(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{what}: {:#?} {}", self.keeper.status().await, self.keeper.metrics_text().await);
+    }
+
+    /// Makes the disk so large that so much is free.
+    pub fn free(&self, bytes: u64) {
+        let used = self.disk.used() + self.disk.others.load(Ordering::SeqCst);
+        self.disk.total.store(used + bytes, Ordering::SeqCst);
+    }
+
+    /// What is free.
+    pub fn free_bytes(&self) -> u64 {
+        self.disk.look(Path::new("/")).unwrap().free.0
+    }
+
     /// The tags of the runtime repository that are here.
     pub async fn tags(&self) -> Vec<String> {
         let inventory = self.engine.inventory().await.unwrap();
@@ -270,6 +297,27 @@ impl Ground {
         tags.sort();
         tags
     }
+}
+
+async fn keeper(
+    engine: Arc<dyn Engine>,
+    shelf: &Shelf,
+    store: Store,
+    clock: &Arc<Wound>,
+    disk: &Arc<Platter>,
+    policy: Policy,
+) -> Keeper {
+    let parts = Parts {
+        engine,
+        registry: Arc::new(shelf.clone()),
+        store,
+        clock: clock.clone(),
+        disks: disk.clone(),
+        settings: settings(policy),
+        retention: Retention::default(),
+        version: "test",
+    };
+    Keeper::new(parts).await.unwrap()
 }
 
 async fn run(keeper: Keeper) {

@@ -13,25 +13,15 @@ use crate::ground::{Ground, HOUR, name, policy};
 
 const KEPT: [&str; 2] = ["base:1", "cache-python:1"];
 
-async fn until(ground: &Ground, what: &str, wanted: impl AsyncFn(&Ground) -> bool) {
-    for _ in 0..2000 {
-        if wanted(ground).await {
-            return;
-        }
-        ground.wind(Duration::from_millis(100));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("{what}: {:#?} {}", ground.keeper.status().await, ground.keeper.metrics_text().await);
-}
-
 /// Nothing runs, waits or is missing, and both kept images were confirmed.
 async fn calm(ground: &Ground) {
-    until(ground, "all is calm", async |ground| {
-        let status = ground.keeper.status().await;
-        let idle = status.ready && status.running.is_none() && status.queued == 0 && status.losses.is_empty();
-        idle && status.kept.iter().all(|kept| kept.present && kept.last_refresh.is_some())
-    })
-    .await;
+    ground
+        .until("all is calm", async |ground| {
+            let status = ground.keeper.status().await;
+            let idle = status.ready && status.running.is_none() && status.queued == 0 && status.losses.is_empty();
+            idle && status.kept.iter().all(|kept| kept.present && kept.last_refresh.is_some())
+        })
+        .await;
 }
 
 async fn is_here(ground: &Ground, image: &ImageName) -> bool {
@@ -56,7 +46,7 @@ async fn after_a_prune_the_kept_set_comes_back_in_the_order_of_the_file() {
         let ground = Ground::new(store, policy()).await;
         calm(&ground).await;
         ground.engine.foreign_prune(true);
-        until(&ground, "both heal", async |ground| heals(ground).await.len() == 2).await;
+        ground.until("both heal", async |ground| heals(ground).await.len() == 2).await;
         calm(&ground).await;
         let rows = heals(&ground).await;
         let images: Vec<String> = rows.iter().map(|row| row.job.intent.image().unwrap().to_string()).collect();
@@ -74,7 +64,7 @@ async fn one_that_somebody_removed_comes_back_and_the_call_is_named() {
         let ground = Ground::new(store, policy()).await;
         calm(&ground).await;
         ground.engine.foreign_remove(&name("cache-python:1").to_reference()).unwrap();
-        until(&ground, "it heals", async |ground| counted(ground, "cache-python:1", "delete").await).await;
+        ground.until("it heals", async |ground| counted(ground, "cache-python:1", "delete").await).await;
         assert_eq!(heals(&ground).await.len(), 1, "the other one was not touched");
     }
 }
@@ -90,7 +80,7 @@ async fn a_tag_that_the_last_plan_kept_comes_back_and_one_that_it_let_go_does_no
     assert_eq!(ground.tags().await, ["sha-2", "sha-3"], "keep_last is 2");
     calm(&ground).await;
     ground.engine.foreign_remove(&name("app:sha-2").to_reference()).unwrap();
-    until(&ground, "it heals", async |ground| counted(ground, "app:sha-2", "delete").await).await;
+    ground.until("it heals", async |ground| counted(ground, "app:sha-2", "delete").await).await;
     assert_eq!(ground.tags().await, ["sha-2", "sha-3"]);
     assert_eq!(heals(&ground).await.len(), 1);
 }
@@ -102,13 +92,16 @@ async fn a_runtime_tag_that_the_registry_no_longer_has_is_given_up() {
     calm(&ground).await;
     ground.engine.registry().remove_image(&name("app:sha-1").repository, digest);
     ground.engine.foreign_remove(&name("app:sha-1").to_reference()).unwrap();
-    until(&ground, "it is given up", async |ground| {
-        ground.wind(Duration::from_secs(60));
-        ground.keeper.reload(crate::ground::settings(policy()));
-        let forgotten = ground.keeper.status().await.forgotten;
-        forgotten.iter().any(|stone| stone.who == "layerkeeper" && stone.reason.contains("registry no longer has it"))
-    })
-    .await;
+    ground
+        .until("it is given up", async |ground| {
+            ground.wind(Duration::from_secs(60));
+            ground.keeper.reload(crate::ground::settings(policy()));
+            let forgotten = ground.keeper.status().await.forgotten;
+            forgotten
+                .iter()
+                .any(|stone| stone.who == "layerkeeper" && stone.reason.contains("registry no longer has it"))
+        })
+        .await;
     assert!(ground.tags().await.is_empty());
 }
 
@@ -161,7 +154,7 @@ async fn another_image_store_is_said_in_those_words_and_nothing_is_pruned() {
     ground.engine.set_down(true);
     ground.engine.flip_store(StoreKind::Containerd);
     ground.engine.set_down(false);
-    until(&ground, "the kept set is back", async |ground| counted(ground, "base:1", "store flip").await).await;
+    ground.until("the kept set is back", async |ground| counted(ground, "base:1", "store flip").await).await;
     calm(&ground).await;
     assert!(ground.keeper.status().await.prune_blocked.is_some());
     assert!(ground.tags().await.is_empty(), "what the other store had is not ours to bring back");
@@ -174,12 +167,13 @@ async fn one_that_is_taken_away_again_and_again_is_tried_once_an_hour() {
     let python = name("cache-python:1");
     for time in 1..=3 {
         ground.engine.foreign_remove(&python.to_reference()).unwrap();
-        until(&ground, "it heals", async |ground| heals(ground).await.len() == time).await;
+        ground.until("it heals", async |ground| heals(ground).await.len() == time).await;
         calm(&ground).await;
         ground.wind(Duration::from_secs(60));
     }
     ground.engine.foreign_remove(&python.to_reference()).unwrap();
-    until(&ground, "it is slowed", async |ground| ground.keeper.status().await.losses.iter().any(|loss| loss.slowed))
+    ground
+        .until("it is slowed", async |ground| ground.keeper.status().await.losses.iter().any(|loss| loss.slowed))
         .await;
     assert_eq!(heals(&ground).await.len(), 3);
     ground.wind(HOUR);

@@ -7,5 +7,6 @@ mod ground;
 mod heal;
 mod keep;
 mod prune;
+mod room;
 mod schedule;
 mod watch;

@@ -1,6 +1,9 @@
 //! Pruning.
 
-use layerkeeper_core::{ContainerState, JobState, StoreKind};
+use layerkeeper_core::{ContainerState, JobState, Policy, StoreKind};
+use layerkeeper_engine::EngineError;
+use layerkeeper_engine::fake::FakeImage;
+use layerkeeper_store::{Options, Store};
 
 use crate::ground::{Ground, HOUR, name, policy};
 
@@ -58,4 +61,66 @@ async fn nothing_goes_before_a_deploy_has_succeeded_on_this_engine() {
     assert_eq!(row.job.state, JobState::Succeeded);
     assert!(row.outcome.prune.unwrap().blocked.is_some());
     assert_eq!(ground.tags().await.len(), 3);
+}
+
+/// sha-1 and sha-2 share a layer; somebody takes hold of sha-1 in the last moment.
+#[tokio::test]
+async fn freed_is_what_really_went_when_a_removal_does_not_happen() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    let shared = |own: &str| FakeImage::new(own, &[("os", 50_000_000), ("shared", 30_000_000), (own, 10_000_000)]);
+    for tag in ["app:sha-1", "app:sha-2"] {
+        ground.publish(tag, &shared(tag));
+        assert_eq!(ground.deploy(tag, None).await.job.state, JobState::Succeeded);
+    }
+    for tag in ["app:sha-3", "app:sha-4"] {
+        ground.ship(tag).await;
+    }
+    ground.wind(HOUR * 2);
+    ground.engine.spoil_next_removal(EngineError::Conflict("container web is using it".to_owned()));
+    let answer = ground.keeper.prune(false, 0).await.unwrap();
+    let prune = ground.end(&answer.job.id).await.outcome.prune.unwrap();
+    let went: Vec<_> = prune.removals.iter().map(|r| (r.outcome.as_str(), r.freed_bytes)).collect();
+    assert_eq!(went, [("held", 0), ("removed", 30_000_000)], "the layer that both have stays: {prune:?}");
+    assert_eq!(prune.freed_bytes, 30_000_000);
+    assert_eq!(prune.removals[0].detail, "container web is using it");
+}
+
+#[tokio::test]
+async fn one_removal_that_fails_never_stops_the_rest_and_a_failing_prune_no_deploy() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    for tag in ["app:sha-1", "app:sha-2", "app:sha-3", "app:sha-4"] {
+        ground.ship(tag).await;
+    }
+    ground.wind(HOUR * 2);
+    ground.engine.spoil_next_removal(EngineError::Other("driver failed".to_owned()));
+    let row = ground.ship("app:sha-5").await;
+    let prune = row.outcome.prune.unwrap();
+    let went: Vec<_> = prune.removals.iter().map(|removal| removal.outcome.as_str()).collect();
+    assert_eq!(went, ["failed", "removed", "removed"]);
+    assert_eq!(ground.tags().await, ["sha-1", "sha-4", "sha-5"]);
+}
+
+/// Only kept images, and no deploy ever: what their moved tags left behind can go all the same.
+#[tokio::test]
+async fn superseded_digests_can_go_where_nothing_is_ever_deployed() {
+    let ground = Ground::new(StoreKind::Graphdriver, Policy { runtime: Vec::new(), ..policy() }).await;
+    ground.here("base:1").await;
+    ground.publish("base:1", &FakeImage::new("base2", &[("os2", 50_000_000)]));
+    let answers = ground.keeper.prewarm(&[name("base:1")], 0).await.unwrap();
+    ground.end(&answers[0].job.id).await;
+    assert_eq!(ground.keeper.status().await.superseded.len(), 1);
+    let answer = ground.keeper.prune(true, 0).await.unwrap();
+    let prune = ground.end(&answer.job.id).await.outcome.prune.unwrap();
+    assert_eq!((prune.blocked, prune.removals.len()), (None, 1));
+    assert!(ground.keeper.status().await.superseded.is_empty());
+}
+
+#[tokio::test]
+async fn what_went_and_stayed_is_told_after_a_restart_too() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    ground.ship("app:sha-1").await;
+    let before = ground.keeper.status().await.last_prune.unwrap();
+    let again = ground.restarted(store).await;
+    assert_eq!(again.keeper.status().await.last_prune, Some(before));
 }

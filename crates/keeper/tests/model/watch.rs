@@ -10,17 +10,6 @@ use crate::ground::{Ground, HOUR, app, name, policy};
 
 const AWAY: &str = "the engine was away";
 
-/// Waits, by real time: the watch looks for an engine that is away every second.
-async fn until(ground: &Ground, what: &str, wanted: impl AsyncFn(&Ground) -> bool) {
-    for _ in 0..1000 {
-        if wanted(ground).await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{what}: {:?}", ground.keeper.status().await);
-}
-
 async fn blocked(ground: &Ground) -> bool {
     ground.keeper.status().await.prune_blocked.is_some_and(|why| why.contains(AWAY))
 }
@@ -35,9 +24,9 @@ async fn after_an_engine_was_away_nothing_goes_until_a_deploy_has_succeeded() {
         assert!(!blocked(&ground).await);
         ground.wind(HOUR * 2);
         ground.engine.set_down(true);
-        until(&ground, "it is seen as away", async |ground| !ground.keeper.is_ready()).await;
+        ground.until("it is seen as away", async |ground| !ground.keeper.is_ready()).await;
         ground.engine.set_down(false);
-        until(&ground, "it is back", async |ground| ground.keeper.is_ready() && blocked(ground).await).await;
+        ground.until("it is back", async |ground| ground.keeper.is_ready() && blocked(ground).await).await;
 
         let answer = ground.keeper.prune(false, 0).await.unwrap();
         let row = ground.end(&answer.job.id).await;
@@ -63,7 +52,7 @@ async fn events_that_break_off_count_as_an_engine_that_was_away() {
     assert!(!blocked(&ground).await);
     ground.engine.set_down(true);
     ground.engine.set_down(false);
-    until(&ground, "the break is seen", blocked).await;
+    ground.until("the break is seen", blocked).await;
     ground.ship("app:sha-2").await;
     assert!(!blocked(&ground).await);
 }
@@ -77,11 +66,12 @@ async fn a_job_waits_for_the_engine_and_its_tries_are_not_used_up_by_that() {
     let request = DeployRequest { image: name("app:sha-2"), digest: None };
     let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
     // more often than `max_attempts`, which is 3
-    until(&ground, "it is taken up again and again", async |ground| {
-        ground.wind(Duration::from_secs(1));
-        ground.keeper.job(&id).await.unwrap().unwrap().job.attempts > 5
-    })
-    .await;
+    ground
+        .until("it is taken up again and again", async |ground| {
+            ground.wind(Duration::from_secs(1));
+            ground.keeper.job(&id).await.unwrap().unwrap().job.attempts > 5
+        })
+        .await;
     let vanished = layerkeeper_engine::EngineError::Vanished("lease does not exist".to_owned());
     ground.engine.spoil_next_pull(layerkeeper_engine::fake::Fault::FailAt(2, vanished));
     ground.engine.set_down(false);
