@@ -100,6 +100,7 @@ impl Host {
             store: store.clone(),
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),
+            at: Arc::new(|_| {}),
             settings,
             retention: Retention::default(),
             version: "test",

@@ -85,6 +85,7 @@ impl Ground {
             store: Store::open_in_memory(options).unwrap(),
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),
+            at: Arc::new(|_| {}),
             settings: Settings {
                 policy: policy(),
                 schedules: Vec::new(),

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budgeted;
 use crate::clock::Clock;
 use crate::disk::Disks;
 use crate::drift::Drift;
@@ -60,6 +61,8 @@ pub(crate) struct Context {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub disks: Arc<dyn Disks>,
+    /// Called between the steps of a job, with the name of what is done.
+    pub at: Arc<dyn Fn(&'static str) + Send + Sync>,
     pub metrics: Metrics,
     pub retention: Retention,
     pub follow: Follow,
@@ -114,6 +117,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The file systems.
     pub disks: Arc<dyn Disks>,
+    /// Called between the steps of a job, with the name of what is done: where a test lets the daemon die. See
+    /// [`crate::worker::POINTS`].
+    pub at: Arc<dyn Fn(&'static str) + Send + Sync>,
     /// The configuration.
     pub settings: Settings,
     /// How much history is kept.
@@ -160,10 +166,11 @@ impl Context {
             losses: Mutex::default(),
             tombstones: Mutex::new(tombstones.into_iter().map(|stone| (stone.image.clone(), stone)).collect()),
             engine: parts.engine,
-            registry: parts.registry,
+            registry: Arc::new(Budgeted::new(parts.registry, parts.clock.clone())),
             store: parts.store,
             clock: parts.clock,
             disks: parts.disks,
+            at: parts.at,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Webhook, schedule, engine events and the operator only put jobs into the queue. One worker takes them one at
 //! a time, observes, asks the pure planner, and executes what it says. [`Keeper`] is the handle that the listeners hold.
 
+mod budget;
 pub mod clock;
 mod context;
 pub mod disk;
@@ -30,3 +31,4 @@ pub use handle::{DeployAnswer, DeployRequest, Estimated, Keeper, Refusal};
 pub use registry::Registry;
 pub use settings::{KeepSchedule, Settings};
 pub use status::Status;
+pub use worker::POINTS;

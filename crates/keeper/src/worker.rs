@@ -37,6 +37,10 @@ pub(crate) use estimate::estimate;
 pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
 
+/// The steps between which a job can be cut, as [`crate::Parts::at`] is told of them.
+pub const POINTS: [&str; 10] =
+    ["taken", "estimated", "pulled", "reported", "verified", "named", "recorded", "planned", "removed", "ending"];
+
 /// How a job's steps ended.
 enum Ended {
     /// With this final state.
@@ -149,6 +153,7 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
 async fn run_job(ctx: &Arc<Context>, job: Job) {
     let (id, kind) = (job.id.clone(), job.intent.kind());
     let mut run = Run::begin(ctx, job).await;
+    (ctx.at)("taken");
     tracing::info!(job = %id, intent = %run.job.intent, trigger = %run.job.trigger, attempt = run.job.attempts, "begins");
     let result = match run.job.intent.clone() {
         Intent::Deploy { image, digest } => deploy::deploy(&mut run, &image, digest).await,
@@ -163,6 +168,7 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
     if matches!(ended, Ended::Final(_)) {
         run.count_waste();
     }
+    (ctx.at)("ending");
     // a job that stays marked as running would be joined by all that want the same, and never end
     let mut pause = Duration::from_secs(1);
     while let Err(error) = end(&mut run, &ended).await {

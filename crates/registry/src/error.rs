@@ -190,6 +190,15 @@ impl Error {
         }
     }
 
+    /// The same failure, for somebody who would ask again before this time is over.
+    #[must_use]
+    pub fn asked_to_wait(mut self, wait: Duration) -> Self {
+        if let Self::TooManyRequests { retry_after, .. } | Self::Server { retry_after, .. } = &mut self {
+            *retry_after = Some(wait);
+        }
+        self
+    }
+
     pub(crate) fn malformed(what: impl fmt::Display) -> Self {
         Self::Malformed { what: printable(&what.to_string(), 300) }
     }

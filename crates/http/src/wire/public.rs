@@ -247,18 +247,20 @@ mod tests {
         };
         let kept =
             KeptRecord { name: SECRET.into(), image_id: SECRET.into(), class: SECRET.into(), reason: SECRET.into() };
+        let prune = PruneRecord {
+            blocked: Some(SECRET.into()),
+            removals: vec![removal("removed"), removal("untagged"), removal("held")],
+            kept: vec![kept],
+            freed_bytes: 5,
+        };
         Outcome {
             summary: SECRET.into(),
             kept: vec![pull()],
             pull: Some(pull()),
             estimate: pull().estimate,
             digest: Some("sha256:bb".into()),
-            prune: Some(PruneRecord {
-                blocked: Some(SECRET.into()),
-                removals: vec![removal("removed"), removal("untagged"), removal("held")],
-                kept: vec![kept],
-                freed_bytes: 5,
-            }),
+            pressure: Some(prune.clone()),
+            prune: Some(prune),
             warnings: vec![SECRET.into()],
             attempts: vec![AttemptRecord {
                 image: String::new(),

@@ -64,6 +64,7 @@ pub(super) async fn bring(
         run.outcome.estimate = estimate.as_ref().map(EstimateRecord::from);
         run.save().await?;
     }
+    (ctx.at)("estimated");
     if let Some(estimate) = &estimate {
         refuse_zstd(estimate, &inventory, name)?;
     }
@@ -73,12 +74,15 @@ pub(super) async fn bring(
     let job = Job { name, target, kind, own, estimate, inventory, begun };
     let report =
         if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &job, arrival).await?) } else { None };
+    (ctx.at)("reported");
     run.phase(Phase::Verifying);
     let content = verify(run, &job).await?;
+    (ctx.at)("verified");
     if let (Some(report), Some(manifest)) = (&report, &target.manifest) {
         remember(ctx, &job.inventory, manifest, report).await?;
     }
     let image = give_name(run, &job, &content).await?;
+    (ctx.at)("named");
     heal::back(run.ctx, name, &run.job.id).await;
     if let Some(report) = &report {
         say(run, &job, report).await;
@@ -138,6 +142,7 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
             run.outcome.attempts.push(AttemptRecord { image, ..AttemptRecord::from(&pulled.attempt) });
             return Err(error);
         }
+        (run.ctx.at)("pulled");
         attempts.push(pulled.attempt);
         progress = pulled.progress;
         overhead += job.target.manifest.as_ref().map(ImageManifest::metadata_bytes).unwrap_or_default();

@@ -92,6 +92,7 @@ async fn succeed(
     let (name, instance) = (image.clone(), inventory.engine.instance());
     let row = DeployRow { name, digest, manifest, image_id: here.id, instance };
     let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
+    (ctx.at)("recorded");
     ctx.open_prune_gate().await;
     ctx.lift(image).await?;
     tracing::info!(job = %run.job.id, %image, %digest, deploy = number, "deployed");

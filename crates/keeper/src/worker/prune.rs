@@ -69,11 +69,13 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     run.save().await?;
     // before the first name goes: what this plan lets go must not look lost
     remember_kept(ctx, &plan, &inventory).await?;
+    (ctx.at)("planned");
     let space = space_of(&records.question(superseded));
     let mut removals = Removals { inventory: &inventory, space };
     let first = done.removals.len() - plan.removals.len();
     for (at, removal) in plan.removals.iter().enumerate() {
         let record = removals.remove(run, removal).await;
+        (ctx.at)("removed");
         done.freed_bytes += record.freed_bytes;
         done.removals[first + at] = record;
         run.outcome.prune = Some(done.clone());

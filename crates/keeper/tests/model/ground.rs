@@ -26,11 +26,16 @@ pub struct Shelf {
     fake: Fake,
     images: Arc<Mutex<HashMap<Digest, FakeImage>>>,
     pub down: Arc<AtomicBool>,
+    /// What it answers instead.
+    pub trouble: Arc<Mutex<Option<Error>>>,
+    /// How often it was asked for a name.
+    pub asked: Arc<AtomicU64>,
 }
 
 #[async_trait]
 impl Registry for Shelf {
     async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.reach(reference)?;
         let digest = self.fake.resolve(reference, None).await.map_err(|_| missing(reference))?;
         Ok(Resolved { digest, media_type: String::new(), size: None, moved: Bytes::ZERO })
@@ -51,6 +56,10 @@ impl Registry for Shelf {
 
 impl Shelf {
     fn reach(&self, reference: &Reference) -> Result<(), Error> {
+        let acme = reference.repository.registry() == "ghcr.io";
+        if let Some(trouble) = self.trouble.lock().unwrap().clone().filter(|_| acme) {
+            return Err(trouble);
+        }
         match self.down.load(Ordering::SeqCst) {
             true => Err(Error::Unreachable {
                 registry: reference.repository.registry().to_owned(),
@@ -188,7 +197,13 @@ impl Ground {
 
     async fn made(kind: StoreKind, policy: Policy, store: Store, door: impl FnOnce(Fake) -> Arc<dyn Engine>) -> Self {
         let engine = Fake::new(kind);
-        let shelf = Shelf { fake: engine.clone(), images: Arc::default(), down: Arc::default() };
+        let shelf = Shelf {
+            fake: engine.clone(),
+            images: Arc::default(),
+            down: Arc::default(),
+            trouble: Arc::default(),
+            asked: Arc::default(),
+        };
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
         let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
         let disk = Arc::new(Platter { engine: engine.clone(), total, others });
@@ -219,6 +234,16 @@ impl Ground {
             self.shelf.images.lock().unwrap().insert(digest, image.clone());
         }
         self.engine.registry().publish(&name(tag), image)
+    }
+
+    /// The same under a name of any registry.
+    pub fn publish_as(&self, name: &ImageName, image: &FakeImage) -> Digest {
+        self.shelf.images.lock().unwrap().insert(image.manifest_digest(), image.clone());
+        self.engine.registry().publish(name, image)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub fn wind(&self, by: Duration) {
@@ -313,6 +338,7 @@ async fn keeper(
         store,
         clock: clock.clone(),
         disks: disk.clone(),
+        at: Arc::new(|_| {}),
         settings: settings(policy),
         retention: Retention::default(),
         version: "test",

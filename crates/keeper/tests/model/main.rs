@@ -1,6 +1,7 @@
 //! The keeper on the fake engine and a registry in memory: fast, and with faults that real parts do not have on demand.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod budget;
 mod corridor;
 mod deploy;
 mod ground;

@@ -37,11 +37,24 @@ pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
         store: store.clone(),
         clock: Arc::new(SystemClock),
         disks: Arc::new(SystemDisks),
+        at: die_at(),
         settings: config.settings.clone(),
         retention: Retention { jobs: days, events: days, max_jobs: config.state.keep_jobs, ..Retention::default() },
         version: env!("CARGO_PKG_VERSION"),
     };
     Ok((store, parts))
+}
+
+/// In a debug build, where a test says so, the daemon dies by SIGKILL right after a named step (`POINTS`). A release does
+/// not look.
+fn die_at() -> Arc<dyn Fn(&'static str) + Send + Sync> {
+    let wanted = if cfg!(debug_assertions) { std::env::var("LAYERKEEPER_TEST_DIE_AT").ok() } else { None };
+    Arc::new(move |point| {
+        if wanted.as_deref() == Some(point) {
+            // a failure leaves the daemon alive, which the test sees
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    })
 }
 
 /// How the webhook behaves.

@@ -63,7 +63,13 @@ fn pull(image: &str, moved: usize) -> PullRecord {
         doubts: Vec::new(),
         layers,
         estimate: Some(estimate_record("to fetch")),
-        attempts: vec![AttemptRecord { moved_bytes: downloaded, duration_ms: 52_000, failure: None, cut: false }],
+        attempts: vec![AttemptRecord {
+            image: String::new(),
+            moved_bytes: downloaded,
+            duration_ms: 52_000,
+            failure: None,
+            cut: false,
+        }],
         duration_ms: 52_400,
     }
 }
@@ -120,6 +126,7 @@ pub fn doubted() -> Outcome {
     pull.attempts.insert(
         0,
         AttemptRecord {
+            image: String::new(),
             moved_bytes: 96_000_000,
             duration_ms: 21_000,
             failure: Some("the daemon ended in mid-pull".to_owned()),
