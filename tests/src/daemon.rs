@@ -134,8 +134,12 @@ impl Daemon {
 
     /// Posts a signed deploy with an id of its own, and nothing around it: no retry, no waiting. Status and body.
     pub fn post(&self, id: &str, image: &str) -> (u16, String) {
+        self.post_at(id, image, SystemClock.now().seconds())
+    }
+
+    /// As above, with a time stamp of the sender's own.
+    pub fn post_at(&self, id: &str, image: &str, seconds: i64) -> (u16, String) {
         let body = format!("{{\"image\":\"{image}\"}}");
-        let seconds = SystemClock.now().seconds();
         let secrets = Secrets::parse(SECRET.as_bytes()).expect("a secret");
         let server = Server::tcp(format!("127.0.0.1:{}", self.webhook));
         let request = server

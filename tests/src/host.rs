@@ -40,6 +40,7 @@ pub struct Host {
     registry: String,
     clock: Arc<Ahead>,
     store: Store,
+    settings: Settings,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -92,6 +93,7 @@ impl Host {
             data_root: Some(engine.data_root().to_owned()),
         };
         change(&mut settings, &mut client);
+        let told = settings.clone();
         let docker = Arc::new(Docker::connect(&engine.host()).expect("an engine's address"));
         let clock = Arc::new(Ahead(AtomicI64::new(0)));
         let parts = Parts {
@@ -108,7 +110,7 @@ impl Host {
         let keeper = Keeper::new(parts).await.expect("a keeper");
         let running = keeper.clone();
         let task = tokio::spawn(async move { running.run(|| {}).await.expect("the keeper runs") });
-        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, task }
+        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, settings: told, task }
     }
 
     /// As above, for a registry that needs nothing special.
@@ -126,9 +128,21 @@ impl Host {
         format!("{}/acme/{text}", self.registry).parse().expect("a name")
     }
 
+    /// What its clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Pushes the clock ahead.
     pub fn wind(&self, by: Duration) {
         self.clock.0.fetch_add(i64::try_from(by.as_secs()).expect("not that far"), Ordering::SeqCst);
+    }
+
+    /// Tells it anew how much must stay free.
+    pub fn set_min_free(&self, min_free: Bytes) {
+        let mut settings = self.settings.clone();
+        settings.policy.min_free = min_free;
+        self.keeper.reload(settings);
     }
 
     /// Asks for `acme/app:TAG`.

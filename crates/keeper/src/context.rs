@@ -302,7 +302,10 @@ impl Context {
     /// The engine was away: what it did meanwhile nobody saw, so nothing is removed until a deploy has succeeded. This
     /// outlives a restart of the daemon.
     pub async fn close_prune_gate(&self) {
-        let reason = "the engine was away, and no deploy has succeeded since".to_owned();
+        self.close_prune_gate_because("the engine was away, and no deploy has succeeded since".to_owned()).await;
+    }
+
+    async fn close_prune_gate_because(&self, reason: String) {
         let gate = PruneGate { since: self.now(), reason };
         if let Err(error) = self.store.set_prune_gate(Some(gate)).await {
             tracing::error!(%error, "could not store that the engine was away");

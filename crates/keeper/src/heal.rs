@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use layerkeeper_core::plan::{Cause, HealQuestion, Loss, losses};
+use layerkeeper_core::plan::{Cause, HealQuestion, Heard, Loss, losses};
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Inventory, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::EngineEvent;
 use layerkeeper_store::{Heal, StoreError};
+use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
 use crate::status::LossStatus;
@@ -18,6 +19,8 @@ use crate::status::LossStatus;
 const PATIENCE: usize = 3;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
+/// So late a word may come of how something went.
+const LATE: Duration = Duration::from_secs(2);
 /// After a job that failed, the first pause; each further one is twice as long, up to an hour.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -78,7 +81,7 @@ pub(crate) fn awaits_prune(ctx: &Context) -> bool {
 /// # Errors
 /// The store does not answer; the next look does it again.
 pub(crate) async fn look(ctx: &Context, before: &mut Before, inventory: &Inventory) -> Result<(), StoreError> {
-    let heard = std::mem::take(&mut *ctx.heard.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut heard = take_heard(ctx);
     let instance = inventory.engine.instance();
     let change = before.instance.as_deref().and_then(|was| Cause::of_change(was, &inventory.engine));
     if let Some(change) = change {
@@ -87,6 +90,9 @@ pub(crate) async fn look(ctx: &Context, before: &mut Before, inventory: &Invento
     }
     let lost = missing(ctx, inventory, &instance).await?;
     close_what_is_back(ctx, &lost).await?;
+    if change.is_none() && !before.first && lost.iter().any(|loss| is_unexplained(ctx, loss, &heard)) {
+        heard = hear_out(ctx, heard).await;
+    }
     for loss in lost {
         if !ctx.open_losses().contains_key(&loss.image) {
             let cause = change.unwrap_or_else(|| heard.cause(ctx.last_id(&loss.image)));
@@ -96,6 +102,24 @@ pub(crate) async fn look(ctx: &Context, before: &mut Before, inventory: &Invento
     }
     *before = Before { first: false, instance: Some(instance) };
     Ok(())
+}
+
+fn take_heard(ctx: &Context) -> Heard {
+    std::mem::take(&mut *ctx.heard.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn is_unexplained(ctx: &Context, loss: &Loss, heard: &Heard) -> bool {
+    let open = ctx.open_losses().contains_key(&loss.image);
+    loss.was_here && !open && heard.cause(ctx.last_id(&loss.image)) == Cause::Unknown
+}
+
+/// Before 28.4 the containerd store tells nothing of what a prune takes, and only at its end that it was one.
+async fn hear_out(ctx: &Context, heard: Heard) -> Heard {
+    let begun = Instant::now();
+    while begun.elapsed() < LATE && ctx.heard.lock().unwrap_or_else(PoisonError::into_inner).is_silent() {
+        sleep(LATE / 20).await;
+    }
+    heard.and(take_heard(ctx))
 }
 
 async fn missing(ctx: &Context, inventory: &Inventory, instance: &str) -> Result<Vec<Loss>, StoreError> {

@@ -65,6 +65,7 @@ impl Context {
         match result {
             Ok(inventory) => {
                 let inventory = Arc::new(inventory);
+                self.notice_another_engine(&inventory.engine.instance()).await;
                 self.record_sightings(&inventory, now).await;
                 self.remember_ids(&inventory);
                 if was_down {
@@ -86,6 +87,16 @@ impl Context {
                 self.metrics.engine_up.set(0);
                 Err(error)
             }
+        }
+    }
+
+    /// Another image store or data root than at the last look: what a deploy once made sure of there is long ago.
+    async fn notice_another_engine(&self, instance: &str) {
+        let before = self.view().inventory.map(|inventory| inventory.engine.instance());
+        let before = before.or_else(|| self.engine_before.clone());
+        if before.is_some_and(|before| before != instance) {
+            let reason = "the engine shows another image store or data root, and no deploy has succeeded since";
+            self.close_prune_gate_because(reason.to_owned()).await;
         }
     }
 

@@ -10,6 +10,7 @@ use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
 use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory};
+use layerkeeper_engine::EngineError;
 use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
 use tokio::time::Instant;
@@ -140,7 +141,12 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
             run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
             // counted as wasted when the job ends, in its report or without one
             run.outcome.attempts.push(AttemptRecord { image, ..AttemptRecord::from(&pulled.attempt) });
-            return Err(error);
+            return Err(match error {
+                JobError::Engine(cause @ EngineError::NoSpace(_)) => {
+                    JobError::DiskFull { cause, moved: pulled.attempt.moved, store: job.inventory.engine.store }
+                }
+                error => error,
+            });
         }
         (run.ctx.at)("pulled");
         attempts.push(pulled.attempt);
