@@ -140,6 +140,9 @@ pub enum EngineError {
     /// It knows no such image, or the registry knows no such manifest.
     #[error("not found: {0}")]
     NotFound(String),
+    /// The registry has the manifest, and lost a part that it lists.
+    #[error("the registry lacks a part of the image: {0}")]
+    BlobMissing(String),
     /// It refuses, as something holds the image (409).
     #[error("conflict: {0}")]
     Conflict(String),

@@ -58,7 +58,7 @@ async fn a_lost_blob(ground: &Ground) {
     let pushed = ground.push("trouble/lost:t", Layer::random(102, Bytes(50_000)).unwrap());
     ground.registry.lose_blob(pushed.layers[0].blob).unwrap();
     let error = ground.failure(&pushed.name.to_reference()).await;
-    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+    assert!(matches!(error, EngineError::BlobMissing(_)), "{error:?}");
 }
 
 async fn a_registry_that_refuses(ground: &Ground) {

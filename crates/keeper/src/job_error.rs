@@ -71,6 +71,7 @@ impl JobError {
             Self::Engine(error) => match error {
                 EngineError::Unreachable { .. } => "engine_unreachable",
                 EngineError::NotFound(_) => "not_found",
+                EngineError::BlobMissing(_) => "registry_damaged",
                 EngineError::Conflict(_) => "conflict",
                 EngineError::Denied(_) => "access_denied",
                 EngineError::TooManyRequests(_) => "too_many_requests",
@@ -159,5 +160,17 @@ impl JobError {
 
     fn full(&self, detail: &str, message: &str) -> ErrorRecord {
         ErrorRecord { class: self.class().to_owned(), message: message.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_that_the_registry_lost_is_no_tag_that_is_not_there_yet() {
+        let lost = JobError::from(EngineError::BlobMissing("blob unknown to registry".to_owned()));
+        assert_eq!((lost.class(), lost.is_transient(), lost.is_not_found()), ("registry_damaged", false, false));
+        assert_eq!(lost.record().message, "the registry lacks a part of the image");
     }
 }

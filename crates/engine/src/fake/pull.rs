@@ -109,7 +109,9 @@ impl Run {
                     return Some(Ok(event));
                 }
                 Step::Fetch(blob) => {
-                    self.registry.serve(blob);
+                    if let Err(error) = self.registry.serve(blob) {
+                        return Some(Err(error));
+                    }
                     self.shared.lock().blobs.insert(blob);
                 }
                 Step::Commit => self.shared.change(|state| state.commit(&self.reference, &self.image)),
