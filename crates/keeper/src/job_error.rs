@@ -80,7 +80,10 @@ impl JobError {
                 EngineError::BadContent(_) => "bad_content",
                 EngineError::Vanished(_) => "content_vanished",
                 EngineError::Unsupported { .. } => "engine_unsupported",
-                EngineError::Unfinished | EngineError::Malformed(_) | EngineError::Other(_) => "engine_error",
+                EngineError::BrokenOff(_)
+                | EngineError::Unfinished
+                | EngineError::Malformed(_)
+                | EngineError::Other(_) => "engine_error",
             },
             Self::Store(_) => "store",
             Self::Unverified(_) => "unverified",
@@ -172,5 +175,11 @@ mod tests {
         let lost = JobError::from(EngineError::BlobMissing("blob unknown to registry".to_owned()));
         assert_eq!((lost.class(), lost.is_transient(), lost.is_not_found()), ("registry_damaged", false, false));
         assert_eq!(lost.record().message, "the registry lacks a part of the image");
+    }
+
+    #[test]
+    fn a_pull_that_broke_off_is_counted_and_no_engine_that_is_away() {
+        let broken = JobError::from(EngineError::BrokenOff("connection reset".to_owned()));
+        assert_eq!((broken.class(), broken.is_transient(), broken.is_engine_away()), ("engine_error", true, false));
     }
 }

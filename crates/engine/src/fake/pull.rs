@@ -122,7 +122,7 @@ impl Run {
     fn interrupted(&self) -> Option<EngineError> {
         let state = self.shared.lock();
         if state.down {
-            return Some(super::unreachable());
+            return Some(EngineError::BrokenOff("connection closed before message completed".to_owned()));
         }
         let vanished = state.prunes != self.prunes && state.info.store == StoreKind::Containerd;
         vanished.then(|| EngineError::Vanished("failed commit on ref: lease does not exist: not found".to_owned()))
