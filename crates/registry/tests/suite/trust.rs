@@ -16,9 +16,7 @@ async fn tls() -> Stub {
 async fn a_private_ca_is_taken_from_dockers_folder() {
     let stub = tls().await;
     let ground = Ground::new();
-    let certs = ground.dir.path().join("certs.d").join(stub.host());
-    std::fs::create_dir_all(&certs).unwrap();
-    std::fs::write(certs.join("ca.crt"), include_str!("tls/ca.crt")).unwrap();
+    ground.trust(&stub.host(), include_str!("tls/ca.crt"));
     ground.client.image(&reference(&stub.host(), "v1"), &amd64()).await.unwrap();
 }
 
@@ -32,9 +30,7 @@ async fn an_unknown_ca_and_a_broken_certificate_are_told() {
     assert!(error.is_unreachable() && error.to_string().contains("certificate"), "{error}");
 
     let ground = Ground::new();
-    let certs = ground.dir.path().join("certs.d").join(stub.host());
-    std::fs::create_dir_all(&certs).unwrap();
-    std::fs::write(certs.join("ca.crt"), "not a certificate").unwrap();
+    ground.trust(&stub.host(), "not a certificate");
     let error = ground.client.resolve(&reference(&stub.host(), "v1")).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("ca.crt"), "{error}");
 }
