@@ -1,6 +1,7 @@
 //! The client: what a reference resolves to, and what its image is made of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Selector};
 
@@ -26,6 +27,8 @@ struct Inner {
     transport: Transport,
     tokens: Tokens,
     images: Cache,
+    resolve_timeout: Duration,
+    image_timeout: Duration,
 }
 
 /// What a reference stands for at this moment.
@@ -60,9 +63,11 @@ impl Client {
         // an error means that the process has a provider already, which is as good
         rustls::crypto::ring::default_provider().install_default().ok();
         let docker_config = DockerConfig::new(settings.docker_config.clone(), |name| std::env::var_os(name));
+        let (resolve_timeout, image_timeout) = (settings.resolve_timeout, settings.image_timeout);
         let transport = Transport::new(settings);
         let (tokens, images) = Default::default();
-        Ok(Self { inner: Arc::new(Inner { docker_config, transport, tokens, images }) })
+        let inner = Inner { docker_config, transport, tokens, images, resolve_timeout, image_timeout };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the reference resolves to now: by HEAD, or by GET where the registry leaves the digest out of its answer.
@@ -70,8 +75,8 @@ impl Client {
     /// # Errors
     /// Everything but [`Error::NotAnImage`] and [`Error::NoPlatform`]: the content is not looked at.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
-        let (resolved, _) = self.session(reference)?.resolve().await?;
-        Ok(resolved)
+        let question = async { Ok(self.session(reference)?.resolve().await?.0) };
+        within(self.inner.resolve_timeout, reference, question).await
     }
 
     /// The image behind the reference for an engine of this platform, every document checked against its digest.
@@ -80,6 +85,10 @@ impl Client {
     /// # Errors
     /// Any [`Error`].
     pub async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {
+        within(self.inner.image_timeout, reference, self.read(reference, platform)).await
+    }
+
+    async fn read(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {
         let engine = platform::normal(platform);
         let key = |digest| cache::Key { repository: reference.repository.clone(), digest, platform: engine.clone() };
         let session = self.session(reference)?;
@@ -115,4 +124,16 @@ impl Client {
         let credential = self.credential(reference.repository.registry())?;
         Ok(Session { transport: &self.inner.transport, tokens: &self.inner.tokens, reference, credential })
     }
+}
+
+/// A question must not hold its asker for as long as all of its requests may take one after the other.
+async fn within<T>(
+    limit: Duration,
+    reference: &Reference,
+    question: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, question).await.unwrap_or_else(|_| {
+        let cause = format!("the whole answer did not come within {} s", limit.as_secs_f64());
+        Err(Error::Unreachable { registry: reference.repository.registry().to_owned(), cause })
+    })
 }

@@ -20,6 +20,10 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Limit for one whole request, from the connection to the last byte.
     pub request_timeout: Duration,
+    /// Limit for finding out what a reference resolves to, with all its requests, redirects and tokens together.
+    pub resolve_timeout: Duration,
+    /// Limit for reading an image's documents, likewise.
+    pub image_timeout: Duration,
     /// How we introduce ourselves.
     pub user_agent: String,
 }
@@ -32,6 +36,8 @@ impl Default for Settings {
             insecure: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
+            resolve_timeout: Duration::from_secs(60),
+            image_timeout: Duration::from_secs(120),
             user_agent: concat!("layerkeeper/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -29,13 +29,19 @@ struct Ground {
 
 impl Ground {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// With other settings.
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             docker_config: Some(dir.path().join("config.json")),
             certs_dir: dir.path().join("certs.d"),
             request_timeout: Duration::from_secs(20),
             ..Settings::default()
         };
+        change(&mut settings);
         let ground = Self { client: Client::new(settings).unwrap(), dir };
         ground.config("{}");
         ground
