@@ -6,10 +6,14 @@ use std::time::Duration;
 /// How registries are reached.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Docker's `config.json` with the credentials. None looks, at each use, at
+    /// Docker's `config.json` with the credentials, or with the names of the helpers that have them. None looks, at each use, at
     /// `$CREDENTIALS_DIRECTORY/docker-config.json`, `$DOCKER_CONFIG/config.json` and `~/.docker/config.json`, and goes
     /// anonymous where none of them exists; a file that is named here must exist.
     pub docker_config: Option<PathBuf>,
+    /// What credential helpers get for HOME where the environment has none: a folder that the daemon may write to.
+    pub state_dir: Option<PathBuf>,
+    /// Limit for a credential helper to answer.
+    pub helper_timeout: Duration,
     /// Private CAs by registry, as Docker keeps them: `HOST[:PORT]/*.crt`, with an optional `NAME.cert` and `NAME.key`
     /// as client certificate. Read when a registry is first used.
     pub certs_dir: PathBuf,
@@ -32,6 +36,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             docker_config: None,
+            state_dir: None,
+            helper_timeout: Duration::from_secs(10),
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             insecure: Vec::new(),
             connect_timeout: Duration::from_secs(10),

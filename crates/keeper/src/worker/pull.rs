@@ -32,7 +32,7 @@ pub(super) async fn pull(
     reference: &Reference,
     own: bool,
 ) -> Result<Pulled, JobError> {
-    let login = run.ctx.registry.login(name.repository.registry())?;
+    let login = run.ctx.registry.login(name.repository.registry()).await?;
     run.changes();
     let begun = Instant::now();
     let mut progress = PullProgress::default();

@@ -158,16 +158,6 @@ async fn an_identity_token_is_posted() {
 }
 
 #[tokio::test]
-async fn a_helper_is_an_error_and_nobody_is_asked() {
-    let stub = Stub::start(|_| Answer::new(200)).await;
-    let ground = Ground::new();
-    ground.config(&json!({ "credHelpers": { stub.host(): "ecr-login" } }).to_string());
-    let error = ground.client.resolve(&reference(&stub.host(), "v1")).await.unwrap_err();
-    assert!(matches!(error, Error::Credentials { .. }) && error.to_string().contains("ecr-login"), "{error}");
-    assert!(stub.seen().is_empty());
-}
-
-#[tokio::test]
 async fn a_registry_with_tls_cannot_send_the_password_over_plain_http_not_even_to_this_machine() {
     let token = Stub::start(|_| Answer::json(200, json!({ "token": "t" }))).await;
     let realm = format!(r#"Bearer realm="http://{}/token",service="s""#, token.host());

@@ -4,6 +4,7 @@
 mod auth;
 mod content;
 mod debian;
+mod helper;
 mod image;
 mod redirect;
 mod refusal;
