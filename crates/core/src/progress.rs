@@ -72,6 +72,8 @@ pub struct LayerProgress {
     pub total: Option<Bytes>,
     /// Bytes extracted.
     pub extracted: Bytes,
+    /// The engine began this layer anew: the total may be that of the rest alone (the classic store's is).
+    pub restarted: bool,
     /// A status was seen that only a download leads to.
     pub download_seen: bool,
     /// The download finished.
@@ -130,6 +132,7 @@ impl LayerProgress {
             LayerStep::Downloading { current, total } => {
                 self.download_seen = true;
                 let current = Bytes(*current);
+                self.restarted |= current < self.current;
                 if self.resumed_at.is_none() || current < self.current {
                     // the first report of a try comes when some bytes are already here; a whole new try starts at zero
                     self.resumed_at = Some(current);
@@ -137,6 +140,7 @@ impl LayerProgress {
                 self.moved += current.saturating_sub(self.current);
                 self.current = current;
                 if *total > 0 {
+                    self.restarted |= self.total.is_some_and(|before| before.0 != *total);
                     self.total = Some(Bytes(*total));
                 }
             }
@@ -158,8 +162,16 @@ impl LayerProgress {
                 self.extraction_seen = true;
             }
             LayerStep::AlreadyExists => self.already_here = true,
-            LayerStep::Retrying => self.current = Bytes::ZERO,
+            LayerStep::Retrying => {
+                self.restarted = true;
+                self.current = Bytes::ZERO;
+            }
         }
+    }
+
+    /// How long the blob is by a download that came to its end in one go; none where the stream did not say so.
+    pub fn counted(&self) -> Option<Bytes> {
+        self.total.filter(|_| self.downloaded && !self.restarted)
     }
 }
 

@@ -65,7 +65,8 @@ pub struct LayerReport {
     pub blob: Digest,
     /// Its content; unknown where the daemon could not read the config.
     pub diff_id: Option<DiffId>,
-    /// Compressed size; unknown for a reused layer where the daemon could not read the manifest.
+    /// Compressed size, the manifest's unless the engine's stream counted another one to its end; unknown for a reused
+    /// layer where the daemon could not read the manifest.
     pub size: Option<Bytes>,
     /// Here, or moved?
     pub source: Source,

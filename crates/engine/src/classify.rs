@@ -9,37 +9,52 @@
 use crate::EngineError;
 
 type Make = fn(String) -> EngineError;
+type Row = (Make, &'static [&'static str]);
 
-/// The first row that has one of its words in the message wins.
-const WORDS: &[(Make, &[&str])] = &[
-    (EngineError::NoSpace, &["no space left on device", "disk quota exceeded"]),
+const NO_SPACE: Row = (EngineError::NoSpace, &["no space left on device", "disk quota exceeded"]);
+
+const BAD_CONTENT: Row = (
+    EngineError::BadContent,
+    &[
+        "filesystem layer verification failed",
+        "image verification failed",
+        "manifest verification failed",
+        "unexpected commit digest",
+        "unexpected commit size",
+        "failed size validation",
+        "digest mismatch",
+        "does not match digest",
+        "mismatched digest",
+        "wrong diff id calculated",
+        "mismatched image rootfs",
+        "invalid tar header",
+        "gzip: invalid",
+        "flate: corrupt",
+        "magic number mismatch",
+        "layers from manifest don't match image configuration",
+    ],
+);
+
+const VANISHED: Row = (
+    EngineError::Vanished,
+    &["lease does not exist", "failed commit on ref", "failed to get reader from content store", "parent snapshot "],
+);
+
+/// What the engine wraps around whatever went wrong while it unpacked a layer, once all of its bytes were here. These
+/// words say nothing of the cause.
+const UNPACKING: &[&str] = &["error processing tar file", "failed to register layer", "failed to extract layer"];
+
+/// The rows for unpacking. No registry has a part in it, and messages quote paths out of the image. Whatever is not
+/// named here is the engine's own trouble.
+const UNPACKING_WORDS: &[Row] =
+    &[NO_SPACE, BAD_CONTENT, (EngineError::BadContent, &["unexpected eof"]), VANISHED, (EngineError::Other, &[""])];
+
+/// The rows for everything else. The first that has one of its words in the message wins.
+const WORDS: &[Row] = &[
+    NO_SPACE,
     (EngineError::TooManyRequests, &["toomanyrequests: ", "too many requests", "rate limit"]),
-    (
-        EngineError::BadContent,
-        &[
-            "filesystem layer verification failed",
-            "image verification failed",
-            "manifest verification failed",
-            "unexpected commit digest",
-            "unexpected commit size",
-            "failed size validation",
-            "digest mismatch",
-            "does not match digest",
-            "mismatched digest",
-            "wrong diff id calculated",
-            "mismatched image rootfs",
-            "error processing tar file",
-            "invalid tar header",
-            "gzip: invalid",
-            "flate: corrupt",
-            "magic number mismatch",
-            "layers from manifest don't match image configuration",
-        ],
-    ),
-    (
-        EngineError::Vanished,
-        &["lease does not exist", "failed commit on ref", "failed to get reader from content store"],
-    ),
+    BAD_CONTENT,
+    VANISHED,
     // the engine's own way to containerd, not the registry
     (EngineError::Other, &["dial unix", "containerd.sock"]),
     (
@@ -86,14 +101,14 @@ const WORDS: &[(Make, &[&str])] = &[
             "504 gateway timeout",
         ],
     ),
+    // in mid-pull: the manifest is there, and a part that it lists is not
+    (EngineError::BlobMissing, &["unknown blob", "blob unknown", "could not fetch content descriptor"]),
     (
         EngineError::NotFound,
         &[
             "manifest unknown",
             "name unknown",
             "repository name not known",
-            "blob unknown",
-            "unknown blob",
             "no such image",
             "no such container",
             "not found",
@@ -103,7 +118,8 @@ const WORDS: &[(Make, &[&str])] = &[
 
 /// Sorts what the engine said. `status` is the HTTP status of its answer; none for an error inside a stream.
 pub fn classify(status: Option<u16>, message: &str) -> EngineError {
-    let text = message.to_lowercase();
+    // a file system's `permission denied: …` is not a registry's `denied: …`
+    let text = message.to_lowercase().replace("permission denied", "not permitted");
     if status == Some(409) {
         return EngineError::Conflict(message.to_owned());
     }
@@ -111,7 +127,8 @@ pub fn classify(status: Option<u16>, message: &str) -> EngineError {
     if text.contains("not found") && (text.contains("content digest") || text.contains("lease ")) {
         return EngineError::Vanished(message.to_owned());
     }
-    for (make, words) in WORDS {
+    let unpacking = UNPACKING.iter().any(|word| text.contains(word));
+    for (make, words) in if unpacking { UNPACKING_WORDS } else { WORDS } {
         if words.iter().any(|word| text.contains(word)) {
             return make(message.to_owned());
         }
@@ -144,6 +161,7 @@ mod tests {
     fn kind(error: &EngineError) -> &'static str {
         match error {
             EngineError::NotFound(_) => "not found",
+            EngineError::BlobMissing(_) => "blob",
             EngineError::Conflict(_) => "conflict",
             EngineError::Denied(_) => "denied",
             EngineError::TooManyRequests(_) => "too many",
@@ -186,6 +204,24 @@ mod tests {
             None,
             "failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header",
             "content",
+        ),
+        (
+            None,
+            "failed to register layer: Error processing tar file(exit status 1): open /bin/[: permission denied",
+            "other",
+        ),
+        (
+            None,
+            "failed to register layer: Error processing tar file(exit status 1): open /srv/denied: x: permission denied: unknown",
+            "other",
+        ),
+        (None, "failed to register layer: Error processing tar file(exit status 1): unexpected EOF", "content"),
+        (None, "failed to register layer: lchown /srv/connection refused: operation not permitted", "other"),
+        (None, "open /var/lib/docker/tmp/GetImageBlob1: permission denied: unknown", "other"),
+        (
+            None,
+            "failed to prepare extraction snapshot \"extract-1-Rb sha256:00\": parent snapshot sha256:11 does not exist: not found",
+            "vanished",
         ),
         (None, "failed to extract layer sha256:00: wrong diff id calculated on extraction \"sha256:11\"", "content"),
         (
@@ -254,11 +290,12 @@ mod tests {
         ),
         (Some(404), "No such image: a:b", "not found"),
         (Some(404), "", "not found"),
-        (None, "unknown blob", "not found"),
+        (None, "unknown blob", "blob"),
+        (None, "blob unknown to registry", "blob"),
         (
             None,
             "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:00 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
-            "not found",
+            "blob",
         ),
         (
             Some(500),

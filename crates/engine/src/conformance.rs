@@ -46,6 +46,9 @@ pub trait Subject: Send + Sync {
     /// Publishes an image in the registry under `path:tag`.
     async fn publish(&self, name: &str, recipe: &Recipe) -> Published;
 
+    /// Makes the registry lose a blob; the manifests that list it stay.
+    fn lose_blob(&self, blob: Digest);
+
     /// Layer blobs that the engine has fetched from the registry (not over the slow line) so far.
     fn fetched(&self) -> Vec<Digest>;
 

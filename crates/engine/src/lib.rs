@@ -121,7 +121,7 @@ pub enum EngineEvent {
 /// Why the engine did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// No answer: no socket, connection refused or cut.
+    /// No answer: no socket, connection refused, or cut before the answer began.
     #[error("the engine at {host} does not answer: {cause}")]
     Unreachable {
         /// Where it should be.
@@ -140,6 +140,9 @@ pub enum EngineError {
     /// It knows no such image, or the registry knows no such manifest.
     #[error("not found: {0}")]
     NotFound(String),
+    /// The registry has the manifest, and lost a part that it lists.
+    #[error("the registry lacks a part of the image: {0}")]
+    BlobMissing(String),
     /// It refuses, as something holds the image (409).
     #[error("conflict: {0}")]
     Conflict(String),
@@ -161,6 +164,10 @@ pub enum EngineError {
     /// A pull's content vanished under it: a foreign prune.
     #[error("content vanished in mid-pull: {0}")]
     Vanished(String),
+    /// A pull's stream broke off after it had begun: the engine ended or was restarted, or something between us and it
+    /// cut the connection.
+    #[error("the engine's answer broke off in mid-pull: {0}")]
+    BrokenOff(String),
     /// A pull's stream ended without `Status:`.
     #[error("the engine ended the pull without saying that it succeeded")]
     Unfinished,
@@ -186,6 +193,7 @@ impl EngineError {
                 | Self::TooManyRequests(_)
                 | Self::RegistryUnreachable(_)
                 | Self::Vanished(_)
+                | Self::BrokenOff(_)
                 | Self::Unfinished
                 | Self::Other(_)
         )

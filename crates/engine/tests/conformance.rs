@@ -106,6 +106,10 @@ impl Subject for OnDocker {
         published(&pushed)
     }
 
+    fn lose_blob(&self, blob: Digest) {
+        self.registry.lose_blob(blob).unwrap();
+    }
+
     fn fetched(&self) -> Vec<Digest> {
         let layers = self.layers.lock().unwrap();
         let accesses = self.registry.accesses(self.mark);

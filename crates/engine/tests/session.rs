@@ -28,6 +28,18 @@ struct Answers {
     api: &'static str,
     oldest: &'static str,
     pull: &'static str,
+    end: End,
+}
+
+/// How the answer to a pull ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// As announced.
+    Whole,
+    /// The connection is closed before it is whole.
+    BrokenOff,
+    /// The connection is closed without an answer.
+    NoHead,
 }
 
 impl Script {
@@ -73,8 +85,13 @@ async fn serve(mut stream: UnixStream, heads: Arc<Mutex<Vec<String>>>, answers: 
     }
     let head = String::from_utf8(head).unwrap();
     let (status, body) = answer(&head, &answers);
-    heads.lock().unwrap().push(head);
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    heads.lock().unwrap().push(head.clone());
+    let end = if head.contains("/images/create") { answers.end } else { End::Whole };
+    let announced = body.len() + usize::from(end == End::BrokenOff);
+    let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n{body}");
+    if end == End::NoHead {
+        answer.clear();
+    }
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
@@ -103,7 +120,7 @@ fn answer(head: &str, answers: &Answers) -> (&'static str, String) {
     }
 }
 
-const OLD: Answers = Answers { api: "1.41", oldest: "1.12", pull: "" };
+const OLD: Answers = Answers { api: "1.41", oldest: "1.12", pull: "", end: End::Whole };
 
 #[tokio::test]
 async fn the_version_is_agreed_on_once_and_anew_when_the_engine_is_another() {
@@ -123,7 +140,7 @@ async fn the_version_is_agreed_on_once_and_anew_when_the_engine_is_another() {
 
 #[tokio::test]
 async fn an_engine_newer_than_the_client_is_asked_in_the_clients_version() {
-    let script = Script::start(Answers { api: "1.99", oldest: "1.44", pull: "" });
+    let script = Script::start(Answers { api: "1.99", oldest: "1.44", ..OLD });
     script.docker().ping().await.unwrap();
     assert_eq!(script.asked(), ["GET /version", "GET /v1.53/_ping"]);
 }
@@ -183,4 +200,25 @@ async fn an_error_line_ends_a_pull_and_a_missing_last_line_is_unfinished() {
     let items: Vec<_> = docker.pull(&reference, None).await.unwrap().collect().await;
     assert_eq!(items[0], Ok(PullEvent::Note("x".into())));
     assert!(matches!(items[1], Err(EngineError::NoSpace(_))) && items.len() == 2, "{items:?}");
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_is_told_from_an_engine_that_does_not_answer() {
+    let line = "{\"status\":\"Pulling from a/b\",\"id\":\"t\"}\r\n";
+    let script = Script::start(Answers { pull: line, end: End::BrokenOff, ..OLD });
+    let docker = script.docker();
+    let reference: Reference = "r.test/a/b:t".parse().unwrap();
+    let items: Vec<_> = docker.pull(&reference, None).await.unwrap().collect().await;
+    assert_eq!(items[0], Ok(PullEvent::Note("t: Pulling from a/b".into())));
+    assert!(matches!(&items[1], Err(error @ EngineError::BrokenOff(_)) if error.is_transient()), "{items:?}");
+    assert_eq!(items.len(), 2, "{items:?}");
+
+    // before the first line, too
+    script.change(|answers| answers.pull = "");
+    let error = docker.pull(&reference, None).await.map(drop).unwrap_err();
+    assert!(matches!(error, EngineError::BrokenOff(_)), "{error:?}");
+
+    script.change(|answers| answers.end = End::NoHead);
+    let error = docker.pull(&reference, None).await.map(drop).unwrap_err();
+    assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
 }

@@ -58,7 +58,7 @@ async fn a_lost_blob(ground: &Ground) {
     let pushed = ground.push("trouble/lost:t", Layer::random(102, Bytes(50_000)).unwrap());
     ground.registry.lose_blob(pushed.layers[0].blob).unwrap();
     let error = ground.failure(&pushed.name.to_reference()).await;
-    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+    assert!(matches!(error, EngineError::BlobMissing(_)), "{error:?}");
 }
 
 async fn a_registry_that_refuses(ground: &Ground) {
@@ -106,6 +106,29 @@ async fn a_prune_under_a_pull(ground: &Ground) {
     ground.proxy.throttle(None);
     assert!(matches!(last, Some(Ok(PullEvent::Done(_)))), "{last:?}");
     ground.docker.remove(&reference).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_in_mid_pull_breaks_off_and_then_does_not_answer() {
+    let mut engine = layerkeeper_testkit::Engine::start(EngineKind::A).unwrap();
+    let docker = Docker::connect(&engine.host()).unwrap();
+    let registry = Registry::start(Auth::Open).unwrap();
+    let proxy = Proxy::start(&registry.host()).unwrap();
+    let image = Image::new().layer(Layer::random(107, Bytes(3_000_000)).unwrap());
+    let reference = image.push(&registry, "trouble/dies:t").unwrap().via(&proxy.host()).unwrap().name.to_reference();
+    proxy.throttle(Some(Bytes(500_000)));
+    let mut stream = docker.pull(&reference, None).await.unwrap();
+    while proxy.sent() < Bytes(500_000) {
+        stream.next().await.unwrap().unwrap();
+    }
+    engine.kill9();
+    let mut last = None;
+    while let Some(line) = tokio::time::timeout(LIMIT, stream.next()).await.unwrap() {
+        last = Some(line);
+    }
+    assert!(matches!(last, Some(Err(EngineError::BrokenOff(_)))), "{last:?}");
+    let away = docker.pull(&reference, None).await.map(drop);
+    assert!(matches!(away, Err(EngineError::Unreachable { .. })), "{away:?}");
 }
 
 async fn all(kind: EngineKind) {

@@ -208,7 +208,7 @@ impl Registry for Shelf {
         Ok(Fetched { image: manifest, moved: Bytes(1000) })
     }
 
-    fn login(&self, _: &str) -> Result<Option<Login>, Error> {
+    async fn login(&self, _: &str) -> Result<Option<Login>, Error> {
         Ok(None)
     }
 }

@@ -81,8 +81,8 @@ impl Registry for Budgeted {
         self.learn(registry, self.registries.image(reference, platform).await)
     }
 
-    fn login(&self, registry: &str) -> Result<Option<Login>, Error> {
-        self.registries.login(registry)
+    async fn login(&self, registry: &str) -> Result<Option<Login>, Error> {
+        self.registries.login(registry).await
     }
 }
 

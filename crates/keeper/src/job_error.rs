@@ -106,6 +106,7 @@ impl JobError {
             Self::Engine(error) => match error {
                 EngineError::Unreachable { .. } => "engine_unreachable",
                 EngineError::NotFound(_) => "not_found",
+                EngineError::BlobMissing(_) => "registry_damaged",
                 EngineError::Conflict(_) => "conflict",
                 EngineError::Denied(_) => "access_denied",
                 EngineError::TooManyRequests(_) => "too_many_requests",
@@ -114,7 +115,10 @@ impl JobError {
                 EngineError::BadContent(_) => "bad_content",
                 EngineError::Vanished(_) => "content_vanished",
                 EngineError::Unsupported { .. } => "engine_unsupported",
-                EngineError::Unfinished | EngineError::Malformed(_) | EngineError::Other(_) => "engine_error",
+                EngineError::BrokenOff(_)
+                | EngineError::Unfinished
+                | EngineError::Malformed(_)
+                | EngineError::Other(_) => "engine_error",
             },
             Self::Store(_) => "store",
             Self::Unverified(_) => "unverified",
@@ -205,5 +209,23 @@ impl JobError {
 
     fn full(&self, detail: &str, message: &str) -> ErrorRecord {
         ErrorRecord { class: self.class().to_owned(), message: message.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_that_the_registry_lost_is_no_tag_that_is_not_there_yet() {
+        let lost = JobError::from(EngineError::BlobMissing("blob unknown to registry".to_owned()));
+        assert_eq!((lost.class(), lost.is_transient(), lost.is_not_found()), ("registry_damaged", false, false));
+        assert_eq!(lost.record().message, "the registry lacks a part of the image");
+    }
+
+    #[test]
+    fn a_pull_that_broke_off_is_counted_and_no_engine_that_is_away() {
+        let broken = JobError::from(EngineError::BrokenOff("connection reset".to_owned()));
+        assert_eq!((broken.class(), broken.is_transient(), broken.is_engine_away()), ("engine_error", true, false));
     }
 }

@@ -14,8 +14,8 @@ pub trait Registry: Send + Sync + 'static {
     /// Manifest and config of one platform's image.
     async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error>;
 
-    /// Credentials for the engine's own pull, read anew.
-    fn login(&self, registry: &str) -> Result<Option<Login>, Error>;
+    /// Credentials for the engine's own pull, read anew; a credential helper may take its time.
+    async fn login(&self, registry: &str) -> Result<Option<Login>, Error>;
 }
 
 #[async_trait]
@@ -28,8 +28,8 @@ impl Registry for Client {
         Self::image(self, reference, platform).await
     }
 
-    fn login(&self, registry: &str) -> Result<Option<Login>, Error> {
-        Ok(self.credential(registry)?.map(|credential| Login {
+    async fn login(&self, registry: &str) -> Result<Option<Login>, Error> {
+        Ok(self.credential(registry).await?.map(|credential| Login {
             username: credential.username,
             password: credential.password.expose().to_owned(),
             identity_token: credential.identity_token.map(|token| token.expose().to_owned()),

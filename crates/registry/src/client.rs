@@ -1,6 +1,7 @@
 //! The client: what a reference resolves to, and what its image is made of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Selector};
 
@@ -26,6 +27,8 @@ struct Inner {
     transport: Transport,
     tokens: Tokens,
     images: Cache,
+    resolve_timeout: Duration,
+    image_timeout: Duration,
 }
 
 /// What a reference stands for at this moment.
@@ -59,10 +62,12 @@ impl Client {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         // an error means that the process has a provider already, which is as good
         rustls::crypto::ring::default_provider().install_default().ok();
-        let docker_config = DockerConfig::new(settings.docker_config.clone(), |name| std::env::var_os(name));
+        let docker_config = DockerConfig::new(&settings, |name| std::env::var_os(name));
+        let (resolve_timeout, image_timeout) = (settings.resolve_timeout, settings.image_timeout);
         let transport = Transport::new(settings);
         let (tokens, images) = Default::default();
-        Ok(Self { inner: Arc::new(Inner { docker_config, transport, tokens, images }) })
+        let inner = Inner { docker_config, transport, tokens, images, resolve_timeout, image_timeout };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the reference resolves to now: by HEAD, or by GET where the registry leaves the digest out of its answer.
@@ -70,8 +75,15 @@ impl Client {
     /// # Errors
     /// Everything but [`Error::NotAnImage`] and [`Error::NoPlatform`]: the content is not looked at.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
-        let (resolved, _) = self.session(reference)?.resolve().await?;
-        Ok(resolved)
+        let question = async {
+            let session = self.session(reference).await?;
+            let answer = match session.resolve().await {
+                Err(error) => self.anew(&session, error).await?.resolve().await,
+                answer => answer,
+            };
+            Ok(answer?.0)
+        };
+        within(self.inner.resolve_timeout, reference, question).await
     }
 
     /// The image behind the reference for an engine of this platform, every document checked against its digest.
@@ -80,39 +92,94 @@ impl Client {
     /// # Errors
     /// Any [`Error`].
     pub async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {
+        within(self.inner.image_timeout, reference, self.read(reference, platform)).await
+    }
+
+    async fn read(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {
         let engine = platform::normal(platform);
-        let key = |digest| cache::Key { repository: reference.repository.clone(), digest, platform: engine.clone() };
-        let session = self.session(reference)?;
-        let (digest, raw, mut moved) = match &reference.selector {
-            Selector::Digest(digest) => (*digest, None, Bytes::ZERO),
+        let mut moved = Bytes::ZERO;
+        if let Selector::Digest(digest) = &reference.selector
+            && let Some(image) = self.inner.images.get(&key(reference, *digest, &engine))
+        {
+            // neither the registry nor a credential helper is needed
+            return Ok(Fetched { image, moved });
+        }
+        let session = self.session(reference).await?;
+        let image = match self.read_with(&session, &engine, &mut moved).await {
+            Err(error) => self.read_with(&self.anew(&session, error).await?, &engine, &mut moved).await,
+            image => image,
+        };
+        Ok(Fetched { image: image?, moved })
+    }
+
+    /// What is read is added to `moved`.
+    async fn read_with(
+        &self,
+        session: &Session<'_>,
+        engine: &Platform,
+        moved: &mut Bytes,
+    ) -> Result<ImageManifest, Error> {
+        let (digest, raw) = match &session.reference.selector {
+            Selector::Digest(digest) => (*digest, None),
             Selector::Tag(_) => {
                 let (resolved, raw) = session.resolve().await?;
-                (resolved.digest, raw, resolved.moved)
+                *moved += resolved.moved;
+                (resolved.digest, raw)
             }
         };
-        if let Some(image) = self.inner.images.get(&key(digest)) {
-            return Ok(Fetched { image, moved });
+        let key = key(session.reference, digest, engine);
+        if let Some(image) = self.inner.images.get(&key) {
+            return Ok(image);
         }
         let raw = match raw {
             Some(raw) => raw,
-            None => session.manifest(digest, &mut moved).await?,
+            None => session.manifest(digest, moved).await?,
         };
-        let image = session.image(digest, raw, &engine, &mut moved).await?;
-        self.inner.images.put(key(digest), image.clone());
-        Ok(Fetched { image, moved })
+        let image = session.image(digest, raw, engine, moved).await?;
+        self.inner.images.put(key, image.clone());
+        Ok(image)
     }
 
-    /// The credentials for a registry (`docker.io`, `ghcr.io`, …), read anew from docker's config.json: what the engine
-    /// wants to be handed with a pull. None is anonymous.
+    /// The credentials for a registry (`docker.io`, `ghcr.io`, …), read anew from docker's config.json or from the helper
+    /// that it names: what the engine wants to be handed with a pull. None is anonymous.
     ///
     /// # Errors
-    /// [`Error::Credentials`] where the file cannot be used, or says that a helper has the credentials.
-    pub fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
-        self.inner.docker_config.credential(registry)
+    /// [`Error::Credentials`] where the file or its helper cannot be used.
+    pub async fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
+        self.inner.docker_config.credential(registry).await
     }
 
-    fn session<'a>(&'a self, reference: &'a Reference) -> Result<Session<'a>, Error> {
-        let credential = self.credential(reference.repository.registry())?;
-        Ok(Session { transport: &self.inner.transport, tokens: &self.inner.tokens, reference, credential })
+    async fn session<'a>(&'a self, reference: &'a Reference) -> Result<Session<'a>, Error> {
+        let credential = self.credential(reference.repository.registry()).await?;
+        Ok(Session::new(&self.inner.transport, &self.inner.tokens, reference, credential))
     }
+
+    /// What a helper gave may have run out since: where the registry refused it, the helper is asked once more. Fails with
+    /// the error as it came where that was another one, or where the helper gives nothing else.
+    async fn anew<'a>(&'a self, session: &Session<'a>, error: Error) -> Result<Session<'a>, Error> {
+        let of_helper = session.credential.as_ref().is_some_and(|credential| credential.helper.is_some());
+        if !of_helper || !matches!(error, Error::Unauthorized { .. }) {
+            return Err(error);
+        }
+        let again = self.session(session.reference).await?;
+        let other = again.credential.is_some() && again.credential != session.credential;
+        if other { Ok(again) } else { Err(error) }
+    }
+}
+
+/// Under what an image is remembered.
+fn key(reference: &Reference, digest: Digest, engine: &Platform) -> cache::Key {
+    cache::Key { repository: reference.repository.clone(), digest, platform: engine.clone() }
+}
+
+/// A question must not hold its asker for as long as all of its requests may take one after the other.
+async fn within<T>(
+    limit: Duration,
+    reference: &Reference,
+    question: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, question).await.unwrap_or_else(|_| {
+        let cause = format!("the whole answer did not come within {} s", limit.as_secs_f64());
+        Err(Error::Unreachable { registry: reference.repository.registry().to_owned(), cause })
+    })
 }

@@ -1,5 +1,7 @@
 //! What one may show to a registry, and how errors speak of it.
 
+pub(crate) mod helper;
+
 use std::fmt;
 
 use layerkeeper_core::Digest;
@@ -17,6 +19,8 @@ pub struct Credential {
     pub identity_token: Option<Secret>,
     /// A bearer token to be sent to the registry as it is.
     pub registry_token: Option<Secret>,
+    /// The program that gave them, `docker-credential-NAME`, where they are not in the file itself.
+    pub helper: Option<String>,
     /// The registry, as Docker's API wants it named: the host, or `https://index.docker.io/v1/` for docker.io.
     pub server_address: String,
 }
@@ -30,12 +34,16 @@ pub enum Login {
     User(String),
     /// A token from docker's configuration.
     Token,
+    /// What this program gave, `docker-credential-NAME`.
+    Helper(String),
 }
 
 impl Credential {
     /// How errors speak of these credentials.
     pub fn login(&self) -> Login {
-        if self.identity_token.is_some() || self.registry_token.is_some() {
+        if let Some(program) = &self.helper {
+            Login::Helper(program.clone())
+        } else if self.identity_token.is_some() || self.registry_token.is_some() {
             Login::Token
         } else {
             Login::User(self.username.clone())
@@ -75,6 +83,7 @@ impl fmt::Display for Login {
             Self::Anonymous => f.write_str("without credentials"),
             Self::User(name) => write!(f, "as user {name:?}"),
             Self::Token => f.write_str("with a token from docker's configuration"),
+            Self::Helper(program) => write!(f, "with the credentials that the helper {program} gave"),
         }
     }
 }
@@ -90,6 +99,7 @@ mod tests {
             password: Secret::new("hunter2"),
             identity_token: Some(Secret::new("refresh-me")),
             registry_token: Some(Secret::new("bearer-me")),
+            helper: None,
             server_address: "ghcr.io".into(),
         };
         let shown = format!("{credential:?}");

@@ -12,8 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::credential::Credential;
+use crate::credential::helper::{self, Given, Helpers, Problem};
 use crate::error::Error;
 use crate::secret::Secret;
+use crate::settings::Settings;
 
 const LONGEST: u64 = 1 << 20;
 const DOCKER_HUB: &str = "docker.io";
@@ -25,6 +27,18 @@ pub(crate) struct DockerConfig {
     named: Option<PathBuf>,
     /// Otherwise the first of these that exists.
     usual: Vec<PathBuf>,
+    helpers: Helpers,
+}
+
+/// What the file says of a registry.
+#[derive(Debug, PartialEq, Eq)]
+enum Entry {
+    /// Nothing: go without credentials.
+    None,
+    /// These.
+    Own(Credential),
+    /// The helper of this name has them.
+    Helper(String),
 }
 
 #[derive(Deserialize, Default)]
@@ -50,30 +64,64 @@ struct Auth {
 
 impl DockerConfig {
     /// `variable` reads the environment.
-    pub(crate) fn new(named: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+    pub(crate) fn new(settings: &Settings, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let in_dir = |name: &str| variable(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let mut usual: Vec<_> =
             in_dir("CREDENTIALS_DIRECTORY").map(|dir| dir.join("docker-config.json")).into_iter().collect();
         // as docker does: where DOCKER_CONFIG is set, the home directory is not looked at
         let own = in_dir("DOCKER_CONFIG").or_else(|| in_dir("HOME").map(|home| home.join(".docker")));
         usual.extend(own.map(|dir| dir.join("config.json")));
-        Self { named, usual }
+        let helpers = Helpers::new(variable, settings.state_dir.clone(), settings.helper_timeout);
+        Self { named: settings.docker_config.clone(), usual, helpers }
     }
 
-    /// Reads the file anew and looks the registry up; none is anonymous.
-    pub(crate) fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
+    /// Reads the file anew, looks the registry up and asks its helper if it has one; none is anonymous.
+    pub(crate) async fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
+        let Some((path, entry)) = self.entry(registry)? else { return Ok(None) };
+        match entry {
+            Entry::None => Ok(None),
+            Entry::Own(credential) => Ok(Some(credential)),
+            Entry::Helper(name) => {
+                let (folder, server) = (path.parent().unwrap_or(Path::new("/")), server_address(registry));
+                let given = self.helpers.ask(&name, folder, &server).await;
+                let given = given.map_err(|Problem { text: problem, may_pass }| {
+                    let registry = registry.to_owned();
+                    Error::Credentials { path: path.clone(), registry, problem, may_pass }
+                })?;
+                let program = helper::program(&name);
+                tracing::debug!(registry, program, given = given.is_some(), "asked the credential helper");
+                Ok(given.map(|given| of_helper(given, program, server)))
+            }
+        }
+    }
+
+    /// The file that counts, and what it says; none where there is no file.
+    fn entry(&self, registry: &str) -> Result<Option<(PathBuf, Entry)>, Error> {
         let candidates = self.named.as_slice().iter().chain(if self.named.is_some() { &[] } else { &self.usual[..] });
         for path in candidates {
-            let problem =
-                |problem: String| Error::Credentials { path: path.clone(), registry: registry.to_owned(), problem };
+            let problem = |problem: String| {
+                let (path, registry) = (path.clone(), registry.to_owned());
+                Error::Credentials { path, registry, problem, may_pass: false }
+            };
             match read(path) {
-                Ok(bytes) => return parse(&bytes).and_then(|file| file.lookup(registry)).map_err(problem),
+                Ok(bytes) => {
+                    let entry = parse(&bytes).and_then(|file| file.lookup(registry)).map_err(problem)?;
+                    return Ok(Some((path.clone(), entry)));
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.named.is_none() => {}
                 Err(e) => return Err(problem(format!("the file cannot be read: {e}"))),
             }
         }
         Ok(None)
     }
+}
+
+fn of_helper(given: Given, program: String, server_address: String) -> Credential {
+    let (username, password, identity_token) = match given {
+        Given::Password { username, secret } => (username, secret, None),
+        Given::IdentityToken(token) => (String::new(), Secret::new(""), Some(token)),
+    };
+    Credential { username, password, identity_token, registry_token: None, helper: Some(program), server_address }
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -94,23 +142,23 @@ fn parse(bytes: &[u8]) -> Result<File, String> {
 }
 
 impl File {
-    fn lookup(self, registry: &str) -> Result<Option<Credential>, String> {
+    /// As in Docker: a helper of the registry's own goes before the store for all, and both before `auths`. An empty name
+    /// is none.
+    fn lookup(self, registry: &str) -> Result<Entry, String> {
         let wanted = host(registry);
         let helper = self.cred_helpers.unwrap_or_default().into_iter().find(|(key, _)| host(key) == wanted);
         let helper = helper.map(|(_, name)| name).or(self.creds_store).filter(|name| !name.is_empty());
         if let Some(name) = helper {
-            return Err(format!(
-                "the credential helper {name:?} is responsible for this registry, and helpers are not supported yet; \
-                 put the credentials into \"auths\" of a config.json of layerkeeper's own"
-            ));
+            return Ok(Entry::Helper(name));
         }
         let mut auths = self.auths.unwrap_or_default();
         let exact = auths.remove_entry(server_address(registry).as_str()).or_else(|| auths.remove_entry(registry));
         let found = exact.or_else(|| auths.into_iter().find(|(key, _)| host(key) == wanted));
-        match found {
-            Some((key, Some(auth))) => auth.credential(registry, &key),
-            _ => Ok(None),
-        }
+        let own = match found {
+            Some((key, Some(auth))) => auth.credential(registry, &key)?,
+            _ => None,
+        };
+        Ok(own.map_or(Entry::None, Entry::Own))
     }
 }
 
@@ -138,6 +186,7 @@ impl Auth {
             password: Secret::new(password),
             identity_token: identity_token.map(Secret::new),
             registry_token: registry_token.map(Secret::new),
+            helper: None,
             server_address: server_address(registry),
         }))
     }
@@ -167,13 +216,15 @@ fn host(key: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn lookup(registry: &str, file: &str) -> Result<Option<Credential>, String> {
+    fn lookup(registry: &str, file: &str) -> Result<Entry, String> {
         parse(file.as_bytes())?.lookup(registry)
     }
 
     fn user(registry: &str, file: &str) -> Option<(String, String)> {
-        let found = lookup(registry, file).unwrap()?;
-        Some((found.username, found.password.expose().to_owned()))
+        match lookup(registry, file).unwrap() {
+            Entry::Own(found) => Some((found.username, found.password.expose().to_owned())),
+            other => (other != Entry::None).then(|| panic!("{other:?}")),
+        }
     }
 
     #[test]
@@ -201,22 +252,25 @@ mod tests {
         let plain = r#"{"auths":{"docker.io":{"auth":"","identitytoken":"tok"}}}"#;
         let stored = r#"{"auths":{"docker.io":{"username":"<token>","password":"tok"}}}"#;
         for file in [plain, stored] {
-            let found = lookup("docker.io", file).unwrap().unwrap();
+            let Entry::Own(found) = lookup("docker.io", file).unwrap() else { panic!("{file}") };
             assert_eq!(found.identity_token, Some(Secret::new("tok")), "{file}");
             assert_eq!(found.server_address, "https://index.docker.io/v1/");
         }
     }
 
     #[test]
-    fn a_helper_is_an_error_and_never_anonymous() {
-        for file in [
-            r#"{"credsStore":"secretservice","auths":{"ghcr.io":{}}}"#,
-            r#"{"credHelpers":{"ghcr.io":"gh"},"auths":{"ghcr.io":{"auth":"YTpi"}}}"#,
-        ] {
-            assert!(lookup("ghcr.io", file).unwrap_err().contains("credential helper"), "{file}");
-        }
-        assert_eq!(lookup("ghcr.io", r#"{"credHelpers":{"quay.io":"gh"},"credsStore":""}"#), Ok(None));
-        assert_eq!(lookup("ghcr.io", r#"{"auths":{"ghcr.io":{}},"HttpHeaders":{}}"#), Ok(None));
+    fn a_helper_of_the_registrys_own_goes_before_the_store_for_all_and_both_before_auths() {
+        // YTpi is a:b
+        let all = r#"{"credHelpers":{"ghcr.io":"gh","index.docker.io":"hub","r.io":""},"credsStore":"store",
+                      "auths":{"ghcr.io":{"auth":"YTpi"},"quay.io":{"auth":"YTpi"},"r.io":{"auth":"YTpi"}}}"#;
+        let helper = |name: &str| Ok(Entry::Helper(name.to_owned()));
+        assert_eq!(lookup("ghcr.io", all), helper("gh"));
+        assert_eq!(lookup("docker.io", all), helper("hub"));
+        assert_eq!(lookup("quay.io", all), helper("store"));
+        assert_eq!(lookup("other.io", all), helper("store"));
+        assert_eq!(user("r.io", all), Some(("a".into(), "b".into())), "an empty name takes the registry out");
+        assert_eq!(lookup("ghcr.io", r#"{"credHelpers":{"quay.io":"gh"},"credsStore":""}"#), Ok(Entry::None));
+        assert_eq!(lookup("ghcr.io", r#"{"auths":{"ghcr.io":{}},"HttpHeaders":{}}"#), Ok(Entry::None));
     }
 
     #[test]
@@ -232,29 +286,30 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_file_is_looked_for_in_order_and_read_anew() {
+    #[tokio::test]
+    async fn the_file_is_looked_for_in_order_and_read_anew() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let config = DockerConfig::new(None, |name| match name {
+        let config = DockerConfig::new(&Settings::default(), |name| match name {
             "CREDENTIALS_DIRECTORY" => Some(at("credentials").into()),
             "DOCKER_CONFIG" => Some(at("docker").into()),
             _ => Some(at("home").into()),
         });
-        let name = || config.credential("r.io").unwrap().map(|found| found.username);
+        let name = async || config.credential("r.io").await.unwrap().map(|found| found.username);
         let write = |path: &str, user: &str| {
             std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
             std::fs::write(at(path), format!(r#"{{"auths":{{"r.io":{{"username":"{user}"}}}}}}"#)).unwrap();
         };
         write("home/.docker/config.json", "home");
-        assert_eq!(name(), None);
+        assert_eq!(name().await, None);
         write("docker/config.json", "docker");
-        assert_eq!(name().as_deref(), Some("docker"));
+        assert_eq!(name().await.as_deref(), Some("docker"));
         write("credentials/docker-config.json", "systemd");
-        assert_eq!(name().as_deref(), Some("systemd"));
+        assert_eq!(name().await.as_deref(), Some("systemd"));
 
-        let missing = DockerConfig::new(Some(at("missing")), |_| Some(at("docker").into()));
-        let problem = missing.credential("r.io").unwrap_err().to_string();
+        let settings = Settings { docker_config: Some(at("missing")), ..Settings::default() };
+        let missing = DockerConfig::new(&settings, |_| Some(at("docker").into()));
+        let problem = missing.credential("r.io").await.unwrap_err().to_string();
         assert!(problem.contains("missing") && problem.contains("cannot be read"), "{problem}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use layerkeeper_core::{Digest, Platform, Reference};
 
 pub use detail::Detail;
-pub(crate) use detail::printable;
+pub(crate) use detail::{printable, quotable};
 
 use crate::credential::Login;
 
@@ -142,7 +142,8 @@ pub enum Error {
         /// What is wrong, as a sentence that names where.
         what: String,
     },
-    /// Docker's `config.json` cannot be used. Never shows the file's content.
+    /// Docker's `config.json`, or the credential helper that it names, cannot be used. Never shows what is in the file or
+    /// what the helper gave.
     #[error("credentials for {registry} from {}: {problem}", path.display())]
     Credentials {
         /// The file.
@@ -151,6 +152,8 @@ pub enum Error {
         registry: String,
         /// What is wrong, as a sentence.
         problem: String,
+        /// A credential helper failed in a way that may pass.
+        may_pass: bool,
     },
 }
 
@@ -172,6 +175,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::TooManyRequests { .. } | Self::Unreachable { .. } | Self::Truncated { .. } => true,
+            Self::Credentials { may_pass, .. } => *may_pass,
             Self::Server { status, .. } => *status >= 500 || matches!(status, 408 | 425),
             _ => false,
         }

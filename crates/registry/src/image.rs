@@ -7,6 +7,8 @@ use crate::media_type::{self, Kind};
 use crate::{platform, wire};
 
 const LONGEST_INSTRUCTION: usize = 300;
+/// The largest layer that we believe in, 1 TiB. With the most layers that a manifest may list, no sum can overflow.
+const LARGEST: u64 = 1 << 40;
 
 /// The manifest that an engine of this platform takes out of an index. Attestations, artifacts and platforms that
 /// cannot run are passed over; among equals the first wins, as in the engine.
@@ -80,6 +82,12 @@ pub(crate) fn layers(
 /// A descriptor as the core takes it; `whose` names the document that it stands in.
 pub(crate) fn descriptor(digest: &str, size: u64, whose: &str) -> Result<Descriptor, Error> {
     let digest: Digest = digest.parse().map_err(|e| Error::malformed(format!("{whose}: {e}")))?;
+    if size > LARGEST {
+        return Err(Error::malformed(format!(
+            "{whose} says that {} has {size} bytes; nothing is larger than {LARGEST}",
+            digest.short()
+        )));
+    }
     Ok(Descriptor { digest, size: Bytes(size) })
 }
 

@@ -4,6 +4,8 @@ mod authorize;
 mod documents;
 mod token;
 
+use std::sync::{Mutex, PoisonError};
+
 use layerkeeper_core::Reference;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
@@ -15,12 +17,25 @@ use crate::secret::Secret;
 use crate::tokens::{Key, Tokens};
 use crate::transport::{self, Ask, Transport};
 
-/// One reference, with the credentials that config.json holds for its registry at this moment.
+/// One reference, with the credentials that config.json or its helper has for its registry at this moment.
 pub(crate) struct Session<'a> {
     pub(crate) transport: &'a Transport,
     pub(crate) tokens: &'a Tokens,
     pub(crate) reference: &'a Reference,
     pub(crate) credential: Option<Credential>,
+    /// What a helper gave, in the form that this registry took. Nobody else gets to see it, and it ends with the question.
+    worked: Mutex<Option<Secret>>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        transport: &'a Transport,
+        tokens: &'a Tokens,
+        reference: &'a Reference,
+        credential: Option<Credential>,
+    ) -> Self {
+        Self { transport, tokens, reference, credential, worked: Mutex::default() }
+    }
 }
 
 impl Session<'_> {
@@ -31,7 +46,8 @@ impl Session<'_> {
         let url = url.map_err(|e| Error::malformed(format!("{} cannot be asked for: {e}", self.reference)))?;
         let key =
             Key { repository: repository.clone(), credential: self.credential.as_ref().map(Credential::fingerprint) };
-        let mut authorization = self.tokens.get(&key);
+        let worked = || self.worked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut authorization = self.tokens.get(&key).or_else(|| worked().clone());
         let mut fresh = false;
         loop {
             let ask = Ask {
@@ -58,6 +74,7 @@ impl Session<'_> {
                 return self.judge(response, authorization.as_ref()).await;
             }
             self.tokens.forget(&key);
+            *worked() = None;
             let challenges = challenges(response.headers());
             if fresh || challenges.is_empty() {
                 return self.judge(response, authorization.as_ref()).await;
@@ -66,7 +83,12 @@ impl Session<'_> {
                 return self.judge(response, authorization.as_ref()).await;
             };
             authorization = Some(grant.authorization.clone());
-            self.tokens.put(key.clone(), grant);
+            // without an end it is the credentials themselves
+            if grant.until.is_none() && self.credential.as_ref().is_some_and(|c| c.helper.is_some()) {
+                *worked() = Some(grant.authorization);
+            } else {
+                self.tokens.put(key.clone(), grant);
+            }
             // a connection whose answer was read to the end can be used again
             transport::read_refusal(response).await;
             fresh = true;

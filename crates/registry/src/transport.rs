@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 
 pub(crate) use body::{read, read_refusal};
-use clients::Clients;
+use clients::{Clients, names};
 
 const MOST_REDIRECTS: usize = 5;
 
@@ -51,7 +51,7 @@ impl Transport {
     /// The address under which a registry's API lives, such as `https://ghcr.io/v2/`.
     pub(crate) fn endpoint(&self, registry: &str) -> Result<Url, Error> {
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        let scheme = if self.clients.speaks_plain(host) { "http" } else { "https" };
+        let scheme = if self.clients.speaks_plain(&[host.to_owned()]) { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{host}/v2/"))
             .map_err(|e| Error::malformed(format!("{registry} is not a host that can be asked: {e}")))
     }
@@ -89,11 +89,13 @@ impl Transport {
         Err(Error::malformed(format!("{registry} redirects more than {MOST_REDIRECTS} times")))
     }
 
-    /// May a token be fetched here on behalf of a registry? Plain HTTP is taken only from hosts that speak nothing else.
-    pub(crate) fn may_ask_for_token(&self, url: &Url) -> bool {
+    /// May a token be fetched here on behalf of a registry? Over plain HTTP only from hosts that speak nothing else, and
+    /// only for a registry that speaks it itself: the password would lose the protection that it had.
+    pub(crate) fn may_ask_for_token(&self, registry: &str, url: &Url) -> bool {
+        let own = |scheme: &str| self.endpoint(registry).is_ok_and(|own| own.scheme() == scheme);
         match url.scheme() {
             "https" => true,
-            "http" => self.clients.speaks_plain(&host(url)),
+            "http" => own("http") && self.clients.speaks_plain(&names(registry, url)),
             _ => false,
         }
     }
@@ -172,6 +174,18 @@ mod tests {
         assert!(follow("https://r.io/", "file:///etc/passwd").is_err());
         assert!(follow("https://r.io/", "https://[bad").is_err());
         assert!(redirected("r.io", &Url::parse("https://r.io").unwrap(), None).is_err());
+    }
+
+    #[test]
+    fn a_token_is_asked_for_over_plain_http_only_by_registries_that_speak_it() {
+        let insecure = vec!["plain.lan:80".into(), "10.0.0.5".into()];
+        let transport = Transport::new(Settings { insecure, ..Settings::default() });
+        let may = |registry: &str, realm: &str| transport.may_ask_for_token(registry, &Url::parse(realm).unwrap());
+        assert!(may("plain.lan:80", "http://plain.lan:80/token") && may("plain.lan:80", "http://10.0.0.5:99/token"));
+        assert!(may("127.0.0.1:5000", "http://127.0.0.1:5001/token"));
+        assert!(may("ghcr.io", "https://ghcr.io/token") && may("127.0.0.1:5000", "https://auth.lan/token"));
+        assert!(!may("ghcr.io", "http://127.0.0.1/token") && !may("ghcr.io", "http://10.0.0.5/token"));
+        assert!(!may("plain.lan:80", "http://ghcr.io/token") && !may("ghcr.io", "ftp://ghcr.io/token"));
     }
 
     #[test]

@@ -158,17 +158,20 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
         Some(Bytes::ZERO) => {}
         Some(resumed) => doubt(format!("the engine went on from about {resumed} of an earlier attempt")),
     }
+    let size = seen.and_then(LayerProgress::counted).unwrap_or(layer.size);
     // only a download that ended with a known total has counted all of its bytes
-    let counted = seen.filter(|seen| seen.downloaded && seen.total.is_some()).map(|seen| seen.moved);
-    if let Some(moved) = counted.filter(|moved| source == Source::Downloaded && *moved != layer.size) {
-        doubt(format!("the engine's stream counted {moved}, the manifest says {}", layer.size));
+    let moved = seen.filter(|seen| seen.downloaded && seen.total.is_some()).map(|seen| seen.moved);
+    if source == Source::Downloaded && size != layer.size {
+        doubt(format!("the manifest says {}, and the engine's stream counted {size}, which is taken", layer.size));
+    } else if let Some(moved) = moved.filter(|moved| source == Source::Downloaded && *moved != size) {
+        doubt(format!("the engine's stream counted {moved}, the manifest says {size}"));
     }
     LayerReport {
         blob: layer.blob,
         diff_id: Some(layer.diff_id),
-        size: Some(layer.size),
+        size: Some(size),
         source,
-        downloaded: if source == Source::Downloaded { layer.size - resumed.unwrap_or_default() } else { Bytes::ZERO },
+        downloaded: if source == Source::Downloaded { size - resumed.unwrap_or_default() } else { Bytes::ZERO },
         created_by: layer.created_by.clone(),
     }
 }

@@ -69,6 +69,10 @@ impl Subject for OnFake {
         }
     }
 
+    fn lose_blob(&self, blob: Digest) {
+        self.0.registry().lose_blob(blob);
+    }
+
     fn fetched(&self) -> Vec<Digest> {
         self.0.registry().served()
     }

@@ -12,6 +12,7 @@ pub(super) async fn all(case: &Case<'_>) {
     a_blob_that_stands_twice_is_fetched_once(case).await;
     a_blob_under_another_parent_is_reused_by_containerd_only(case).await;
     what_the_registry_lacks_is_not_found(case).await;
+    a_blob_that_the_registry_lost_is_no_missing_image(case).await;
     a_registry_that_does_not_answer_is_unreachable(case).await;
 }
 
@@ -112,6 +113,16 @@ async fn what_the_registry_lacks_is_not_found(case: &Case<'_>) {
         assert!(matches!(error, EngineError::NotFound(_)), "{reference}: {error:?}");
         case.must_lack(&reference).await;
     }
+}
+
+async fn a_blob_that_the_registry_lost_is_no_missing_image(case: &Case<'_>) {
+    let (name, published) = case.publish("lost/app:t", &["a", "b"]).await;
+    case.subject.lose_blob(published.blobs[1]);
+    let error = err(case.try_pull(&name.to_reference()).await, "a pull of what is damaged");
+    assert!(matches!(error, EngineError::BlobMissing(_)) && !error.is_transient(), "{error:?}");
+    let resolved = ok(case.engine().resolve(&name.to_reference(), None).await, "resolving what is damaged");
+    assert_eq!(resolved, published.resolved, "the manifest is there all the same");
+    case.must_lack(&name.to_reference()).await;
 }
 
 async fn a_registry_that_does_not_answer_is_unreachable(case: &Case<'_>) {

@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream};
 use layerkeeper_core::progress::PullEvent;
 use layerkeeper_core::{Reference, Selector};
 
-use super::session::Session;
+use super::session::{Session, chain};
 use crate::pull_line::{Detail, Progress, Wire};
 use crate::{EngineError, Login, PullStream};
 
@@ -32,12 +32,10 @@ pub(super) async fn start(
         let mut lines = client.create_image(Some(options.clone()), None, login.map(credentials)).boxed();
         match lines.next().await {
             Some(Err(error)) if !tried && session.is_stale(&error) => tried = true,
+            // the head had come: bollard reads nothing but the body as bare I/O
+            Some(Err(error @ Error::IOError { .. })) => return Err(broken_off(&error)),
             Some(Err(error)) => return Err(session.failure(error)),
-            first => {
-                let gone = session.host().to_owned();
-                let lines = stream::iter(first).chain(lines);
-                return Ok(closed(lines.map(move |line| read(line, &gone)).boxed()));
-            }
+            first => return Ok(closed(stream::iter(first).chain(lines).map(read).boxed())),
         }
     }
 }
@@ -55,7 +53,7 @@ pub(super) fn credentials(login: &Login) -> DockerCredentials {
     }
 }
 
-fn read(line: Result<CreateImageInfo, Error>, host: &str) -> Result<PullEvent, EngineError> {
+fn read(line: Result<CreateImageInfo, Error>) -> Result<PullEvent, EngineError> {
     match line {
         Ok(line) => Wire {
             id: line.id,
@@ -68,9 +66,13 @@ fn read(line: Result<CreateImageInfo, Error>, host: &str) -> Result<PullEvent, E
         Err(Error::DockerStreamError { error }) => Err(crate::classify::classify(None, &error)),
         Err(Error::JsonDataError { message, .. }) => Err(EngineError::Malformed(message)),
         Err(Error::JsonSerdeError { err }) => Err(EngineError::Malformed(err.to_string())),
-        // the connection was cut: the engine went away in mid-pull
-        Err(error) => Err(EngineError::Unreachable { host: host.to_owned(), cause: error.to_string() }),
+        Err(error) => Err(broken_off(&error)),
     }
+}
+
+/// The connection was cut in mid-pull. Whether the engine is away now, the next call shows.
+fn broken_off(error: &Error) -> EngineError {
+    EngineError::BrokenOff(chain(error))
 }
 
 /// Ends after the first error, and with [`EngineError::Unfinished`] where no `Status:` came.

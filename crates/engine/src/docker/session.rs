@@ -211,7 +211,7 @@ fn amend(mut request: BollardRequest, (major, minor): Version) -> BollardRequest
 }
 
 /// An error with all its causes; hyper's own text is only "client error (Connect)".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

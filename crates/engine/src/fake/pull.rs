@@ -109,7 +109,9 @@ impl Run {
                     return Some(Ok(event));
                 }
                 Step::Fetch(blob) => {
-                    self.registry.serve(blob);
+                    if let Err(error) = self.registry.serve(blob) {
+                        return Some(Err(error));
+                    }
                     self.shared.lock().blobs.insert(blob);
                 }
                 Step::Commit => self.shared.change(|state| state.commit(&self.reference, &self.image)),
@@ -120,7 +122,7 @@ impl Run {
     fn interrupted(&self) -> Option<EngineError> {
         let state = self.shared.lock();
         if state.down {
-            return Some(super::unreachable());
+            return Some(EngineError::BrokenOff("connection closed before message completed".to_owned()));
         }
         let vanished = state.prunes != self.prunes && state.info.store == StoreKind::Containerd;
         vanished.then(|| EngineError::Vanished("failed commit on ref: lease does not exist: not found".to_owned()))

@@ -18,6 +18,7 @@ struct Shelf {
     images: BTreeMap<(Repository, Digest), FakeImage>,
     unreachable: HashSet<String>,
     slow: HashSet<String>,
+    lost: HashSet<Digest>,
     trouble: Option<EngineError>,
     login: Option<Login>,
     served: Vec<Digest>,
@@ -45,6 +46,11 @@ impl FakeRegistry {
         let mut shelf = self.shelf();
         shelf.images.remove(&(repository.clone(), digest));
         shelf.tags.retain(|name, resolved| name.repository != *repository || *resolved != digest);
+    }
+
+    /// Loses a blob; the manifests that list it stay.
+    pub fn lose_blob(&self, blob: Digest) {
+        self.shelf().lost.insert(blob);
     }
 
     /// Nobody answers at that host (`127.0.0.1:1`).
@@ -105,9 +111,14 @@ impl FakeRegistry {
         self.shelf().slow.contains(reference.repository.registry())
     }
 
-    /// Takes note that a blob moved.
-    pub(super) fn serve(&self, blob: Digest) {
-        self.shelf().served.push(blob);
+    /// A blob moves, unless it was lost.
+    pub(super) fn serve(&self, blob: Digest) -> Result<(), EngineError> {
+        let mut shelf = self.shelf();
+        if shelf.lost.contains(&blob) {
+            return Err(EngineError::BlobMissing("blob unknown to registry".to_owned()));
+        }
+        shelf.served.push(blob);
+        Ok(())
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -67,7 +67,7 @@ async fn a_pull_that_hangs_goes_on_when_released_and_dies_with_the_engine() {
             fake.release()
         }
         let result = running.await.unwrap();
-        assert_eq!(matches!(result, Err(EngineError::Unreachable { .. })), down, "{result:?}");
+        assert_eq!(matches!(result, Err(EngineError::BrokenOff(_))), down, "{result:?}");
         assert_eq!(result.is_ok(), !down, "{result:?}");
     }
     assert!(matches!(fake.inventory().await, Err(EngineError::Unreachable { .. })));

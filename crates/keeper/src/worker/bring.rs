@@ -145,6 +145,10 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
                 JobError::Engine(cause @ EngineError::NoSpace(_)) => {
                     JobError::DiskFull { cause, moved: pulled.attempt.moved, store: job.inventory.engine.store }
                 }
+                // the manifest is there: it is a part of the image that is not
+                JobError::Engine(EngineError::NotFound(why)) if job.target.manifest.is_some() => {
+                    EngineError::BlobMissing(why).into()
+                }
                 error => error,
             });
         }

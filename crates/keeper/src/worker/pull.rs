@@ -27,7 +27,7 @@ pub(super) struct Pulled {
 
 /// Pulls `reference` once.
 pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Reference) -> Result<Pulled, JobError> {
-    let login = run.ctx.registry.login(name.repository.registry())?;
+    let login = run.ctx.registry.login(name.repository.registry()).await?;
     run.changes();
     let begun = Instant::now();
     let mut progress = PullProgress::default();
@@ -68,11 +68,13 @@ pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Refere
     };
     run.pulling(name, &progress);
     run.in_flight(None);
+    // where nobody told the engine that the pull is over, the next one may go on where it was
+    let cut = matches!(error, Some(JobError::Stalled(_) | JobError::Engine(EngineError::BrokenOff(_))));
     let attempt = Attempt {
         moved: progress.moved(),
         duration: begun.elapsed(),
         failure: error.as_ref().map(ToString::to_string),
-        cut: false,
+        cut,
     };
     Ok(Pulled { progress, attempt, error })
 }

@@ -91,7 +91,7 @@ async fn through_the_engine(
         let target = Target { digest, tag_shows: None, manifest: Some(manifest), overhead, unreachable: Some(cause) };
         return Ok(target);
     }
-    let login = ctx.registry.login(name.repository.registry())?;
+    let login = ctx.registry.login(name.repository.registry()).await?;
     let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
     let digest = match (wish.digest(), &shown) {
         (Some(digest), _) => digest,

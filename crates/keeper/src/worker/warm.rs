@@ -108,7 +108,7 @@ async fn ask(
     };
     match error {
         error if error.is_unreachable() => {
-            let login = ctx.registry.login(keep.image.repository.registry())?;
+            let login = ctx.registry.login(keep.image.repository.registry()).await?;
             match ctx.engine.resolve(&reference, login.as_ref()).await {
                 Ok(digest) => Ok((Remote::Digest(digest), None)),
                 Err(_) => Ok((Remote::Unknown, Some(error))),

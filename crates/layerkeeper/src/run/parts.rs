@@ -28,6 +28,7 @@ pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
         docker_config: config.registry.docker_config.clone(),
         insecure: config.registry.insecure.clone(),
         certs_dir: config.registry.certs_dir.clone(),
+        state_dir: Some(config.state.dir.clone()),
         ..RegistrySettings::default()
     };
     let days = Duration::from_secs(u64::from(config.state.keep_days) * 86_400);

@@ -41,7 +41,7 @@ impl Detail {
         for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
             text = text.replace(secret, "[redacted]");
         }
-        let text = printable(&without_queries(&text), MOST);
+        let text = quotable(&text, MOST);
         Self((!text.is_empty()).then_some(text))
     }
 }
@@ -62,6 +62,11 @@ impl fmt::Display for Detail {
             None => Ok(()),
         }
     }
+}
+
+/// As [`printable`], and without what is secret in addresses.
+pub(crate) fn quotable(text: &str, most: usize) -> String {
+    printable(&without_queries(text), most)
 }
 
 /// At most `most` characters, control characters and line ends as spaces, a cut shown by `…`.

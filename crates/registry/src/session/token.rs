@@ -56,7 +56,7 @@ impl Session<'_> {
         let bad = |why: &str| Error::malformed(format!("{} asks for a token {why}", self.registry()));
         let realm = challenge.param("realm").ok_or_else(|| bad("without naming the server (realm)"))?;
         let mut url = Url::parse(realm).map_err(|_| bad("from what is no address"))?;
-        if !self.transport.may_ask_for_token(&url) {
+        if !self.transport.may_ask_for_token(self.registry(), &url) {
             return Err(bad("over plain HTTP, which is refused"));
         }
         if url.set_username("").is_err() || url.set_password(None).is_err() {

@@ -45,22 +45,16 @@ impl Clients {
         Self { settings, built: Mutex::default() }
     }
 
-    /// Is this host, `host[:port]`, asked over plain HTTP?
-    pub(super) fn speaks_plain(&self, host: &str) -> bool {
-        let name = name_of(host);
-        self.settings.insecure.iter().any(|insecure| insecure == host || insecure == name)
-            || (is_loopback(name) && self.private(host).is_none())
+    /// Is the host that goes by these names, each `host[:port]`, asked over plain HTTP?
+    pub(super) fn speaks_plain(&self, names: &[String]) -> bool {
+        let listed = |host: &String| self.settings.insecure.iter().any(|i| i == host || i == name_of(host));
+        names.iter().any(listed)
+            || (names.iter().any(|host| is_loopback(name_of(host))) && self.private(names).is_none())
     }
 
     /// The client for this address.
     pub(super) fn of(&self, registry: &str, url: &Url) -> Result<Client, Error> {
-        let host = host(url);
-        let trust = match (url.scheme(), self.private(&host)) {
-            ("http", _) => Trust::None,
-            (_, Some(dir)) => Trust::Private(dir),
-            (_, None) => Trust::System,
-        };
-        let kind = Kind { loopback: is_loopback(name_of(&host)), trust };
+        let kind = self.kind(registry, url);
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = built.get(&kind) {
             return Ok(client.clone());
@@ -73,9 +67,18 @@ impl Clients {
         Ok(client)
     }
 
-    fn private(&self, host: &str) -> Option<PathBuf> {
-        let dir = self.settings.certs_dir.join(host);
-        (!host.starts_with('.') && dir.is_dir()).then_some(dir)
+    fn kind(&self, registry: &str, url: &Url) -> Kind {
+        let trust = match (url.scheme(), self.private(&names(registry, url))) {
+            ("http", _) => Trust::None,
+            (_, Some(dir)) => Trust::Private(dir),
+            (_, None) => Trust::System,
+        };
+        Kind { loopback: url.host_str().is_some_and(|host| is_loopback(name_of(host))), trust }
+    }
+
+    fn private(&self, names: &[String]) -> Option<PathBuf> {
+        let dirs = names.iter().filter(|name| !name.starts_with('.')).map(|name| self.settings.certs_dir.join(name));
+        dirs.into_iter().find(|dir| dir.is_dir())
     }
 
     fn build(&self, kind: &Kind) -> Result<Client, String> {
@@ -130,6 +133,21 @@ fn trusting(mut builder: ClientBuilder, dir: &Path) -> Result<ClientBuilder, (Pa
     Ok(builder)
 }
 
+/// The names by which settings may know an address's host. First as the reference has it, for that is what people write
+/// and what Docker goes by: an address forgets its scheme's own port.
+pub(super) fn names(registry: &str, url: &Url) -> Vec<String> {
+    let mut names = Vec::new();
+    let own = Url::parse(&format!("{}://{registry}", url.scheme()));
+    if own.is_ok_and(|own| own.origin() == url.origin()) {
+        names.push(registry.to_owned());
+    }
+    names.push(host(url));
+    if let (Some(host), None, Some(port)) = (url.host_str(), url.port(), url.port_or_known_default()) {
+        names.push(format!("{host}:{port}"));
+    }
+    names
+}
+
 fn name_of(host: &str) -> &str {
     match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(v6),
@@ -139,4 +157,28 @@ fn name_of(host: &str) -> &str {
 
 fn is_loopback(name: &str) -> bool {
     name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_known_by_the_name_in_its_references_also_on_its_schemes_own_port() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["reg.lan:443", "127.0.0.7:443", "other.lan"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let clients = Clients::new(Settings { certs_dir: dir.path().to_owned(), ..Settings::default() });
+        let trust = |registry: &str, url: &str| clients.kind(registry, &Url::parse(url).unwrap()).trust;
+        assert_eq!(trust("reg.lan:443", "https://reg.lan:443/v2/"), Trust::Private(at("reg.lan:443")));
+        assert_eq!(trust("127.0.0.7:443", "https://127.0.0.7:443/v2/"), Trust::Private(at("127.0.0.7:443")));
+        assert_eq!(trust("other.lan", "https://other.lan/v2/"), Trust::Private(at("other.lan")));
+        // whom a registry sends us to has no reference, and may be meant by either name
+        assert_eq!(trust("r.io", "https://reg.lan/token"), Trust::Private(at("reg.lan:443")));
+        assert_eq!(trust("r.io", "https://reg.lan:5000/token"), Trust::System);
+        assert_eq!(trust("r.io", "http://reg.lan/token"), Trust::None);
+        assert!(!clients.speaks_plain(&["127.0.0.7:443".to_owned()]), "its folder says that it speaks TLS");
+    }
 }

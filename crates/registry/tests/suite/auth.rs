@@ -158,13 +158,17 @@ async fn an_identity_token_is_posted() {
 }
 
 #[tokio::test]
-async fn a_helper_is_an_error_and_nobody_is_asked() {
-    let stub = Stub::start(|_| Answer::new(200)).await;
+async fn a_registry_with_tls_cannot_send_the_password_over_plain_http_not_even_to_this_machine() {
+    let token = Stub::start(|_| Answer::json(200, json!({ "token": "t" }))).await;
+    let realm = format!(r#"Bearer realm="http://{}/token",service="s""#, token.host());
+    let stub = Stub::start_tls(move |_| Answer::new(401).header("www-authenticate", &realm)).await;
     let ground = Ground::new();
-    ground.config(&json!({ "credHelpers": { stub.host(): "ecr-login" } }).to_string());
+    ground.trust(&stub.host(), include_str!("tls/ca.crt"));
+    ground.login(&stub.host(), "sal", "secret");
     let error = ground.client.resolve(&reference(&stub.host(), "v1")).await.unwrap_err();
-    assert!(matches!(error, Error::Credentials { .. }) && error.to_string().contains("ecr-login"), "{error}");
-    assert!(stub.seen().is_empty());
+    assert!(matches!(error, Error::Malformed { .. }) && error.to_string().contains("plain HTTP"), "{error}");
+    assert_eq!(stub.seen().len(), 1);
+    assert!(token.seen().is_empty(), "{:?}", token.lines());
 }
 
 #[tokio::test]

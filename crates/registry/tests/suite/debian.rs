@@ -27,6 +27,8 @@ struct Registry {
 impl Registry {
     async fn start(password: Option<&'static str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        // it may be the first in this process that needs TLS; an error means that it is not
+        rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         // another process may take the free port before the registry does: then try another one
         for _ in 0..5 {

@@ -135,6 +135,25 @@ async fn a_config_that_does_not_fit_its_manifest_is_refused() {
 }
 
 #[tokio::test]
+async fn a_layer_of_more_than_a_tebibyte_or_of_less_than_nothing_is_malformed() {
+    let diff_ids = [Digest::of(b"diff").to_string()];
+    let config = json!({ "os": "linux", "architecture": "amd64", "rootfs": { "diff_ids": diff_ids } });
+    let sizes =
+        [(json!(1u64 << 40), true), (json!((1u64 << 40) + 1), false), (json!(u64::MAX), false), (json!(-1), false)];
+    for (size, good) in sizes {
+        let mut shelf = Shelf::default();
+        let config = shelf.blob(OCI_CONFIG, config.to_string().into_bytes());
+        let layer = json!({ "mediaType": OCI_LAYER, "digest": Digest::of(b"x").to_string(), "size": size });
+        let manifest = json!({ "schemaVersion": 2, "config": config.descriptor(), "layers": [layer] });
+        shelf.manifest(OCI_MANIFEST, &manifest, &["v1"]);
+        match read(shelf).await {
+            Ok(fetched) => assert!(good && fetched.image.layer_bytes() == Bytes(1 << 40), "{size}"),
+            Err(error) => assert!(!good && matches!(error, Error::Malformed { .. }), "{size}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_index_inside_an_index_is_refused() {
     let mut shelf = Shelf::default();
     let inner = shelf.index(&[], &[]);

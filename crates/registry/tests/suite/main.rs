@@ -4,6 +4,7 @@
 mod auth;
 mod content;
 mod debian;
+mod helper;
 mod image;
 mod redirect;
 mod refusal;
@@ -29,16 +30,29 @@ struct Ground {
 
 impl Ground {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// With other settings.
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             docker_config: Some(dir.path().join("config.json")),
             certs_dir: dir.path().join("certs.d"),
             request_timeout: Duration::from_secs(20),
             ..Settings::default()
         };
+        change(&mut settings);
         let ground = Self { client: Client::new(settings).unwrap(), dir };
         ground.config("{}");
         ground
+    }
+
+    /// Takes this text for the certificate authority of a host, as Docker's folders do.
+    fn trust(&self, host: &str, authority: &str) {
+        let certs = self.dir.path().join("certs.d").join(host);
+        std::fs::create_dir_all(&certs).unwrap();
+        std::fs::write(certs.join("ca.crt"), authority).unwrap();
     }
 
     /// Writes config.json.

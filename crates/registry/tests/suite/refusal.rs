@@ -61,6 +61,26 @@ async fn a_registry_that_is_down_is_unreachable() {
 }
 
 #[tokio::test]
+async fn a_registry_that_trickles_does_not_hold_its_asker() {
+    // each answer comes to its end in good time, and leads on to the next one
+    let stub = Stub::start(|request| {
+        Answer::new(302).header("location", request.path.clone()).slowly(Duration::from_millis(2))
+    })
+    .await;
+    let ground = Ground::with(|settings| {
+        settings.resolve_timeout = Duration::from_millis(150);
+        settings.image_timeout = Duration::from_millis(250);
+    });
+    let image = reference(&stub.host(), "v1");
+    let resolve = ground.client.resolve(&image).await.unwrap_err();
+    let read = ground.client.image(&image, &amd64()).await.unwrap_err();
+    for (error, limit) in [(resolve, "0.15 s"), (read, "0.25 s")] {
+        assert!(error.is_unreachable() && error.is_transient(), "{error}");
+        assert!(error.to_string().ends_with(&format!("the whole answer did not come within {limit}")), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_part_does_not_make_the_reference_missing() {
     let mut shelf = Shelf::default();
     let image = shelf.image("amd64", &[OCI_LAYER], &[]);

@@ -1,6 +1,7 @@
 //! A tiny HTTP/1.1 server that answers as a test wants, also where that is wrong, and remembers what it was asked.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -26,6 +27,7 @@ pub struct Answer {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     announced: bool,
+    slowly: Option<Duration>,
 }
 
 type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
@@ -123,7 +125,7 @@ impl Request {
 
 impl Answer {
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), announced: true }
+        Self { status, headers: Vec::new(), body: Vec::new(), announced: true, slowly: None }
     }
 
     pub fn json(status: u16, body: serde_json::Value) -> Self {
@@ -148,6 +150,12 @@ impl Answer {
     /// Says nothing of the body's length: it ends with the connection.
     pub fn unannounced(mut self) -> Self {
         self.announced = false;
+        self
+    }
+
+    /// One byte after the other, each after this time.
+    pub fn slowly(mut self, each: Duration) -> Self {
+        self.slowly = Some(each);
         self
     }
 
@@ -202,6 +210,16 @@ async fn one(
     let request = Request { method, path, headers, body };
     seen.lock().unwrap().push(request.clone());
     let answer = handler(&request);
-    stream.write_all(&answer.bytes(request.method == "HEAD")).await?;
+    let bytes = answer.bytes(request.method == "HEAD");
+    match answer.slowly {
+        None => stream.write_all(&bytes).await?,
+        Some(each) => {
+            for byte in bytes {
+                tokio::time::sleep(each).await;
+                stream.write_all(&[byte]).await?;
+                stream.flush().await?;
+            }
+        }
+    }
     stream.shutdown().await
 }

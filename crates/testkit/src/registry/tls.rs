@@ -21,10 +21,11 @@ pub struct TlsFront {
 }
 
 impl Registry {
-    /// Opens a way to it over TLS, for the names `127.0.0.1` and `localhost`, without authentication.
+    /// Opens a way to it over TLS, without authentication, for the names `127.0.0.1`, `localhost` and, for those who come
+    /// through a proxy, `registry.test`.
     pub fn over_tls(&self) -> Result<TlsFront> {
         let authority = Authority::new()?;
-        let issued = authority.issue(&["127.0.0.1", "localhost"])?;
+        let issued = authority.issue(&["127.0.0.1", "localhost", "registry.test"])?;
         let scratch = Scratch::new("tls")?;
         let dir = scratch.path();
         let port = free_port()?;

@@ -173,7 +173,45 @@ fn what_the_manifest_does_not_list_is_counted_and_said() {
 #[test]
 fn a_stream_that_counts_another_size_is_not_exact() {
     let other = vec![LayerStep::Downloading { current: 10, total: 90 }, Downloaded];
-    inferred(&report(Graphdriver, &[("a", ToFetch)], &[("a", other)]), 0, 100, "90 B");
+    inferred(&report(Graphdriver, &[("a", ToFetch)], &[("a", other)]), 0, 90, "90 B");
+}
+
+#[test]
+fn what_the_stream_counted_to_its_end_goes_before_the_manifests_size() {
+    let said = |total| vec![LayerStep::Downloading { current: 10, total }, Downloaded, Complete];
+    for store in [Graphdriver, Containerd] {
+        let longer = report(store, &[("a", Here), ("b", ToFetch)], &[("b", said(130))]);
+        inferred(&longer, 100, 130, "the manifest says 100 B, and the engine's stream counted 130 B");
+        assert_eq!((longer.layers[1].size, longer.wasted), (Some(Bytes(130)), Bytes::ZERO));
+        // the other place of the same blob has the same length
+        inferred(&report(store, &[("e", ToFetch), ("e", Repeated)], &[("e", said(90))]), 90, 90, "90 B");
+    }
+    // one that goes on from an earlier attempt
+    let resumed = report_after(&[70], Containerd, Some(&[("a", ToFetch)]), &[("a", vec![some(70), Downloaded])]);
+    inferred(&resumed, 70, 30, "went on from about 70 B");
+    // the classic store's own second try counts only the rest
+    let rest = LayerStep::Downloading { current: 1, total: 40 };
+    let again = [("a", vec![some(60), LayerStep::Retrying, rest, Downloaded, Complete])];
+    exact(&report(Graphdriver, &[("a", ToFetch)], &again), 0, 100);
+    // and a download that did not come to its end has counted nothing
+    let cut = vec![LayerStep::Downloading { current: 10, total: 90 }, Complete];
+    exact(&report(Graphdriver, &[("a", ToFetch)], &[("a", cut)]), 0, 100);
+}
+
+#[test]
+fn sizes_without_measure_do_not_overflow() {
+    let mut estimate = expected(&[("a", Here), ("b", ToFetch), ("c", ToFetch)]);
+    estimate.layers.iter_mut().for_each(|layer| layer.size = Bytes(u64::MAX));
+    let report = account(&Evidence {
+        reference: &"ghcr.io/acme/app:sha-1".parse().unwrap(),
+        store: Graphdriver,
+        estimate: Some(&estimate),
+        stream: &stream(&[("a", vec![AlreadyExists]), ("b", vec![Announced]), ("c", vec![Announced])]),
+        overhead: Bytes(u64::MAX),
+        attempts: &attempts(&[u64::MAX, u64::MAX]),
+    });
+    assert_eq!((report.reused, report.downloaded, report.wasted), (Bytes(u64::MAX), Bytes(u64::MAX), Bytes(u64::MAX)));
+    assert_eq!(report.moved(), Bytes(u64::MAX));
 }
 
 #[test]
