@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::signature;
-use crate::testing::{Ground, NOW, Reply, app, ask, get, until};
+use crate::testing::{Ground, NOW, Reply, app, ask, get, logged, remember_log, until};
 
 const SECRET: &str = "0123456789abcdef-the-shared-one";
 const BODY: &str = r#"{"image":"ghcr.io/acme/app:sha-1"}"#;
@@ -203,6 +203,34 @@ async fn too_many_requests_jobs_and_a_stopping_daemon_say_when_to_come_back() {
     for outcome in ["accepted", "queue_full", "stopping", "rate_limited"] {
         assert_eq!(ground.counted(outcome).await, "1", "{outcome}");
     }
+}
+
+#[tokio::test]
+async fn what_leads_nowhere_is_limited_as_every_read_is() {
+    let mut ground = Ground::resting().await;
+    let slow = Some(Rate { per_second: 0.01, burst: 2.0 });
+    let to = listen(&mut ground, WebhookSettings { rate: slow, ..settings() });
+    assert_eq!((get(to, "/").await.status, get(to, "/v1/deploys").await.status), (404, 405));
+    for path in ["/", "/v1/deploys", "/v1/deploys/x/y", "/v1/deploys/x"] {
+        let reply = get(to, path).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (429, "too-fast"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_unfit_heads_is_cut_by_the_rate_and_does_not_flood_the_log() {
+    remember_log();
+    let mut ground = Ground::resting().await;
+    let slow = Some(Rate { per_second: 0.01, burst: 2.0 });
+    let to = listen(&mut ground, WebhookSettings { rate: slow, ..settings() });
+    let large = request(&[("content-type", "application/json")], &"x".repeat(65_537));
+    let text = request(&[("content-type", "text/plain")], BODY);
+    assert_eq!((ask(to, &text).await.status, ask(to, &large).await.status), (415, 413));
+    for bytes in [&text, &large, &text] {
+        assert_eq!(ask(to, bytes).await.status, 429);
+    }
+    let warned = logged().lines().filter(|line| line.contains("WARN")).count();
+    assert_eq!(warned, 2, "{}", logged());
 }
 
 #[tokio::test]

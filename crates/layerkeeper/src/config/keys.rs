@@ -155,6 +155,8 @@ pub const KEYS: &[Key] = &[
         "Webhooks per second from one sender, in the long run; more are answered with 429. 0: no limit."),
     key("limits", "webhook_burst", "whole number", Is("50"),
         "Webhooks at once from one sender before webhook_rate counts."),
+    key("limits", "webhook_connections", "whole number", Is("16"),
+        "Connections that one sender may have to the webhook at once; more are closed. This machine itself is not counted, for a proxy may sit there; a proxy on another machine is one sender. 0: no limit but the 256 of all together."),
 
     key("disk", "remove_superseded", "\"never\", \"on-pressure\" or an age", Is("\"never\""),
         "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they are to go first when room is needed, which is not built yet; an age such as \"7d\": they go that long after."),

@@ -139,7 +139,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.registry == new.registry, "[registry]");
     compare(old.state == new.state, "[state]");
     compare(old.webhook.tls == new.webhook.tls, "[webhook] tls_cert, tls_key");
-    compare((old.webhook.rate, old.webhook.burst) == (new.webhook.rate, new.webhook.burst), "[limits] webhook_rate");
+    let pace = |config: &Config| (config.webhook.rate, config.webhook.burst, config.webhook.connections);
+    compare(pace(old) == pace(new), "[limits] webhook_rate, webhook_burst, webhook_connections");
     compare(old.max_queued == new.max_queued, "[limits] max_queued");
     keys
 }
