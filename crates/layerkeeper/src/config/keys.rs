@@ -132,9 +132,9 @@ pub const KEYS: &[Key] = &[
     key("state", "dir", "path", Is("\"/var/lib/layerkeeper\""),
         "Where the database lies."),
     key("state", "keep_days", "whole number", Is("90"),
-        "Finished jobs and events are forgotten after so many days."),
+        "Finished jobs and events are forgotten after so many days; a webhook's job not before its id is, 7 days after its last try."),
     key("state", "keep_jobs", "whole number", Is("5000"),
-        "At most so many finished jobs are remembered."),
+        "At most so many finished jobs are remembered, or up to 10000 where webhooks of the last 7 days led to them."),
 
     key("schedule", "cron", "six cron fields", Is("\"0 0 3 * * *\""),
         "When kept images are refreshed: second, minute, hour, day of month, month, day of week."),
