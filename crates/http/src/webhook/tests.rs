@@ -95,6 +95,21 @@ async fn a_retry_gets_the_first_job_another_body_a_conflict_and_another_id_joins
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_old_request_young() {
+    let mut ground = Ground::resting().await;
+    let to = listen(&mut ground, settings());
+    let first = ask(to, &signed("msg_1", BODY)).await;
+    ground.clock.set_back(Duration::from_secs(3600));
+    let overheard_long_ago = ask(to, &signed_at("msg_0", NOW / 1000 - 3600, BODY, SECRET)).await;
+    assert_eq!(overheard_long_ago.status, 401, "{overheard_long_ago:?}");
+    assert!(overheard_long_ago.body.contains("2027-01-15T08:00:00Z"), "the newest time counts: {overheard_long_ago:?}");
+    let replayed = ask(to, &signed("msg_1", BODY)).await;
+    assert_eq!((replayed.status, id_of(&replayed)), (202, id_of(&first)));
+    let right = signed_at("msg_2", NOW / 1000 + 1, r#"{"image":"ghcr.io/acme/app:sha-2"}"#, SECRET);
+    assert_eq!(ask(to, &right).await.status, 202, "who is right is heard");
+}
+
+#[tokio::test]
 async fn what_is_refused_has_its_status_is_counted_and_queues_nothing() {
     let mut ground = Ground::resting().await;
     let to = listen(&mut ground, settings());
