@@ -59,6 +59,34 @@ fn an_unfit_secret_file_exits_with_2_and_is_not_shown() {
 }
 
 #[test]
+fn a_bad_certificate_and_a_bad_key_are_told_apart_by_file_and_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let write = |name: &str, content: &str| {
+        std::fs::write(at(name), content).unwrap();
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("secret", "0123456789abcdef");
+    let dir = directory.path().display();
+    let text = format!(
+        "[webhook]\nsecret_file = \"{dir}/secret\"\ntls_cert = \"{dir}/cert.pem\"\ntls_key = \"{dir}/key.pem\"\n"
+    );
+    write("a.toml", &text);
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (cert, key, wanted) in [
+        ("nothing", "hunter2", "a.toml:3: webhook.tls_cert: "),
+        (certificate, "hunter2", "a.toml:4: webhook.tls_key: "),
+    ] {
+        write("cert.pem", cert);
+        write("key.pem", key);
+        let (code, _, stderr) = run(directory.path(), &["check-config", "--config", "a.toml"]);
+        assert_eq!(code, Some(2));
+        assert!(stderr.starts_with(wanted), "{stderr}");
+        assert!(stderr.contains(".pem: no ") && !stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[test]
 fn without_a_daemon_the_exit_code_is_3() {
     let directory = tempfile::tempdir().unwrap();
     for command in [&["status"][..], &["deploy", "ghcr.io/acme/app:1"], &["prune", "--dry-run"], &["history"]] {

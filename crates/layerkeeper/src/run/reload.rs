@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use layerkeeper_http::error::HttpError;
 use layerkeeper_http::secret::Secrets;
 use layerkeeper_http::serve::TlsConfig;
 use layerkeeper_http::serve::tls::server_config;
@@ -46,7 +47,15 @@ fn tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, (&'static str, Wron
     })?;
     let key = read_private(&files.key).map_err(|wrong| ("webhook.tls_key", wrong))?;
     server_config(&cert, &key).map(Some).map_err(|error| {
-        ("webhook.tls_cert", Wrong::new(error.to_string(), "name a PEM certificate chain and its PEM key"))
+        let (key, file, right) = match error {
+            HttpError::Tls { key: "tls_key", .. } => ("webhook.tls_key", &files.key, "name the PEM key of tls_cert"),
+            _ => ("webhook.tls_cert", &files.cert, "name a PEM certificate chain, the server's own first"),
+        };
+        let reason = match error {
+            HttpError::Tls { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        (key, Wrong::new(format!("{}: {reason}", file.display()), right))
     })
 }
 
