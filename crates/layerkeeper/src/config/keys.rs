@@ -144,7 +144,7 @@ pub const KEYS: &[Key] = &[
         "A scheduled refresh starts up to this much later, by a delay of its own per host and run, so that hosts do not ask a registry all at once."),
 
     key("limits", "stop_timeout", "duration", Is("\"10m\""),
-        "How long a stop waits for a running pull before it cancels it."),
+        "How long a stop waits for a running pull before it cancels it. systemd is asked for that time, so the unit's TimeoutStopSec need not be changed."),
     key("limits", "not_yet_timeout", "duration", Is("\"2m\""),
         "How long a deploy waits for a tag that the registry does not show yet."),
     key("limits", "max_attempts", "whole number", Is("5"),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use layerkeeper_http::error::HttpError;
 use layerkeeper_http::secret::Secrets;
@@ -85,13 +86,18 @@ pub(super) struct Reload {
     file: PathBuf,
     secrets: Option<watch::Sender<Secrets>>,
     tls: Option<watch::Sender<Arc<ServerConfig>>>,
+    stop_timeout: Duration,
 }
 
 impl Reload {
     pub fn new(file: &Path, checked: Checked) -> (Config, Self) {
         let Checked { config, secrets, tls } = checked;
-        let reload =
-            Self { file: file.to_owned(), secrets: secrets.map(watch::Sender::new), tls: tls.map(watch::Sender::new) };
+        let reload = Self {
+            file: file.to_owned(),
+            secrets: secrets.map(watch::Sender::new),
+            tls: tls.map(watch::Sender::new),
+            stop_timeout: config.settings.stop_timeout,
+        };
         (config, reload)
     }
 
@@ -103,6 +109,11 @@ impl Reload {
     /// The certificate as it is from one connection to the next.
     pub fn tls(&self) -> Option<TlsConfig> {
         self.tls.as_ref().map(watch::Sender::subscribe)
+    }
+
+    /// How long a stop waits for the job in hand, as of now.
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
     }
 
     /// Reads everything again. `running` is what the daemon was started with.
@@ -121,6 +132,7 @@ impl Reload {
                     sender.send_replace(tls);
                 }
                 let summary = parts::summary(&config);
+                self.stop_timeout = config.settings.stop_timeout;
                 keeper.reload(config.settings);
                 tracing::info!("reloaded {}: {summary}", self.file.display());
                 notify_systemd::ready(&summary);
