@@ -84,16 +84,7 @@ impl Ground {
             registry: Arc::new(shelf.clone()),
             store: Store::open_in_memory(options).unwrap(),
             clock: clock.clone(),
-            settings: Settings {
-                policy: policy(),
-                schedules: Vec::new(),
-                jitter: Duration::ZERO,
-                disk_paths: Vec::new(),
-                stop_timeout: Duration::from_millis(100),
-                not_yet_timeout: Duration::from_secs(120),
-                max_attempts: 3,
-                data_root: None,
-            },
+            settings: settings(policy()),
             retention: Retention::default(),
             version: "0.1.0",
         };
@@ -213,7 +204,22 @@ fn missing(reference: &Reference) -> Error {
     Error::NotFound { reference: Box::new(reference.clone()), detail: Default::default() }
 }
 
-fn policy() -> Policy {
+/// What the keeper is told, with this policy.
+pub fn settings(policy: Policy) -> Settings {
+    Settings {
+        policy,
+        schedules: Vec::new(),
+        jitter: Duration::ZERO,
+        disk_paths: Vec::new(),
+        stop_timeout: Duration::from_millis(100),
+        not_yet_timeout: Duration::from_secs(120),
+        max_attempts: 3,
+        data_root: None,
+    }
+}
+
+/// One kept image and one repository for deploys.
+pub fn policy() -> Policy {
     Policy {
         keep: vec![Keep { image: name("base:1"), pin: None }],
         runtime: vec![Runtime {

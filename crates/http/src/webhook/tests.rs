@@ -1,6 +1,7 @@
 //! Over real sockets: every status of the contract, what was queued and counted, and who may follow.
 
 mod hostile;
+mod limits;
 mod slow;
 
 use std::net::SocketAddr;
