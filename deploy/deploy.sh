@@ -10,7 +10,8 @@
 # ENV_FILE (.env) and ENV_NAME (APP_IMAGE) may be set otherwise; LAYERKEEPER names the program.
 #
 # Exit codes: 0 it runs · 1 the deploy failed · 2 wrong usage · 3 layerkeeper does not run · 4 refused by the policy ·
-# 5 a newer deploy took its place, nothing was restarted · 10 the image is here, but compose failed.
+# 5 a newer deploy took its place, nothing was restarted · 10 the image is here, but .env could not be written (then
+# nothing was started) or compose failed.
 set -eu
 
 env_file=${ENV_FILE:-.env}
@@ -22,24 +23,34 @@ fail() {
     exit "$1"
 }
 
-# the last one counts, as for compose; quotes around the value are not part of it
+# the last one counts, as for compose; neither quotes around the value nor a note behind it are part of it
 from_env_file() {
     [ -r "$env_file" ] || return 0
-    sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$env_name=//p" "$env_file" | tail -n 1 |
-        sed 's/[[:space:]]*$//; s/^"\(.*\)"$/\1/; s/^'\''\(.*\)'\''$/\1/'
+    sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$env_name=[[:space:]]*//p" "$env_file" | tail -n 1 |
+        sed 's/^"\([^"]*\)".*$/\1/; t
+            s/^'\''\([^'\'']*\)'\''.*$/\1/; t
+            s/[[:space:]]#.*$//; s/[[:space:]]*$//'
 }
 
 # complete or not at all, with the old file's mode: it may hold secrets
 into_env_file() {
     [ "$(from_env_file)" != "$image" ] || return 0
-    (umask 077 && : >"$env_file.new")
-    if [ -e "$env_file" ]; then
-        cp -p -- "$env_file" "$env_file.new"
-        # grep ends each line, also a last one that has no end
-        grep -v -E "^[[:space:]]*(export[[:space:]]+)?$env_name=" "$env_file" >"$env_file.new" || true
+    if write_env_file "$env_file.new" && mv -f -- "$env_file.new" "$env_file"; then
+        return 0
     fi
-    printf '%s=%s\n' "$env_name" "$image" >>"$env_file.new"
-    mv -f -- "$env_file.new" "$env_file"
+    rm -f -- "$env_file.new"
+    return 1
+}
+
+# in a condition set -e does not count, so each step says what follows from its failure
+write_env_file() {
+    (umask 077 && : >"$1") || return 1
+    if [ -e "$env_file" ]; then
+        cp -p -- "$env_file" "$1" || return 1
+        # grep ends each line, also a last one that has no end; 1 says that no line is left
+        grep -v -E "^[[:space:]]*(export[[:space:]]+)?$env_name=" "$env_file" >"$1" || [ $? -eq 1 ] || return 1
+    fi
+    printf '%s=%s\n' "$env_name" "$image" >>"$1"
 }
 
 case $env_name in
@@ -53,6 +64,6 @@ image=${1:-$(from_env_file)}
 [ -n "$image" ] || fail 2 "no image: give one, or set $env_name in $env_file"
 
 "$layerkeeper" deploy "$image" --follow || exit $?
-into_env_file
+into_env_file || fail 10 "$image is here, but $env_file cannot be written; nothing was started"
 export "$env_name=$image"
 docker compose up -d --pull never || fail 10 "$image is here, but compose failed"

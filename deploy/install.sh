@@ -30,11 +30,12 @@ uninstall=no
 while [ $# -gt 0 ]; do
     case $1 in
     --binary | --prefix | --root)
-        [ $# -ge 2 ] || fail "$1 wants a value" 2
+        # an empty --root would be the running system
+        [ -n "${2:-}" ] || fail "$1 wants a value" 2
         case $1 in
         --binary) binary=$2 ;;
         --prefix) prefix=${2%/} ;;
-        --root) root=${2%/} ;;
+        --root) root=$2 ;;
         esac
         shift 2
         ;;
@@ -71,6 +72,8 @@ check() {
         [ -d /run/systemd/system ] || fail "this host does not run systemd, and the unit needs it"
     else
         [ -d "$root" ] || fail "--root: there is no directory $root"
+        root=$(CDPATH='' cd -- "$root" && pwd -P)
+        [ "$root" != / ] || fail "--root / is the running system; leave it out to install there" 2
     fi
 }
 
@@ -100,11 +103,7 @@ find_binary() {
 
 # 32 random bytes; whsec_ and base64 is what Standard Webhooks calls a secret
 new_secret() {
-    if command -v openssl >/dev/null 2>&1; then
-        printf 'whsec_%s\n' "$(openssl rand -base64 32)"
-    else
-        printf 'whsec_%s\n' "$(head -c 32 /dev/urandom | base64 -w 0)"
-    fi
+    random=$(head -c 32 /dev/urandom | base64 -w 0) && [ ${#random} -eq 44 ] && printf 'whsec_%s\n' "$random"
 }
 
 install_all() {
@@ -129,7 +128,10 @@ install_all() {
         say "kept       $etc/webhook-secret"
     else
         # made unreadable to others, and named only when complete: an empty secret would not start
-        (umask 077 && new_secret >"$root$etc/webhook-secret.new")
+        if ! (umask 077 && new_secret >"$root$etc/webhook-secret.new"); then
+            rm -f -- "$root$etc/webhook-secret.new"
+            fail "no random secret could be made"
+        fi
         mv -f -- "$root$etc/webhook-secret.new" "$root$etc/webhook-secret"
         say "made       $etc/webhook-secret (new, random, for root alone)"
     fi

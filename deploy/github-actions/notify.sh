@@ -201,6 +201,8 @@ main() {
     [[ $image =~ ^[A-Za-z0-9._:/@-]+$ ]] || die 2 'LAYERKEEPER_IMAGE must be an image reference such as ghcr.io/acme/app:sha-1a2b3c4'
     [[ -z $digest || $digest =~ ^sha256:[0-9a-f]{64}$ ]] || die 2 'LAYERKEEPER_DIGEST must be sha256: and 64 hexadecimal digits'
     [[ $timeout =~ ^[0-9]{1,6}$ && $patience =~ ^[0-9]{1,6}$ ]] || die 2 'LAYERKEEPER_TIMEOUT and LAYERKEEPER_PATIENCE are seconds'
+    # a leading zero does not make them octal
+    timeout=$((10#$timeout)) patience=$((10#$patience))
     [[ $wait == true || $wait == false ]] || die 2 'LAYERKEEPER_WAIT must be true or false'
     key=$(key_hex "$secret")
     ((${#key} >= 32)) || die 2 'LAYERKEEPER_SECRET is shorter than 16 bytes, or whsec_ without base64 after it'

@@ -81,9 +81,10 @@ pub enum SecretError {
 }
 
 impl HttpError {
-    /// May it be gone at the next try?
+    /// May it be gone at the next try, without anybody doing something? An address comes with its interface, which may
+    /// be later than we at boot; a port that another program has is a matter of configuration.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable)
     }
 }
 
@@ -92,7 +93,7 @@ fn bind_reason(source: &io::Error) -> String {
         io::ErrorKind::AddrInUse => {
             "another process listens on this address; stop it or choose another port".to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address, or not yet".to_owned(),
         io::ErrorKind::PermissionDenied => {
             "not allowed to bind it; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
         }

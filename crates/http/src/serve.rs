@@ -1,11 +1,13 @@
-//! The accept loop: one task per connection, a cap on their number, and a drain that leaves no task behind.
+//! The accept loop: one task per connection, caps on their number, and a drain that leaves no task behind.
 
 pub mod listener;
+mod moving;
+mod sources;
 pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::body::Incoming;
@@ -13,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +23,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 pub use listener::{Accepted, Listener, Socket};
+use moving::Moving;
+pub use sources::SourceLimit;
+use sources::Sources;
+
+/// How often a source that has all its connections is worth a warning.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Who is at the other end; in every request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +57,12 @@ pub type TlsConfig = watch::Receiver<Arc<rustls::ServerConfig>>;
 pub struct ServeSettings {
     /// A connection that has not sent a whole request head by then is closed; idle ones too. Also for the TLS handshake.
     pub header_timeout: Duration,
+    /// A connection whose other side takes nothing of what it is sent for that long is closed.
+    pub write_timeout: Duration,
     /// Connections at once; more wait in the kernel's backlog.
     pub max_connections: usize,
+    /// How many of them one source may have; more are closed at once. None: as many as there are.
+    pub per_source: Option<SourceLimit>,
     /// At shutdown, requests in flight get this long.
     pub drain: Duration,
     /// HTTPS instead of HTTP.
@@ -58,7 +71,14 @@ pub struct ServeSettings {
 
 impl Default for ServeSettings {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), max_connections: 256, drain: Duration::from_secs(5), tls: None }
+        Self {
+            header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            max_connections: 256,
+            per_source: Some(SourceLimit::default()),
+            drain: Duration::from_secs(5),
+            tls: None,
+        }
     }
 }
 
@@ -66,6 +86,8 @@ impl Default for ServeSettings {
 /// dropped, no connection is left.
 pub async fn serve(listener: Listener, router: Router, settings: ServeSettings, shutdown: CancellationToken) {
     let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let sources = Sources::new(settings.per_source);
+    let mut said = None;
     let mut connections = JoinSet::new();
     loop {
         let slot = tokio::select! {
@@ -88,13 +110,18 @@ pub async fn serve(listener: Listener, router: Router, settings: ServeSettings, 
                 continue;
             }
         };
+        let Some(entry) = sources.enter(&peer) else {
+            note_full(&mut said, &listener, &peer);
+            continue;
+        };
         let (router, settings, shutdown) = (router.clone(), settings.clone(), shutdown.clone());
         connections.spawn(async move {
+            let limit = settings.write_timeout;
             match socket {
-                Socket::Tcp(stream) => secure(stream, peer, router, &settings, shutdown).await,
-                Socket::Unix(stream) => connection(stream, peer, router, &settings, shutdown).await,
+                Socket::Tcp(stream) => secure(Moving::new(stream, limit), peer, router, &settings, shutdown).await,
+                Socket::Unix(stream) => connection(Moving::new(stream, limit), peer, router, &settings, shutdown).await,
             }
-            drop(slot);
+            drop((slot, entry));
         });
     }
     drop(listener);
@@ -117,9 +144,17 @@ fn note(ended: &Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// A flood must not flood the log.
+fn note_full(said: &mut Option<Instant>, listener: &Listener, peer: &Peer) {
+    if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+        *said = Some(Instant::now());
+        warn!(listener = listener.key(), ?peer, "closed a connection: its source has as many as one may have");
+    }
+}
+
 /// The TLS handshake, where there is one, happens in the connection's own task: a slow one holds up nobody.
 async fn secure(
-    stream: tokio::net::TcpStream,
+    stream: Moving<TcpStream>,
     peer: Peer,
     router: Router,
     settings: &ServeSettings,

@@ -17,7 +17,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::secret::{Secret, Secrets};
 
 /// How far a request's time may be from ours, either way.
-pub const TOLERANCE: Duration = Duration::from_secs(300);
+pub const TOLERANCE: Duration = layerkeeper_store::WEBHOOK_TOLERANCE;
 
 /// The unique id of a request; the same again is a retry.
 pub const ID: HeaderName = HeaderName::from_static("webhook-id");

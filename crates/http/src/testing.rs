@@ -86,18 +86,7 @@ impl Ground {
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),
             at: Arc::new(|_| {}),
-            settings: Settings {
-                policy: policy(),
-                schedules: Vec::new(),
-                jitter: Duration::ZERO,
-                disk_paths: Vec::new(),
-                stop_timeout: Duration::from_millis(100),
-                not_yet_timeout: Duration::from_secs(120),
-                stall_timeout: Duration::from_secs(300),
-                look_every: Duration::from_secs(60),
-                max_attempts: 3,
-                data_root: None,
-            },
+            settings: settings(policy()),
             retention: Retention::default(),
             version: "0.1.0",
         };
@@ -173,6 +162,10 @@ impl Wound {
     pub fn wind(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
+
+    pub fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
 }
 
 impl Clock for Wound {
@@ -217,7 +210,24 @@ fn missing(reference: &Reference) -> Error {
     Error::NotFound { reference: Box::new(reference.clone()), detail: Default::default() }
 }
 
-fn policy() -> Policy {
+/// What the keeper is told, with this policy.
+pub fn settings(policy: Policy) -> Settings {
+    Settings {
+        policy,
+        schedules: Vec::new(),
+        jitter: Duration::ZERO,
+        disk_paths: Vec::new(),
+        stop_timeout: Duration::from_millis(100),
+        not_yet_timeout: Duration::from_secs(120),
+        stall_timeout: Duration::from_secs(300),
+        look_every: Duration::from_secs(60),
+        max_attempts: 3,
+        data_root: None,
+    }
+}
+
+/// One kept image and one repository for deploys.
+pub fn policy() -> Policy {
     Policy {
         keep: vec![Keep { image: name("base:1"), pin: None }],
         runtime: vec![Runtime {

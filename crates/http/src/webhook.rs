@@ -99,13 +99,26 @@ fn router(keeper: Keeper, settings: WebhookSettings, shutdown: CancellationToken
         followers: Followers::new(FOLLOWERS.0, FOLLOWERS.1),
         shutdown,
     };
-    let only = |methods: &'static str| move || async move { Problem::method_not_allowed(methods) };
+    let only = |methods: &'static str| {
+        async move |State(webhook): Shared, request: Request| {
+            webhook.unless_too_fast(&request, || Problem::method_not_allowed(methods))
+        }
+    };
     Router::new()
         .route("/v1/deploys", post(deploy).fallback(only("POST")))
         .route("/v1/deploys/{id}", get(status).fallback(only("GET, HEAD")))
         .route("/v1/deploys/{id}/events", get(follow).fallback(only("GET")))
-        .fallback(|| async { Problem::no_such_path() })
+        .fallback(async |State(webhook): Shared, request: Request| {
+            webhook.unless_too_fast(&request, Problem::no_such_path)
+        })
         .with_state(Arc::new(webhook))
+}
+
+impl Webhook {
+    /// What leads nowhere counts as a read, too.
+    fn unless_too_fast(&self, request: &Request, problem: impl FnOnce() -> Problem) -> Problem {
+        too_fast(&self.reads, source(request)).err().unwrap_or_else(problem)
+    }
 }
 
 async fn deploy(State(webhook): Shared, request: Request) -> Response {

@@ -1,8 +1,11 @@
 //! What Prometheus scrapes. Names and labels are a contract; `docs/metrics.md` is generated from here.
 
+mod process;
+
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::reuse::{ReuseReport, Source};
 use layerkeeper_core::{Bytes, ImageName, Repository};
+use process::Process;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -102,8 +105,8 @@ impl Metrics {
     fn make_fixed(make: &mut Maker, version: &str) -> Option<()> {
         let info = make.int_gauges("layerkeeper_build_info", "Always 1; the labels name the build.", &["version"])?;
         info.with_label_values(&[version]).set(1);
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        make.registry.register(Box::new(process)).map_err(|error| make.failed = Some(error)).ok()
+        let registered = Process::starting().and_then(|process| make.registry.register(Box::new(process)));
+        registered.map_err(|error| make.failed = Some(error)).ok()
     }
 
     fn make_pull_duration(make: &mut Maker) -> Option<HistogramVec> {

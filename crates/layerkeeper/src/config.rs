@@ -74,6 +74,8 @@ pub struct Webhook {
     pub rate: Option<u32>,
     /// Requests at once.
     pub burst: u32,
+    /// Connections of one sender; none for no limit.
+    pub connections: Option<usize>,
 }
 
 /// A certificate chain and its key, both PEM files.

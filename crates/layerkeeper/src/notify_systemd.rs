@@ -10,11 +10,6 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// STATUS=…: one line for `systemctl status`.
-pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
-}
-
 /// RELOADING=1 with the time, as `Type=notify-reload` wants it; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
@@ -26,24 +21,17 @@ pub fn reloading() {
     }
 }
 
-/// STOPPING=1: no new job is taken.
-pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
-}
-
-/// EXTEND_TIMEOUT_USEC=…: a stop that waits for a running pull needs this much longer from now on.
-pub fn extend_timeout(by: Duration) {
-    tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
+/// STOPPING=1: no new job is taken. EXTEND_TIMEOUT_USEC=…: a stop that waits for a running pull may take so long,
+/// whatever the unit's TimeoutStopSec says.
+pub fn stopping(status: &str, at_most: Duration) {
+    // the library's own variant holds 71 minutes at most
+    let extend = format!("EXTEND_TIMEOUT_USEC={}", u64::try_from(at_most.as_micros()).unwrap_or(u64::MAX));
+    tell(&[NotifyState::Stopping, NotifyState::Custom(&extend), NotifyState::Status(status)]);
 }
 
 /// WATCHDOG=1: the worker is alive.
 pub fn alive() {
     tell(&[NotifyState::Watchdog]);
-}
-
-/// How often [`alive`] is due: half of WatchdogSec; none where nobody watches this process.
-pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
 fn tell(states: &[NotifyState<'_>]) {

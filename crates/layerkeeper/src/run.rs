@@ -1,7 +1,8 @@
 //! The daemon: checks, puts the parts together, runs them, and takes them apart in order.
 //!
 //! Order of a start: configuration and secrets (exit 2 before anything is bound), listeners (exit 2, for a port in use
-//! is a matter of configuration), store, parts, READY=1. The engine may be away.
+//! is a matter of configuration, and what was bound before it is let go again; but exit 1 for an address that is not
+//! there yet, so that systemd tries again), store, parts, READY=1. The engine may be away.
 //! Order of a stop: no new job, then the job in hand, then the listeners, then the store.
 
 mod parts;
@@ -9,6 +10,7 @@ mod reload;
 mod signals;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use layerkeeper_http::control::ControlSocket;
@@ -25,6 +27,9 @@ use crate::config::{Config, ConfigError, Environment};
 use crate::{logging, notify_systemd};
 use reload::{Reload, read};
 use signals::{Asked, Signals};
+
+/// What a stop may take besides `stop_timeout`: cutting the job, the listeners' drain, the store.
+const STOP_REST: Duration = Duration::from_secs(60);
 
 /// Runs the daemon until it is told to stop.
 pub fn run(file: &Path) -> Exit {
@@ -59,7 +64,7 @@ pub fn run(file: &Path) -> Exit {
             }),
             Err(error) => {
                 tracing::error!("{}: {error}", config.place(&key(&error)));
-                Exit::Usage
+                if error.is_transient() { Exit::Failed } else { Exit::Usage }
             }
         }
     })
@@ -133,7 +138,8 @@ async fn serve(config: Config, listeners: Listeners, mut reload: Reload) -> anyh
                 Asked::Stop if stopping => tracing::info!("is stopping already"),
                 Asked::Stop => {
                     stopping = true;
-                    notify_systemd::stopping("takes no new job and lets the job in hand finish");
+                    let at_most = reload.stop_timeout().saturating_add(STOP_REST);
+                    notify_systemd::stopping("takes no new job and lets the job in hand finish", at_most);
                     tracing::info!("stopping: takes no new job");
                     keeper.stop();
                 }

@@ -59,6 +59,70 @@ fn an_unfit_secret_file_exits_with_2_and_is_not_shown() {
 }
 
 #[test]
+fn a_bad_certificate_and_a_bad_key_are_told_apart_by_file_and_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let write = |name: &str, content: &str| {
+        std::fs::write(at(name), content).unwrap();
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("secret", "0123456789abcdef");
+    let dir = directory.path().display();
+    let text = format!(
+        "[webhook]\nsecret_file = \"{dir}/secret\"\ntls_cert = \"{dir}/cert.pem\"\ntls_key = \"{dir}/key.pem\"\n"
+    );
+    write("a.toml", &text);
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (cert, key, wanted) in [
+        ("nothing", "hunter2", "a.toml:3: webhook.tls_cert: "),
+        (certificate, "hunter2", "a.toml:4: webhook.tls_key: "),
+    ] {
+        write("cert.pem", cert);
+        write("key.pem", key);
+        let (code, _, stderr) = run(directory.path(), &["check-config", "--config", "a.toml"]);
+        assert_eq!(code, Some(2));
+        assert!(stderr.starts_with(wanted), "{stderr}");
+        assert!(stderr.contains(".pem: no ") && !stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+/// A configuration that starts in this directory with these addresses.
+fn listening(directory: &Path, webhook: &str, status: &str) {
+    let secret = directory.join("secret");
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let dir = directory.display();
+    let text = format!(
+        "[listen]\nwebhook = \"{webhook}\"\nstatus = \"{status}\"\ncontrol = \"{dir}/control.sock\"\n\
+         [webhook]\nsecret_file = \"{dir}/secret\"\n[state]\ndir = \"{dir}/state\"\n"
+    );
+    std::fs::write(directory.join("a.toml"), text).unwrap();
+}
+
+#[test]
+fn a_port_in_use_exits_with_2_by_file_and_line_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let status = taken.local_addr().unwrap().to_string();
+    listening(directory.path(), "127.0.0.1:0", &status);
+    let (code, _, logged) = run(directory.path(), &["run", "--config", "a.toml"]);
+    assert_eq!(code, Some(2), "{logged}");
+    let words = format!("a.toml:3: [listen] status = \"{status}\": another process listens on this address");
+    assert!(logged.contains(&words), "{logged}");
+    assert!(!directory.path().join("control.sock").exists() && !directory.path().join("state").exists());
+}
+
+#[test]
+fn an_address_that_may_still_come_exits_with_1_so_that_it_is_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    // RFC 5737: an address for documents, on no machine
+    listening(directory.path(), "192.0.2.1:9317", "127.0.0.1:0");
+    let (code, _, logged) = run(directory.path(), &["run", "--config", "a.toml"]);
+    assert_eq!(code, Some(1), "{logged}");
+    assert!(logged.contains("a.toml:2: [listen] webhook = \"192.0.2.1:9317\": this machine has no such"), "{logged}");
+}
+
+#[test]
 fn without_a_daemon_the_exit_code_is_3() {
     let directory = tempfile::tempdir().unwrap();
     for command in [&["status"][..], &["deploy", "ghcr.io/acme/app:1"], &["prune", "--dry-run"], &["history"]] {

@@ -17,7 +17,7 @@ use layerkeeper_core::{ImageName, Repository, Timestamp};
 use crate::record::Outcome;
 
 pub use take::Taken;
-pub use webhook::{WebhookAccepted, WebhookIdRecord};
+pub use webhook::{WEBHOOK_TOLERANCE, WebhookAccepted, WebhookIdRecord};
 
 /// A job to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,7 +35,9 @@ pub use error::StoreError;
 pub use events::{Event, EventFilter, EventRow};
 pub use heals::{Heal, Restorable};
 pub use inspect::{StateSummary, inspect};
-pub use jobs::{Accepted, Enqueued, JobFilter, JobRow, NewJob, Taken, WebhookAccepted, WebhookIdRecord};
+pub use jobs::{
+    Accepted, Enqueued, JobFilter, JobRow, NewJob, Taken, WEBHOOK_TOLERANCE, WebhookAccepted, WebhookIdRecord,
+};
 pub use kept::KeptState;
 pub use layerkeeper_core::plan::NameHistory;
 pub use names::{Made, MadeFor, Superseded};

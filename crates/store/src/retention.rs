@@ -12,6 +12,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::column::signed;
 use crate::error::{Fault, StoreError};
+use crate::jobs::WEBHOOK_TOLERANCE;
 use crate::store::Store;
 
 /// How much is kept. Ages count from when a thing ended or was last seen.
@@ -21,11 +22,15 @@ pub struct Retention {
     pub jobs: Duration,
     /// At most so many finished jobs.
     pub max_jobs: u64,
+    /// A job that a webhook id stands for stays beyond these two, for its sender's retry is answered with it; but only
+    /// while it is among so many newest ones.
+    pub max_named_jobs: u64,
     /// At most so many bytes of reports; beyond, the oldest lose their lists of layers first.
     pub max_report_bytes: u64,
     /// The whole file: what other tables take beyond their usual comes off the reports.
     pub max_file_bytes: u64,
-    /// Webhook ids. Replays are refused by their time stamp after minutes; this serves retries.
+    /// Webhook ids; this serves retries. Replays are refused by their time once it is out of
+    /// [`WEBHOOK_TOLERANCE`](crate::WEBHOOK_TOLERANCE), and until then no id goes, whatever the clock says.
     pub webhook_ids: Duration,
     /// At most so many webhook ids, but never one younger than an hour.
     pub max_webhook_ids: u64,
@@ -82,11 +87,14 @@ impl Store {
     pub async fn sweep(&self, now: Timestamp, keep: &Retention) -> Result<Swept, StoreError> {
         let since = |age: Duration| Value::Integer(now.minus(age).0);
         let most = |n: u64| Value::Integer(signed(n));
+        let tolerance = Value::Integer(Timestamp(0).plus(WEBHOOK_TOLERANCE).0);
+        let named = keep.max_named_jobs.max(keep.max_jobs);
         let mut swept = Swept {
-            jobs: self.thin(JOBS, vec![since(keep.jobs), most(keep.max_jobs)]).await?,
+            // before the jobs, some of which they hold
             webhook_ids: self
-                .thin(WEBHOOK_IDS, vec![since(keep.webhook_ids), most(keep.max_webhook_ids), since(HOUR)])
+                .thin(WEBHOOK_IDS, vec![since(keep.webhook_ids), most(keep.max_webhook_ids), since(HOUR), tolerance])
                 .await?,
+            jobs: self.thin(JOBS, vec![since(keep.jobs), most(keep.max_jobs), most(named)]).await?,
             events: self.thin(EVENTS, vec![since(keep.events), most(keep.max_events)]).await?,
             engines: self.thin(ENGINES, vec![since(keep.traces)]).await?,
             layers: self.thin(LAYERS, vec![most(keep.max_layers)]).await?,
@@ -140,6 +148,7 @@ impl Default for Retention {
         Self {
             jobs: days(90),
             max_jobs: 5_000,
+            max_named_jobs: 10_000,
             max_report_bytes: 40_000_000,
             max_file_bytes: 60_000_000,
             webhook_ids: days(7),
@@ -175,13 +184,17 @@ fn free_pages(db: &Connection) -> Result<u64, Fault> {
 
 const JOBS: &str = "DELETE FROM jobs WHERE seq IN (
     SELECT seq FROM jobs WHERE finished IS NOT NULL AND (finished < ?1 OR seq <= coalesce(
-        (SELECT seq FROM jobs WHERE finished IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?2), 0))
-    ORDER BY seq LIMIT ?3)";
+            (SELECT seq FROM jobs WHERE finished IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?2), 0))
+        AND (id NOT IN (SELECT job FROM webhook_ids) OR seq <= coalesce(
+            (SELECT seq FROM jobs WHERE finished IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?3), 0))
+    ORDER BY seq LIMIT ?4)";
 
 const WEBHOOK_IDS: &str = "DELETE FROM webhook_ids WHERE id IN (
-    SELECT id FROM webhook_ids WHERE received < ?1 OR (received < ?3 AND received <= coalesce(
-        (SELECT received FROM webhook_ids ORDER BY received DESC LIMIT 1 OFFSET ?2), 0))
-    ORDER BY received LIMIT ?4)";
+    SELECT id FROM webhook_ids
+    WHERE received < (SELECT value - ?4 FROM meta WHERE key = 'newest_webhook_time')
+        AND (received < ?1 OR (received < ?3 AND received <= coalesce(
+            (SELECT received FROM webhook_ids ORDER BY received DESC LIMIT 1 OFFSET ?2), 0)))
+    ORDER BY received LIMIT ?5)";
 
 const EVENTS: &str = "DELETE FROM events WHERE seq IN (
     SELECT seq FROM events WHERE at < ?1 OR seq <= coalesce(

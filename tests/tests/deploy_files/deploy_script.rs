@@ -53,13 +53,40 @@ fn it_pulls_first_and_then_starts_without_a_pull() {
 
 #[test]
 fn without_an_argument_it_deploys_what_the_env_file_says() {
-    for line in ["APP_IMAGE=x/y:sha-1", "APP_IMAGE=old\nexport APP_IMAGE=\"x/y:sha-1\"", " APP_IMAGE='x/y:sha-1' "] {
+    for line in [
+        "APP_IMAGE=x/y:sha-1",
+        "APP_IMAGE=old\nexport APP_IMAGE=\"x/y:sha-1\"",
+        " APP_IMAGE='x/y:sha-1' ",
+        "APP_IMAGE= x/y:sha-1 # the one that runs",
+        "APP_IMAGE=\"x/y:sha-1\" # \"quoted\"",
+        "APP_IMAGE='x/y:sha-1'# 'close'",
+    ] {
         let dir = directory(0, 0);
         fs::write(dir.path().join(".env"), line).unwrap();
         assert!(deploy(dir.path(), &[]).status.success());
-        assert!(calls(dir.path())[0].starts_with("layerkeeper deploy x/y:sha-1 --follow"), "{:?}", calls(dir.path()));
+        assert_eq!(calls(dir.path())[0], "layerkeeper deploy x/y:sha-1 --follow APP_IMAGE=", "{line}");
         assert_eq!(fs::read_to_string(dir.path().join(".env")).unwrap(), line, "nothing to change");
     }
+}
+
+#[test]
+fn an_env_file_that_cannot_be_written_is_no_failed_deploy_and_starts_nothing() {
+    let dir = directory(0, 0);
+    let script = repository("deploy/deploy.sh");
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(script);
+    command.arg(NEW).current_dir(dir.path()).env("PATH", path).env("APP_IMAGE", "").env("ENV_FILE", "none/.env");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(10), "{}", told(&output));
+    assert!(told(&output).contains(&format!("{NEW} is here, but none/.env cannot be written")), "{}", told(&output));
+    assert_eq!(calls(dir.path()).len(), 1, "compose would start the old one at its next start");
+
+    // what was there stays as it was, and nothing lies beside it
+    let dir = directory(0, 0);
+    fs::write(dir.path().join(".env"), "APP_IMAGE=x/y:sha-1\n").unwrap();
+    fs::create_dir(dir.path().join(".env.new")).unwrap();
+    assert_eq!(deploy(dir.path(), &[NEW]).status.code(), Some(10));
+    assert_eq!(fs::read_to_string(dir.path().join(".env")).unwrap(), "APP_IMAGE=x/y:sha-1\n");
 }
 
 #[test]

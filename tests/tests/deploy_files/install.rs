@@ -64,6 +64,43 @@ fn two_hosts_have_two_secrets() {
 }
 
 #[test]
+fn a_secret_is_whole_or_not_there() {
+    let broken = |program: &str| {
+        let tree = tree();
+        let path = tree.path().join(program);
+        fs::write(&path, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = Command::new(repository("deploy/install.sh"));
+        command.arg("--root").arg(tree.path()).args(["--binary", "/bin/true"]);
+        let path = format!("{}:{}", tree.path().display(), std::env::var("PATH").unwrap());
+        let output = command.env("PATH", path).output().unwrap();
+        let made = |name| fs::read_to_string(tree.path().join("etc/layerkeeper").join(name)).ok();
+        (output, made("webhook-secret"), made("webhook-secret.new"))
+    };
+    let (output, secret, _) = broken("openssl");
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(secret.unwrap().len(), 6 + 44 + 1);
+    for program in ["base64", "head"] {
+        let (output, secret, unfinished) = broken(program);
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(told(&output).contains("no random secret could be made"), "{}", told(&output));
+        assert_eq!((secret, unfinished), (None, None));
+    }
+}
+
+#[test]
+fn no_spelling_of_root_is_the_running_system() {
+    let script = repository("deploy/install.sh");
+    for root in ["", "/", "//", "/tmp/.."] {
+        // should it go on all the same, it has nothing to install
+        let more = ["--prefix", "/nonexistent", "--binary", "/nonexistent"];
+        let output = Command::new(&script).args(["--root", root]).args(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{root:?}: {}", told(&output));
+        assert!(told(&output).contains("--root"), "{}", told(&output));
+    }
+}
+
+#[test]
 fn another_prefix_is_in_the_unit_and_a_strange_one_is_refused() {
     let tree = tree();
     assert!(install(tree.path(), &["--prefix", "/opt/lk"]).status.success());

@@ -114,3 +114,26 @@ fn deploys_pass_unchanged_and_nothing_else_passes() {
     let log = fs::read_to_string(nginx.dir.path().join("layerkeeper.log")).unwrap();
     assert!(log.contains("GET /v1/deploys/...") && !log.contains(ID), "{log}");
 }
+
+#[test]
+fn every_way_through_is_limited_per_sender() {
+    let stub = Stub::new(vec![Answer::Say(200, "", "passed".into())]);
+    for (method, path) in [
+        ("POST", "/v1/deploys".to_owned()),
+        ("GET", format!("/v1/deploys/{ID}")),
+        ("GET", format!("/v1/deploys/{ID}/events")),
+    ] {
+        // a burst of 20 and then 5 a second: so many over one connection are too many on any machine
+        let nginx = Nginx::start(stub.port());
+        let url = format!("https://127.0.0.1:{}{path}", nginx.port);
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--insecure", "--write-out", "%{http_code}\n", "--request", method]);
+        for _ in 0..60 {
+            command.args(["--output", "/dev/null", &url]);
+        }
+        let told = run(&mut command);
+        let count = |status: &str| told.lines().filter(|line| *line == status).count();
+        assert_eq!(count("200") + count("429"), 60, "{method} {path}: {told}");
+        assert!(count("200") >= 20 && count("429") >= 10, "{method} {path}: {told}");
+    }
+}

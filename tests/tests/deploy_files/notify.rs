@@ -156,6 +156,15 @@ fn the_end_of_the_job_is_its_exit_code() {
 }
 
 #[test]
+fn a_leading_zero_is_no_octal_number() {
+    let stub = Stub::new(vec![accepted(), job("running", "")]);
+    let more = [("LAYERKEEPER_TIMEOUT", "02"), ("LAYERKEEPER_PATIENCE", "08")];
+    ends(&notify(&stub.url(), &more), 1, "still running after 2 s");
+    let stub = Stub::new(vec![accepted(), job("succeeded", "")]);
+    ends(&notify(&stub.url(), &[("LAYERKEEPER_TIMEOUT", "08")]), 0, "is on the server");
+}
+
+#[test]
 fn wrong_usage_is_told_before_anything_is_sent() {
     let stub = Stub::new(vec![accepted()]);
     for (key, value) in [

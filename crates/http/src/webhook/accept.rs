@@ -1,7 +1,8 @@
 //! `POST /v1/deploys`: from a stranger's bytes to a durable job, or to the reason why not.
 //!
-//! The order of the checks is part of the contract: head (413, 415), rate (429), body (413, 408), signature (401), JSON
-//! (400), reference (422), policy (403), id (409), queue (429). Only who holds the secret learns anything after the 401.
+//! The order of the checks is part of the contract: rate (429), head (413, 415), body (413, 408), signature (401), JSON
+//! (400), reference (422), stopping (503), policy (403), id (409), queue (429). Only who holds the secret learns anything
+//! after the 401, and the rate comes first because every other refusal is a line in the log.
 
 use std::net::IpAddr;
 
@@ -30,8 +31,8 @@ impl Webhook {
     /// Takes a request or says why not; nothing is queued then.
     pub(super) async fn accept(&self, source: IpAddr, request: Request) -> Result<Took, Problem> {
         let (head, body) = request.into_parts();
-        request::check_head(&head.headers)?;
         too_fast(&self.posts, source)?;
+        request::check_head(&head.headers)?;
         let body = request::read_body(body, self.settings.body_timeout).await?;
         let newest = self.keeper.newest_webhook_time().await.map_err(refused)?;
         let verified =

@@ -1,6 +1,7 @@
 //! Over real sockets: every status of the contract, what was queued and counted, and who may follow.
 
 mod hostile;
+mod limits;
 mod slow;
 
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::signature;
-use crate::testing::{Ground, NOW, Reply, app, ask, get, until};
+use crate::testing::{Ground, NOW, Reply, app, ask, get, logged, remember_log, until};
 
 const SECRET: &str = "0123456789abcdef-the-shared-one";
 const BODY: &str = r#"{"image":"ghcr.io/acme/app:sha-1"}"#;
@@ -92,6 +93,21 @@ async fn a_retry_gets_the_first_job_another_body_a_conflict_and_another_id_joins
     for outcome in ["accepted", "repeated", "conflict", "joined"] {
         assert_eq!(ground.counted(outcome).await, "1", "{outcome}");
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_old_request_young() {
+    let mut ground = Ground::resting().await;
+    let to = listen(&mut ground, settings());
+    let first = ask(to, &signed("msg_1", BODY)).await;
+    ground.clock.set_back(Duration::from_secs(3600));
+    let overheard_long_ago = ask(to, &signed_at("msg_0", NOW / 1000 - 3600, BODY, SECRET)).await;
+    assert_eq!(overheard_long_ago.status, 401, "{overheard_long_ago:?}");
+    assert!(overheard_long_ago.body.contains("2027-01-15T08:00:00Z"), "the newest time counts: {overheard_long_ago:?}");
+    let replayed = ask(to, &signed("msg_1", BODY)).await;
+    assert_eq!((replayed.status, id_of(&replayed)), (202, id_of(&first)));
+    let right = signed_at("msg_2", NOW / 1000 + 1, r#"{"image":"ghcr.io/acme/app:sha-2"}"#, SECRET);
+    assert_eq!(ask(to, &right).await.status, 202, "who is right is heard");
 }
 
 #[tokio::test]
@@ -203,6 +219,34 @@ async fn too_many_requests_jobs_and_a_stopping_daemon_say_when_to_come_back() {
     for outcome in ["accepted", "queue_full", "stopping", "rate_limited"] {
         assert_eq!(ground.counted(outcome).await, "1", "{outcome}");
     }
+}
+
+#[tokio::test]
+async fn what_leads_nowhere_is_limited_as_every_read_is() {
+    let mut ground = Ground::resting().await;
+    let slow = Some(Rate { per_second: 0.01, burst: 2.0 });
+    let to = listen(&mut ground, WebhookSettings { rate: slow, ..settings() });
+    assert_eq!((get(to, "/").await.status, get(to, "/v1/deploys").await.status), (404, 405));
+    for path in ["/", "/v1/deploys", "/v1/deploys/x/y", "/v1/deploys/x"] {
+        let reply = get(to, path).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (429, "too-fast"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_unfit_heads_is_cut_by_the_rate_and_does_not_flood_the_log() {
+    remember_log();
+    let mut ground = Ground::resting().await;
+    let slow = Some(Rate { per_second: 0.01, burst: 2.0 });
+    let to = listen(&mut ground, WebhookSettings { rate: slow, ..settings() });
+    let large = request(&[("content-type", "application/json")], &"x".repeat(65_537));
+    let text = request(&[("content-type", "text/plain")], BODY);
+    assert_eq!((ask(to, &text).await.status, ask(to, &large).await.status), (415, 413));
+    for bytes in [&text, &large, &text] {
+        assert_eq!(ask(to, bytes).await.status, 429);
+    }
+    let warned = logged().lines().filter(|line| line.contains("WARN")).count();
+    assert_eq!(warned, 2, "{}", logged());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub struct PublicJob {
     pub image: Option<String>,
     /// `queued`, `running`, `succeeded`, `failed`, `refused` or `superseded`.
     pub state: String,
-    /// What moved; null until something did.
+    /// What moved; null until something did or the job has ended.
     pub report: Option<PublicReport>,
     /// Why it failed or was refused.
     pub error: Option<PublicError>,

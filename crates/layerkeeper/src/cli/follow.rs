@@ -110,31 +110,44 @@ async fn watch<S: Source>(
     }
     // the stream may have ended with the connection: only the job itself says whether it is over
     let job = source.job(id).await?;
+    outage.answered();
     let is_final = job.state().parse().map_or(true, JobState::is_final);
     Ok(is_final.then_some(job))
 }
 
-/// How long nobody has answered.
+/// How long nobody has answered, and how long to wait before the next look.
 #[derive(Debug, Default)]
 struct Outage {
-    waited: Duration,
+    silent: Duration,
+    told: bool,
     next: Option<Duration>,
 }
 
 impl Outage {
+    /// The job's progress comes.
     fn over(&mut self) {
         *self = Self::default();
     }
 
+    /// Somebody is there, but there is no progress to be had: looks stay apart.
+    fn answered(&mut self) {
+        self.silent = Duration::ZERO;
+        self.told = false;
+    }
+
     async fn wait(&mut self, trouble: Option<Trouble>, watcher: &mut dyn Watcher) -> Result<(), Trouble> {
         let wait = self.next.unwrap_or(FIRST_WAIT);
-        match trouble {
-            Some(trouble) if self.waited >= PATIENCE => return Err(trouble),
-            Some(trouble) if self.next.is_none() => watcher.note(&format!("{trouble}; waiting for it to come back")),
-            _ => {}
+        if let Some(trouble) = trouble {
+            if self.silent >= PATIENCE {
+                return Err(trouble);
+            }
+            if !self.told {
+                watcher.note(&format!("{trouble}; waiting for it to come back"));
+            }
+            self.told = true;
+            self.silent += wait;
         }
         tokio::time::sleep(wait).await;
-        self.waited += wait;
         self.next = Some((wait * 2).min(LONGEST_WAIT));
         Ok(())
     }

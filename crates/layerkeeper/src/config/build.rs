@@ -84,6 +84,7 @@ fn webhook(section: &Section<'_, '_>, limits: &Section<'_, '_>, environment: &En
     let key = section.text("tls_key", value::maybe(value::path));
     let rate = limits.whole("webhook_rate", 0);
     let burst = limits.whole("webhook_burst", 1);
+    let connections = limits.whole("webhook_connections", 0);
     let tls = match (cert?, key?) {
         (Some(cert), Some(key)) => Some(Tls { cert, key }),
         (None, None) => None,
@@ -102,6 +103,7 @@ fn webhook(section: &Section<'_, '_>, limits: &Section<'_, '_>, environment: &En
         tls,
         rate: Some(u32::try_from(rate?).unwrap_or(u32::MAX)).filter(|rate| *rate > 0),
         burst: u32::try_from(burst?).unwrap_or(u32::MAX),
+        connections: Some(usize::try_from(connections?).unwrap_or(usize::MAX)).filter(|most| *most > 0),
     })
 }
 

@@ -8,7 +8,7 @@ use layerkeeper_engine::docker::Docker;
 use layerkeeper_http::local::LocalSettings;
 use layerkeeper_http::rate::Rate;
 use layerkeeper_http::secret::Secrets;
-use layerkeeper_http::serve::{ServeSettings, TlsConfig};
+use layerkeeper_http::serve::{ServeSettings, SourceLimit, TlsConfig};
 use layerkeeper_http::webhook::WebhookSettings;
 use layerkeeper_keeper::{Parts, SystemClock, SystemDisks};
 use layerkeeper_registry::{Client, Settings as RegistrySettings};
@@ -68,7 +68,8 @@ pub(super) fn webhook_settings(
         .webhook
         .rate
         .map(|per_second| Rate { per_second: f64::from(per_second), burst: f64::from(config.webhook.burst) });
-    let serve = ServeSettings { tls, ..ServeSettings::default() };
+    let per_source = config.webhook.connections.map(|most| SourceLimit { most, ..SourceLimit::default() });
+    let serve = ServeSettings { tls, per_source, ..ServeSettings::default() };
     WebhookSettings { rate, serve, ..WebhookSettings::new(secrets) }
 }
 
@@ -94,4 +95,24 @@ pub(super) fn summary(config: &Config) -> String {
         policy.runtime.len(),
         config.listen.status
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn the_webhooks_limits_are_those_of_the_configuration() {
+        let settings = |text: &str| {
+            let config = Config::parse(text, "a.toml".as_ref(), &Environment::default()).unwrap();
+            let secrets = Secrets::parse(b"0123456789abcdef").unwrap();
+            let settings = webhook_settings(&config, watch::channel(secrets).1, None);
+            (settings.rate, settings.serve.per_source.map(|limit| (limit.most, limit.loopback_too)))
+        };
+        assert_eq!(settings(""), (Some(Rate::default()), Some((16, false))));
+        let other = "[limits]\nwebhook_rate = 3\nwebhook_burst = 4\nwebhook_connections = 5\n";
+        assert_eq!(settings(other), (Some(Rate { per_second: 3.0, burst: 4.0 }), Some((5, false))));
+        assert_eq!(settings("[limits]\nwebhook_rate = 0\nwebhook_connections = 0\n"), (None, None));
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use layerkeeper_http::error::HttpError;
 use layerkeeper_http::secret::Secrets;
 use layerkeeper_http::serve::TlsConfig;
 use layerkeeper_http::serve::tls::server_config;
@@ -46,7 +48,15 @@ fn tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, (&'static str, Wron
     })?;
     let key = read_private(&files.key).map_err(|wrong| ("webhook.tls_key", wrong))?;
     server_config(&cert, &key).map(Some).map_err(|error| {
-        ("webhook.tls_cert", Wrong::new(error.to_string(), "name a PEM certificate chain and its PEM key"))
+        let (key, file, right) = match error {
+            HttpError::Tls { key: "tls_key", .. } => ("webhook.tls_key", &files.key, "name the PEM key of tls_cert"),
+            _ => ("webhook.tls_cert", &files.cert, "name a PEM certificate chain, the server's own first"),
+        };
+        let reason = match error {
+            HttpError::Tls { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        (key, Wrong::new(format!("{}: {reason}", file.display()), right))
     })
 }
 
@@ -76,13 +86,18 @@ pub(super) struct Reload {
     file: PathBuf,
     secrets: Option<watch::Sender<Secrets>>,
     tls: Option<watch::Sender<Arc<ServerConfig>>>,
+    stop_timeout: Duration,
 }
 
 impl Reload {
     pub fn new(file: &Path, checked: Checked) -> (Config, Self) {
         let Checked { config, secrets, tls } = checked;
-        let reload =
-            Self { file: file.to_owned(), secrets: secrets.map(watch::Sender::new), tls: tls.map(watch::Sender::new) };
+        let reload = Self {
+            file: file.to_owned(),
+            secrets: secrets.map(watch::Sender::new),
+            tls: tls.map(watch::Sender::new),
+            stop_timeout: config.settings.stop_timeout,
+        };
         (config, reload)
     }
 
@@ -94,6 +109,11 @@ impl Reload {
     /// The certificate as it is from one connection to the next.
     pub fn tls(&self) -> Option<TlsConfig> {
         self.tls.as_ref().map(watch::Sender::subscribe)
+    }
+
+    /// How long a stop waits for the job in hand, as of now.
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
     }
 
     /// Reads everything again. `running` is what the daemon was started with.
@@ -112,6 +132,7 @@ impl Reload {
                     sender.send_replace(tls);
                 }
                 let summary = parts::summary(&config);
+                self.stop_timeout = config.settings.stop_timeout;
                 keeper.reload(config.settings);
                 tracing::info!("reloaded {}: {summary}", self.file.display());
                 notify_systemd::ready(&summary);
@@ -139,7 +160,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.registry == new.registry, "[registry]");
     compare(old.state == new.state, "[state]");
     compare(old.webhook.tls == new.webhook.tls, "[webhook] tls_cert, tls_key");
-    compare((old.webhook.rate, old.webhook.burst) == (new.webhook.rate, new.webhook.burst), "[limits] webhook_rate");
+    let pace = |config: &Config| (config.webhook.rate, config.webhook.burst, config.webhook.connections);
+    compare(pace(old) == pace(new), "[limits] webhook_rate, webhook_burst, webhook_connections");
     compare(old.max_queued == new.max_queued, "[limits] max_queued");
     keys
 }

@@ -203,37 +203,6 @@ async fn a_full_queue_takes_no_more_and_remembers_nothing() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_recognised_by_id_and_body_for_a_week() {
-    let store = store();
-    let webhook = |id: &str, body: u8, at: i64| WebhookIdRecord {
-        id: id.to_owned(),
-        body_sha256: [body; 32],
-        timestamp: Timestamp(at),
-    };
-    let day = 86_400_000;
-    let accepted = store.accept_webhook(webhook("w1", 1, 100), deploy(1, APP, Some("d"))).await.unwrap();
-    assert!(matches!(accepted, WebhookAccepted::Accepted(_)));
-    let retry = store.accept_webhook(webhook("w1", 1, 90), deploy(2, APP, Some("d"))).await.unwrap();
-    assert_eq!(retry, WebhookAccepted::Seen(id(1)));
-    let abuse = store.accept_webhook(webhook("w1", 2, 200), deploy(3, APP, Some("d"))).await.unwrap();
-    assert_eq!(abuse, WebhookAccepted::Conflict);
-    assert_eq!(store.newest_webhook_time().await.unwrap(), Some(Timestamp(100)));
-    // another id that joins stands for the joined job from then on
-    let WebhookAccepted::Accepted(accepted) =
-        store.accept_webhook(webhook("w2", 1, 300), deploy(4, APP, Some("d"))).await.unwrap()
-    else {
-        panic!("a new id is accepted")
-    };
-    assert!(joined(&accepted));
-    let retry = store.accept_webhook(webhook("w2", 1, 300), deploy(5, APP, Some("d"))).await.unwrap();
-    assert_eq!(retry, WebhookAccepted::Seen(id(1)));
-    assert_eq!(store.newest_webhook_time().await.unwrap(), Some(Timestamp(300)));
-    let late = NewJob { now: Timestamp(8 * day), ..deploy(6, APP2, None) };
-    let again = store.accept_webhook(webhook("w1", 9, 8 * day), late).await.unwrap();
-    assert!(matches!(again, WebhookAccepted::Accepted(_)), "an id older than a week is new again");
-}
-
-#[tokio::test]
 async fn lists_are_newest_first_filtered_and_paged() {
     let store = store();
     for n in 1..=6 {

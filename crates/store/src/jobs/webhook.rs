@@ -1,4 +1,16 @@
 //! Webhook ids: a sender's retry gets the first job, a replay with another body is refused.
+//!
+//! Whoever overheard a request can send it again for as long as its time is not too far from the server's, which is the
+//! later of its clock and the newest time below. So an id must outlive that, whatever the clock does meanwhile: it is
+//! stamped with the latest time that is known of, and none that is younger than the newest time less the tolerance is
+//! ever forgotten.
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use layerkeeper_core::Timestamp;
 use layerkeeper_core::job::JobId;
@@ -33,6 +45,9 @@ pub enum WebhookAccepted {
     Conflict,
 }
 
+/// How far a request's time may be from the server's, either way. Whoever judges requests must not allow more.
+pub const WEBHOOK_TOLERANCE: Duration = Duration::from_secs(300);
+
 const NEWEST: &str = "newest_webhook_time";
 
 impl Store {
@@ -43,11 +58,20 @@ impl Store {
     /// [`StoreError::QueueFull`], and then nothing is remembered: the sender's retry may come through.
     pub async fn accept_webhook(&self, seen: WebhookIdRecord, new: NewJob) -> Result<WebhookAccepted, StoreError> {
         let max_queued = self.options().max_queued;
-        let expired = new.now.minus(self.options().webhook_retention);
+        let retention = self.options().webhook_retention;
         self.write(move |connection| {
-            if let Some((hash, job)) = first_of(connection, &seen.id, expired)? {
+            let before = newest(connection)?;
+            let server = before.map_or(new.now, |before| before.max(new.now));
+            // a sender's clock may be ahead, but it must not lead ours: else each request could be later than the last
+            let judged = seen.timestamp.min(server);
+            let newest = before.map_or(judged, |before| before.max(judged));
+            let received = server.max(seen.timestamp);
+            // not by our clock alone: it may be wrong, and right again the next moment
+            let forgotten = new.now.minus(retention).min(newest.minus(WEBHOOK_TOLERANCE));
+            if let Some((hash, job)) = first_of(connection, &seen.id, forgotten)? {
+                keep_on(connection, &seen.id, received)?;
                 return Ok(if hash == seen.body_sha256 {
-                    note_time(connection, seen.timestamp)?;
+                    note_time(connection, newest)?;
                     WebhookAccepted::Seen(job)
                 } else {
                     WebhookAccepted::Conflict
@@ -58,27 +82,37 @@ impl Store {
                 .prepare_cached(
                     "INSERT OR REPLACE INTO webhook_ids (id, body_sha256, job, received) VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute((&seen.id, seen.body_sha256, accepted.job().id.as_str(), new.now.0))?;
-            note_time(connection, seen.timestamp)?;
+                .execute((&seen.id, seen.body_sha256, accepted.job().id.as_str(), received.0))?;
+            note_time(connection, newest)?;
             Ok(WebhookAccepted::Accepted(accepted))
         })
         .await
     }
 
-    /// The newest `webhook-timestamp` ever accepted: a clock that was set back must not open the door to old requests.
+    /// The newest `webhook-timestamp` ever accepted, but never later than our own clock was then: a clock that was set
+    /// back must not open the door to old requests.
     pub async fn newest_webhook_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
-            Ok(statement.query_row([NEWEST], |row| row.get(0).map(Timestamp)).optional()?)
-        })
-        .await
+        self.read(newest).await
     }
 }
 
-fn first_of(connection: &Connection, id: &str, expired: Timestamp) -> Result<Option<([u8; 32], JobId)>, Fault> {
+fn newest(connection: &Connection) -> Result<Option<Timestamp>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(statement.query_row([NEWEST], |row| row.get(0).map(Timestamp)).optional()?)
+}
+
+fn first_of(connection: &Connection, id: &str, forgotten: Timestamp) -> Result<Option<([u8; 32], JobId)>, Fault> {
     let mut statement =
-        connection.prepare_cached("SELECT body_sha256, job FROM webhook_ids WHERE id = ?1 AND received > ?2")?;
-    Ok(statement.query_row((id, expired.0), |row| Ok((row.get("body_sha256")?, parsed(row, "job")?))).optional()?)
+        connection.prepare_cached("SELECT body_sha256, job FROM webhook_ids WHERE id = ?1 AND received >= ?2")?;
+    Ok(statement.query_row((id, forgotten.0), |row| Ok((row.get("body_sha256")?, parsed(row, "job")?))).optional()?)
+}
+
+/// A retry has a later time than the first try, and can be overheard as well.
+fn keep_on(connection: &Connection, id: &str, received: Timestamp) -> Result<(), Fault> {
+    connection
+        .prepare_cached("UPDATE webhook_ids SET received = ?2 WHERE id = ?1 AND received < ?2")?
+        .execute((id, received.0))?;
+    Ok(())
 }
 
 fn note_time(connection: &Connection, timestamp: Timestamp) -> Result<(), Fault> {

@@ -1,5 +1,5 @@
 //! Reports within their room: a report of sixty layers takes tens of kilobytes, its sums a few hundred bytes. So the
-//! oldest first lose their lists, and only when that does not do, their jobs go.
+//! oldest first lose their lists, and only when that does not do, their jobs go; those that a webhook id stands for last.
 
 use rusqlite::Connection;
 
@@ -65,7 +65,8 @@ fn strip_oldest(db: &Connection) -> Result<u64, Fault> {
 fn drop_oldest(db: &Connection) -> Result<u64, Fault> {
     let mut statement = db.prepare_cached(
         "DELETE FROM jobs WHERE seq IN
-             (SELECT seq FROM jobs JOIN outcomes ON job = seq WHERE finished IS NOT NULL ORDER BY seq LIMIT ?1)",
+             (SELECT seq FROM jobs JOIN outcomes ON job = seq WHERE finished IS NOT NULL
+              ORDER BY id IN (SELECT job FROM webhook_ids), seq LIMIT ?1)",
     )?;
     Ok(statement.execute([STEP as i64])? as u64)
 }

@@ -1,9 +1,14 @@
 //! Slow and idle clients, too many of them, and the end of the listener.
 
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 
 use super::*;
-use crate::testing::LONG;
+use crate::serve::SourceLimit;
+use crate::testing::{LONG, say};
+
+/// What must not end what another limit is to end.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 fn hasty() -> WebhookSettings {
     let short = Duration::from_millis(150);
@@ -68,6 +73,70 @@ async fn connections_beyond_the_cap_wait_for_their_turn() {
     assert!(early.is_err(), "the second is not served while the first is there");
     drop(first);
     assert!(rest(&mut second).await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_never_reads_is_let_go() {
+    let mut ground = Ground::resting().await;
+    let serve = ServeSettings {
+        header_timeout: FOR_EVER,
+        write_timeout: Duration::from_millis(150),
+        max_connections: 1,
+        ..ServeSettings::default()
+    };
+    let to = listen(&mut ground, WebhookSettings { rate: None, serve, ..settings() });
+    let socket = TcpSocket::new_v4().unwrap();
+    // so that few answers fill it
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut greedy = socket.connect(to).await.unwrap();
+    let asks = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let ends = async { while greedy.write_all(&asks).await.is_ok() {} };
+    tokio::time::timeout(LONG, ends).await.expect("the server closes");
+    assert_eq!(get(to, "/").await.status, 404, "the only seat is free again");
+}
+
+/// A connection that comes from this address.
+async fn from(address: &str, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// Waits until the server has closed it, in whatever way.
+async fn closed(stream: &mut TcpStream) {
+    let read = tokio::time::timeout(LONG, stream.read(&mut [0; 1])).await.expect("the server closes");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
+
+#[tokio::test]
+async fn one_source_cannot_take_all_connections() {
+    let mut ground = Ground::resting().await;
+    let limit = SourceLimit { most: 2, loopback_too: true };
+    let serve = ServeSettings {
+        header_timeout: FOR_EVER,
+        max_connections: 3,
+        per_source: Some(limit),
+        ..ServeSettings::default()
+    };
+    let to = listen(&mut ground, WebhookSettings { serve, ..settings() });
+    let held = [from("127.0.0.2", to).await, from("127.0.0.2", to).await];
+    for _ in 0..20 {
+        closed(&mut from("127.0.0.2", to).await).await;
+    }
+    let ask = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(say(from("127.0.0.3", to).await, ask).await.status, 404, "another one is served");
+    drop(held);
+    let served = async {
+        let mut answer = Vec::new();
+        while !answer.starts_with(b"HTTP/1.1 404") {
+            let mut stream = from("127.0.0.2", to).await;
+            // one that is closed at once may fail either
+            if stream.write_all(ask).await.is_ok() {
+                let _ = stream.read_to_end(&mut answer).await;
+            }
+        }
+    };
+    tokio::time::timeout(LONG, served).await.expect("its share comes back");
 }
 
 #[tokio::test]

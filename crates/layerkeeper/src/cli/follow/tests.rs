@@ -133,3 +133,36 @@ async fn a_refusal_and_an_unknown_job_are_told_apart() {
     let unknown = Script::new(vec![Some(Vec::new())], Vec::new());
     assert_eq!(follow(&unknown, "a", &mut Seen::default()).await.unwrap_err().exit(), Exit::Failed);
 }
+
+/// A daemon whose seats for followers are all taken: it answers for the job, goes away for ten minutes, and again.
+#[derive(Default)]
+struct Crowded(Mutex<u32>);
+
+impl Source for Crowded {
+    type Job = Job;
+    type Events = States;
+
+    async fn job(&self, _: &str) -> Result<Job, Trouble> {
+        let mut asked = self.0.lock().unwrap();
+        *asked += 1;
+        match *asked {
+            // at ten seconds each this is longer than anybody's patience
+            ..=200 | 261 => Ok(RUNNING),
+            201..=260 | 262..=321 => Err(away()),
+            _ => Ok(SUCCEEDED),
+        }
+    }
+
+    async fn events(&self, _: &str) -> Result<Self::Events, Trouble> {
+        Err(Trouble::Passing { cause: "too many follow this job".to_owned(), retry_after: None })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_begins_anew_with_every_answer() {
+    let mut seen = Seen::default();
+    let started = tokio::time::Instant::now();
+    assert_eq!(follow(&Crowded::default(), "a", &mut seen).await.unwrap().exit, Exit::Done);
+    assert!(started.elapsed() > PATIENCE * 3, "looks are {LONGEST_WAIT:?} apart: {:?}", started.elapsed());
+    assert_eq!(seen.notes.len(), 2, "each outage is told, once: {:?}", seen.notes);
+}
