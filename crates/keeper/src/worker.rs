@@ -20,7 +20,7 @@ use layerkeeper_core::job::JobKind;
 use layerkeeper_core::{Intent, Job, JobId, JobState, Timestamp};
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::AttemptRecord;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::context::{Context, InFlight, Running};
 use crate::follow::Progress;
@@ -44,6 +44,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     take_up_again(&ctx).await;
+    let mut failing = false;
     loop {
         tokio::select! {
             biased;
@@ -52,7 +53,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
             () = ctx.queued.notified() => {}
         }
         while !ctx.stop.is_cancelled() {
-            let Some(job) = next(&ctx).await else { break };
+            let Some(job) = next(&ctx, &mut failing).await else { break };
             let deadline = one(&ctx, job, &mut tick, &beat).await;
             if deadline.is_err() {
                 return;
@@ -73,10 +74,21 @@ async fn take_up_again(ctx: &Context) {
     }
 }
 
-async fn next(ctx: &Context) -> Option<Job> {
-    // a tick looks again within a second
-    let taken = ctx.store.take(ctx.now()).await;
-    let taken = taken.inspect_err(|error| tracing::error!(%error, "could not take a job")).ok().flatten()?;
+/// A tick looks again within a second, so a store that fails for long is told once.
+async fn next(ctx: &Context, failing: &mut bool) -> Option<Job> {
+    let taken = match ctx.store.take(ctx.now()).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            if !std::mem::replace(failing, true) {
+                tracing::error!(%error, "could not take a job; tries again every second");
+            }
+            return None;
+        }
+    };
+    if std::mem::take(failing) {
+        tracing::info!("takes jobs again");
+    }
+    let taken = taken?;
     ctx.tell_superseded(&taken.superseded, &taken.job.id);
     Some(taken.job)
 }
@@ -156,8 +168,27 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
         Ok(()) => Ended::Final(JobState::Succeeded),
         Err(error) => settle(&mut run, kind, &error),
     };
-    if let Err(error) = end(&mut run, ended).await {
+    if let Err(error) = end_while_full(&mut run, &ended).await {
         tracing::error!(job = %id, %error, "could not store how the job ended; the next start runs it again");
+    }
+}
+
+/// Waits for room where there is none: else the job would be running for nobody until the next start.
+async fn end_while_full(run: &mut Run<'_>, ended: &Ended) -> Result<(), StoreError> {
+    let mut told = false;
+    loop {
+        match end(run, ended).await {
+            Err(error) if error.is_transient() && !run.ctx.stop.is_cancelled() => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!(job = %run.job.id, %error, "could not store how the job ended; tries again every second");
+                }
+            }
+            done => return done,
+        }
+        tokio::select! {
+            () = run.ctx.stop.cancelled() => {}
+            () = sleep(Duration::from_secs(1)) => {}
+        }
     }
 }
 
@@ -207,10 +238,10 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(at.max(500))
 }
 
-async fn end(run: &mut Run<'_>, ended: Ended) -> Result<(), StoreError> {
+async fn end(run: &mut Run<'_>, ended: &Ended) -> Result<(), StoreError> {
     let ctx = run.ctx;
     let id = &run.job.id.clone();
-    match ended {
+    match *ended {
         Ended::Later(not_before) => {
             ctx.store.put_back(id, Some(not_before), &run.outcome).await?;
             ctx.follow.publish(id, Progress::of_state(JobState::Queued));

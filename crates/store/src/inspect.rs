@@ -7,6 +7,7 @@ mod look;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -173,6 +174,19 @@ impl StateSummary {
             tombstones: Vec::new(),
             prune_gate: None,
         }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fine => "fine",
+            Self::Empty => "empty",
+            Self::Newer => "NEWER",
+            Self::Foreign => "FOREIGN",
+            Self::Damaged => "DAMAGED",
+            Self::Unreadable => "UNREADABLE",
+        })
     }
 }
 

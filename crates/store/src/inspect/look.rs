@@ -27,20 +27,24 @@ impl Look {
     pub(super) fn at(file: &Path) -> Result<Self, StoreError> {
         let open = |error: std::io::Error| StoreError::open(file, &error);
         fs::File::open(file).and_then(read_ahead).map_err(open)?;
-        let fail = |error: rusqlite::Error| StoreError::sqlite(file, &error);
         let beside = |end: &str| beside(file, end).exists();
-        if wal_bytes(file) == 0 && !(beside("-wal") && beside("-shm")) {
-            // closed in order: the file is all there is. SQLite would make a -wal and a -shm beside it
-            let db = connect(file, "immutable=1").map_err(fail)?;
-            Ok(Self { db, frozen: true, _copy: None })
-        } else if beside("-shm") {
+        let nothing_waits = || wal_bytes(file) == 0;
+        if beside("-shm") && beside("-wal") {
             // a daemon runs, or was killed; SQLite makes nothing new
-            let db = connect(file, "mode=ro").map_err(fail)?;
-            Ok(Self { db, frozen: false, _copy: None })
+            match connect(file, "mode=ro") {
+                Ok(db) => return Ok(Self { db, frozen: false, _copy: None }),
+                // no room for a larger -shm, or no right to it: there are the other ways
+                Err(error) => tracing::debug!(file = %file.display(), %error, "cannot be read beside its -shm file"),
+            }
+        }
+        if nothing_waits() {
+            // the file is all there is; SQLite would make a -wal and a -shm beside it
+            let db = connect(file, "immutable=1").map_err(|error| StoreError::sqlite(file, &error))?;
+            Ok(Self { db, frozen: true, _copy: None })
         } else {
-            // a copy of both without a -shm, which SQLite would make
+            // a copy of both, where SQLite may make the -shm that it wants
             let copy = Copy::of(file).map_err(open)?;
-            let db = connect(&copy.file(), "mode=ro").map_err(fail)?;
+            let db = connect(&copy.file(), "mode=ro").map_err(|error| StoreError::sqlite(file, &error))?;
             Ok(Self { db, frozen: false, _copy: Some(copy) })
         }
     }
@@ -73,6 +77,8 @@ fn connect(file: &Path, how: &str) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(format!("file:{path}?{how}"), flags)?;
     schema::prepare_reader(&db, Duration::from_secs(1))?;
+    // only reading shows whether it can be read
+    schema::identify(&db)?;
     Ok(db)
 }
 
