@@ -1,7 +1,7 @@
 //! What is in the state directory.
 
-use layerkeeper_store::StateSummary;
 use layerkeeper_store::inspect::MOST;
+use layerkeeper_store::{StateSummary, Verdict};
 
 use super::Width;
 use super::amount::{count, instant, relative, short, size};
@@ -42,7 +42,10 @@ fn head(summary: &StateSummary, now: i64, width: Width) -> String {
         0 => String::new(),
         bytes => format!(", and {} in the -wal file beside it", size(bytes)),
     };
-    table.row(["size".to_owned(), format!("{}{wal}", size(summary.bytes))]);
+    // of a file that cannot be opened this may be all there is to tell, or not even this
+    if summary.bytes > 0 || summary.verdict != Verdict::Unreadable {
+        table.row(["size".to_owned(), format!("{}{wal}", size(summary.bytes))]);
+    }
     if let Some(version) = summary.version {
         let known = summary.known_version;
         table.row(["schema".to_owned(), format!("version {version}; this program knows up to {known}")]);
