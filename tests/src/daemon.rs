@@ -112,6 +112,16 @@ impl Daemon {
         fs::write(&self.config, change(text)).expect("the configuration is written");
     }
 
+    /// Where the state is; the directory of another test's choice after a [`Daemon::rewrite`].
+    pub fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Runs a command of the CLI against it.
     pub fn cli(&self, args: &[&str]) -> Output {
         let mut command = Command::new(binary());

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check_config;
+mod check_state;
 mod deploy;
 mod dispatch;
 pub mod exit;
@@ -59,6 +60,8 @@ pub enum Command {
     Run,
     /// Say what is wrong with the configuration, all of it.
     CheckConfig,
+    /// Say what is in the state directory, and whether it is whole; changes nothing, also while the daemon runs.
+    CheckState(CheckStateArgs),
     /// Show what is kept, deployed, running and free.
     Status(StatusArgs),
     /// Pull a tag and report what moved; containers are left alone.
@@ -80,6 +83,14 @@ pub enum Command {
         /// The shell that it is for.
         shell: Shell,
     },
+}
+
+/// `layerkeeper check-state`
+#[derive(Debug, Args)]
+pub struct CheckStateArgs {
+    /// The state directory, such as a copy of it [default: state.dir of the configuration].
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
 
 /// `layerkeeper status`

@@ -133,6 +133,26 @@ fn without_a_daemon_the_exit_code_is_3() {
 }
 
 #[test]
+fn a_look_at_the_state_exits_with_0_where_it_is_good_and_with_1_where_it_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(directory.path().join("a.toml"), format!("[state]\ndir = \"{}\"\n", state.display())).unwrap();
+    let (code, stdout, stderr) = run(directory.path(), &["check-state", "--config", "a.toml"]);
+    assert_eq!((code, stderr.as_str()), (Some(1), ""));
+    assert!(stdout.contains("layerkeeper.db: UNREADABLE\n"), "{stdout}");
+    std::fs::write(state.join("layerkeeper.db"), "").unwrap();
+    let (code, stdout, _) = run(directory.path(), &["check-state", "--config", "a.toml"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    std::fs::write(state.join("layerkeeper.db"), "no database ".repeat(500)).unwrap();
+    let (code, stdout, _) = run(directory.path(), &["check-state", "--state", "state", "--json"]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("\"verdict\": \"damaged\""), "{stdout}");
+    assert_eq!(run(directory.path(), &["check-state", "--config", "none.toml"]).0, Some(2));
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1, "something was made");
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["fly"][..], &["deploy", "ghcr.io/acme/app"], &["status", "--config", "none.toml"]] {

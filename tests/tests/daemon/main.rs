@@ -8,6 +8,7 @@ mod schedule;
 mod secrets;
 mod start;
 mod stop;
+mod store;
 
 /// A configuration with these runtime repositories, and no kept images.
 fn runtimes(registry: &str, names: &[&str]) -> String {

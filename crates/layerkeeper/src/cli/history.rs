@@ -19,8 +19,12 @@ pub async fn history(control: &Control, args: &HistoryArgs, output: &mut Output)
     let mut query = vec![("limit", limit.as_str())];
     query.extend(image.as_deref().map(|image| ("image", image)));
     let jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &query)).await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    output.facts(&jobs, |jobs, width| render::history::history(jobs, now, width))?;
+    output.facts(&jobs, |jobs, width| render::history::history(jobs, now(), width))?;
     Ok(Exit::Done)
+}
+
+/// The time, in milliseconds since the epoch.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
