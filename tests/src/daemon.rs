@@ -188,6 +188,16 @@ impl Daemon {
         self.process.wait(limit).and_then(|status| status.code())
     }
 
+    /// At the next start: dies by kill -9 right after this step of a job (`layerkeeper_keeper::POINTS`), or no longer does.
+    pub fn die_at(&mut self, point: Option<&str>) {
+        self.program = self.program.clone().env("LAYERKEEPER_TEST_DIE_AT", point.unwrap_or_default());
+    }
+
+    /// Does it end within this time?
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        self.process.wait(limit).is_some()
+    }
+
     /// kill -9.
     pub fn kill9(&mut self) {
         self.process.kill9();

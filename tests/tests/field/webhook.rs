@@ -32,7 +32,7 @@ fn field_failure_09_the_webhook_comes_late_early_twice_and_again() {
         assert_eq!(status, 401, "{off}: {body}");
         assert!(body.contains("server"), "a 401 for skew states the server's time: {body}");
     }
-    assert_eq!(daemon.json("/v1/jobs")["jobs"].as_array().map_or(0, Vec::len), 0, "nothing was queued");
+    assert_eq!(daemon.json("/v1/jobs").as_array().unwrap().len(), 0, "nothing was queued");
 
     // it comes before the tag can be seen
     let asked = std::time::Instant::now();
