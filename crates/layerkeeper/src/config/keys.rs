@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
         "The private key of tls_cert in PEM. Its owner and group may read the file, others must not."),
 
     key("registry", "docker_config", "path", Is("\"\""),
-        "Docker's config.json with the registries' credentials, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then $DOCKER_CONFIG/config.json, then ~/.docker/config.json."),
+        "Docker's config.json with the registries' credentials or the names of the helpers that keep them, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then $DOCKER_CONFIG/config.json, then ~/.docker/config.json."),
     key("registry", "insecure", "list of registry hosts", Is("[]"),
         "Registries that speak plain HTTP, as HOST or HOST:PORT. Those on a loopback address always do, unless certs_dir has a directory for them."),
     key("registry", "certs_dir", "path", Is("\"/etc/docker/certs.d\""),
