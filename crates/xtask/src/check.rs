@@ -14,11 +14,7 @@ use crate::docs;
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 10] = [
-    ("rustfmt", rustfmt),
-    ("clippy", clippy),
-    ("rustdoc", rustdoc),
-    ("cargo-deny", deny::check),
+const CHECKS: [Check; 6] = [
     ("dependencies", dependencies::check),
     ("corridor", corridor::check),
     ("sizes", size::check),
