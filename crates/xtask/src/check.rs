@@ -14,7 +14,11 @@ use crate::docs;
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 10] = [
+    ("rustfmt", rustfmt),
+    ("clippy", clippy),
+    ("rustdoc", rustdoc),
+    ("cargo-deny", deny::check),
     ("dependencies", dependencies::check),
     ("corridor", corridor::check),
     ("sizes", size::check),
