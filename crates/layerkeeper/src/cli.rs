@@ -74,7 +74,7 @@ pub enum Command {
     Prune(PruneArgs),
     /// Estimate what a pull would move, layer by layer.
     Plan(PlanArgs),
-    /// List past and present jobs, or those of one image.
+    /// List past and present jobs, or those of one image and all that its newest did.
     History(HistoryArgs),
     /// Post a signed deploy to a server's webhook, as CI does.
     Notify(NotifyArgs),

@@ -34,6 +34,7 @@ fn the_unit_starts_serves_reloads_recovers_and_stops() {
     a_hung_engine_kills_nobody(&service, &mut engine);
     a_stop_takes_as_long_as_it_may_whatever_the_unit_says(&service, &mut engine);
     a_stop_is_clean(&service);
+    another_state_directory_needs_the_drop_in_that_the_documents_show(&service);
 }
 
 fn a_missing_secret_is_told_and_not_tried_again(service: &Service) {
@@ -215,4 +216,32 @@ fn a_stop_is_clean(service: &Service) {
     );
     assert!(!service.container.path("/run/layerkeeper").exists());
     assert!(service.container.path("/var/lib/layerkeeper").read_dir().unwrap().next().is_some(), "its state stays");
+}
+
+fn another_state_directory_needs_the_drop_in_that_the_documents_show(service: &Service) {
+    let page = include_str!("../../../docs/operations.md");
+    let shown = page.split("```ini\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(shown.contains("ReadWritePaths=/srv/layerkeeper"), "{shown}");
+    service.configure("[state]\ndir = \"/srv/layerkeeper\"\n");
+    service.container.ok(&[
+        "install",
+        "-d",
+        "-o",
+        "layerkeeper",
+        "-g",
+        "layerkeeper",
+        "-m",
+        "0700",
+        "/srv/layerkeeper",
+    ]);
+    service.container.run(&["systemctl", "start", "layerkeeper"]);
+    until("the refusal", || service.container.journal().contains("/srv/layerkeeper").then_some(()));
+    service.container.ok(&["systemctl", "stop", "layerkeeper"]);
+    let dropped = service.container.path("/etc/systemd/system/layerkeeper.service.d/place.conf");
+    fs::write(dropped, shown).unwrap();
+    service.container.ok(&["systemctl", "daemon-reload"]);
+    service.container.ok(&["systemctl", "start", "layerkeeper"]);
+    assert_eq!(service.container.property("ActiveState"), "active");
+    assert!(service.container.path("/srv/layerkeeper/layerkeeper.db").exists());
+    service.container.ok(&["systemctl", "stop", "layerkeeper"]);
 }
