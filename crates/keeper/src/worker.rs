@@ -36,6 +36,7 @@ use run::Run;
 pub(crate) use estimate::estimate;
 pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
+pub(crate) use remove::REMOVED;
 
 /// The steps between which a job can be cut, as [`crate::Parts::at`] is told of them.
 pub const POINTS: [&str; 10] =
