@@ -112,6 +112,16 @@ impl Daemon {
         fs::write(&self.config, change(text)).expect("the configuration is written");
     }
 
+    /// Where the state is; the directory of another test's choice after a [`Daemon::rewrite`].
+    pub fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Runs a command of the CLI against it.
     pub fn cli(&self, args: &[&str]) -> Output {
         let mut command = Command::new(binary());
@@ -176,6 +186,16 @@ impl Daemon {
     /// Waits for its end; the exit code.
     pub fn exit_code(&mut self, limit: Duration) -> Option<i32> {
         self.process.wait(limit).and_then(|status| status.code())
+    }
+
+    /// At the next start: dies by kill -9 right after this step of a job (`layerkeeper_keeper::POINTS`), or no longer does.
+    pub fn die_at(&mut self, point: Option<&str>) {
+        self.program = self.program.clone().env("LAYERKEEPER_TEST_DIE_AT", point.unwrap_or_default());
+    }
+
+    /// Does it end within this time?
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        self.process.wait(limit).is_some()
     }
 
     /// kill -9.

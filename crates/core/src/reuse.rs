@@ -141,6 +141,9 @@ impl Source {
 }
 
 impl Presence {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Here, Self::Repeated, Self::ToFetch, Self::Unknown];
+
     /// As tables name it.
     pub fn as_str(self) -> &'static str {
         match self {

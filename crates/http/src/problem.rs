@@ -64,6 +64,8 @@ pub enum Kind {
     Internal,
     /// 503: engine or registry did not answer.
     Unavailable,
+    /// 503: the disk is full.
+    NotStored,
     /// 503: shutting down.
     Stopping,
 }
@@ -97,6 +99,7 @@ impl Kind {
             Self::TooFast => (S::TOO_MANY_REQUESTS, "too-fast", "Too many requests"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Engine or registry do not answer"),
+            Self::NotStored => (S::SERVICE_UNAVAILABLE, "not-stored", "The request cannot be stored now"),
             Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "The daemon is shutting down"),
         }
     }
@@ -152,6 +155,11 @@ impl Problem {
             Refusal::NotFound(reason) => Self::new(Kind::NotFound, open("not found", reason)),
             Refusal::Unavailable(reason) => {
                 Self::new(Kind::Unavailable, open("try again later", reason)).retry_after(RETRY_SECONDS)
+            }
+            Refusal::NotStored(_) => {
+                let raw = refusal.to_string();
+                let public = "nothing was taken; the cause, such as a full disk, is in the server's log";
+                Self::new(Kind::NotStored, open(public, &raw)).retry_after(RETRY_SECONDS)
             }
             Refusal::Store(_) => {
                 let raw = refusal.to_string();
@@ -212,6 +220,7 @@ mod tests {
     fn the_public_never_sees_a_raw_cause() {
         for refusal in [
             Refusal::Store("disk I/O error at /var/lib/x".into()),
+            Refusal::NotStored("no room at /var/lib/x".into()),
             Refusal::Unavailable("dial unix /run/x".into()),
             Refusal::NotFound("/x".into()),
         ] {

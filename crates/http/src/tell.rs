@@ -69,7 +69,7 @@ pub fn metrics_routes(keeper: Keeper) -> Router {
 
 /// The keeper's refusal to somebody on this host.
 pub fn refused(refusal: Refusal) -> Problem {
-    if let Refusal::Store(cause) = &refusal {
+    if let Refusal::Store(cause) | Refusal::NotStored(cause) = &refusal {
         error!(%cause, "the store failed a request");
     }
     Problem::of_refusal(&refusal, Audience::Operator)

@@ -63,6 +63,8 @@ impl Budgeted {
 
     fn learn<T>(&self, registry: &str, result: Result<T, Error>) -> Result<T, Error> {
         match &result {
+            // the registry was not even asked
+            Err(Error::Credentials { .. }) => {}
             Err(error) if error.is_transient() => {
                 let mut pauses = self.pauses();
                 let failures = pauses.get(registry).map_or(1, |pause| pause.failures.saturating_add(1));

@@ -56,6 +56,9 @@ pub enum Refusal {
     /// 502/503: engine or registry did not answer.
     #[error("{0}")]
     Unavailable(String),
+    /// 503: the store takes nothing at the moment, such as on a full disk.
+    #[error("the request cannot be stored now: {0}")]
+    NotStored(String),
     /// 500.
     #[error("the store failed: {0}")]
     Store(String),
@@ -353,6 +356,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::QueueFull => Self::QueueFull,
+            passing if passing.is_transient() => Self::NotStored(passing.to_string()),
             other => Self::Store(other.to_string()),
         }
     }

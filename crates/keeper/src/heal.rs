@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use layerkeeper_core::plan::{Cause, HealQuestion, Heard, Loss, losses};
+use layerkeeper_core::plan::{Cause, HealQuestion, Loss, losses};
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Inventory, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::EngineEvent;
 use layerkeeper_store::{Heal, StoreError};
@@ -70,18 +70,26 @@ pub(crate) fn heard(ctx: &Context, event: &EngineEvent) {
     }
 }
 
-/// Something lost a name: the prune that did it, if one did, says so only at its end.
-pub(crate) fn awaits_prune(ctx: &Context) -> bool {
-    let heard = ctx.heard.lock().unwrap_or_else(PoisonError::into_inner);
-    !(heard.prune || heard.untagged.is_empty() && heard.deleted.is_empty())
+/// What came of a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// What is missing is queued.
+    Done,
+    /// Something has just gone, and maybe more is about to: wait for a word of how, and look once more.
+    Again,
 }
 
-/// Compares what is here with what should be, and queues what is missing.
+/// Compares what is here with what should be, and queues what is missing. A `patient` look waits where a prune may be under
+/// way: it takes image after image, and says only at its end that it was one.
 ///
 /// # Errors
 /// The store does not answer; the next look does it again.
-pub(crate) async fn look(ctx: &Context, before: &mut Before, inventory: &Inventory) -> Result<(), StoreError> {
-    let mut heard = take_heard(ctx);
+pub(crate) async fn look(
+    ctx: &Context,
+    before: &mut Before,
+    inventory: &Inventory,
+    patient: bool,
+) -> Result<Looked, StoreError> {
     let instance = inventory.engine.instance();
     let change = before.instance.as_deref().and_then(|was| Cause::of_change(was, &inventory.engine));
     if let Some(change) = change {
@@ -90,9 +98,11 @@ pub(crate) async fn look(ctx: &Context, before: &mut Before, inventory: &Invento
     }
     let lost = missing(ctx, inventory, &instance).await?;
     close_what_is_back(ctx, &lost).await?;
-    if change.is_none() && !before.first && lost.iter().any(|loss| is_unexplained(ctx, loss, &heard)) {
-        heard = hear_out(ctx, heard).await;
+    let just_gone = |loss: &Loss| loss.was_here && !ctx.open_losses().contains_key(&loss.image);
+    if patient && change.is_none() && !before.first && !has_pruned(ctx) && lost.iter().any(just_gone) {
+        return Ok(Looked::Again);
     }
+    let heard = std::mem::take(&mut *ctx.heard.lock().unwrap_or_else(PoisonError::into_inner));
     for loss in lost {
         if !ctx.open_losses().contains_key(&loss.image) {
             let cause = change.unwrap_or_else(|| heard.cause(ctx.last_id(&loss.image)));
@@ -101,25 +111,19 @@ pub(crate) async fn look(ctx: &Context, before: &mut Before, inventory: &Invento
         queue_if_due(ctx, &loss.image, before.first).await?;
     }
     *before = Before { first: false, instance: Some(instance) };
-    Ok(())
+    Ok(Looked::Done)
 }
 
-fn take_heard(ctx: &Context) -> Heard {
-    std::mem::take(&mut *ctx.heard.lock().unwrap_or_else(PoisonError::into_inner))
+fn has_pruned(ctx: &Context) -> bool {
+    ctx.heard.lock().unwrap_or_else(PoisonError::into_inner).prune
 }
 
-fn is_unexplained(ctx: &Context, loss: &Loss, heard: &Heard) -> bool {
-    let open = ctx.open_losses().contains_key(&loss.image);
-    loss.was_here && !open && heard.cause(ctx.last_id(&loss.image)) == Cause::Unknown
-}
-
-/// Before 28.4 the containerd store tells nothing of what a prune takes, and only at its end that it was one.
-async fn hear_out(ctx: &Context, heard: Heard) -> Heard {
+/// Waits for the word that a prune gives at its end, for a while.
+pub(crate) async fn hear_out(ctx: &Context) {
     let begun = Instant::now();
-    while begun.elapsed() < LATE && ctx.heard.lock().unwrap_or_else(PoisonError::into_inner).is_silent() {
+    while begun.elapsed() < LATE && !has_pruned(ctx) {
         sleep(LATE / 20).await;
     }
-    heard.and(take_heard(ctx))
 }
 
 async fn missing(ctx: &Context, inventory: &Inventory, instance: &str) -> Result<Vec<Loss>, StoreError> {

@@ -18,7 +18,7 @@ use crate::status::{
     EngineStatus, ForgottenStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status, SupersededStatus,
     TagStatus,
 };
-use crate::worker;
+use crate::worker::{self, REMOVED};
 
 /// The file systems that matter: the engine's data root, and what the configuration adds.
 pub(crate) fn disk_paths(ctx: &Context) -> Vec<PathBuf> {
@@ -64,7 +64,8 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         last_prune: ctx.last_prune().clone(),
         prune_blocked,
         losses: ctx.open_losses().values().map(heal::Open::status).collect(),
-        forgotten: ctx.buried().values().map(forgotten).collect(),
+        // what a prune took is told by the prune
+        forgotten: ctx.buried().values().filter(|stone| !stone.reason.starts_with(REMOVED)).map(forgotten).collect(),
     }
 }
 

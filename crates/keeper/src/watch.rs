@@ -19,9 +19,6 @@ use crate::tell;
 /// How long a burst of events is let come before the engine is looked at.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// So long a name that went may wait for the prune that took it to say so.
-const AWAIT_PRUNE: Duration = Duration::from_secs(2);
-
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Until `stop`.
@@ -79,7 +76,7 @@ async fn look(ctx: &Context) {
             // the first look is at once
             _ = tick.tick() => {}
             // a prune or a deploy makes a burst of events: one look answers all of them
-            () = ctx.look.notified() => settle(ctx).await,
+            () = ctx.look.notified() => sleep(SETTLE).await,
             () = sleep(Duration::from_secs(1)), if ctx.view().error.is_some() => {}
         }
         if let Ok(inventory) = ctx.observe().await {
@@ -94,15 +91,6 @@ async fn look(ctx: &Context) {
     }
 }
 
-/// Lets a burst of events come. A prune of gigabytes says only at its end that it was one.
-async fn settle(ctx: &Context) {
-    let begun = Instant::now();
-    sleep(SETTLE).await;
-    while heal::awaits_prune(ctx) && begun.elapsed() < AWAIT_PRUNE {
-        sleep(SETTLE).await;
-    }
-}
-
 async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
     if ctx.confirm.swap(false, Ordering::SeqCst) {
         tracing::info!(
@@ -111,7 +99,18 @@ async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
         );
         confirm(ctx, inventory).await;
     }
-    if let Err(error) = heal::look(ctx, before, inventory).await {
+    let looked = match heal::look(ctx, before, inventory, true).await {
+        Ok(heal::Looked::Again) => {
+            heal::hear_out(ctx).await;
+            match ctx.observe().await {
+                Ok(inventory) => heal::look(ctx, before, &inventory, false).await.map(drop),
+                // the next look finds it
+                Err(_) => Ok(()),
+            }
+        }
+        done => done.map(drop),
+    };
+    if let Err(error) = looked {
         tracing::error!(%error, "could not compare what is here with what should be; looks again");
     }
     ctx.looked.store(true, Ordering::SeqCst);

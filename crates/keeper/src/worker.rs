@@ -36,6 +36,7 @@ use run::Run;
 pub(crate) use estimate::estimate;
 pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
+pub(crate) use remove::REMOVED;
 
 /// The steps between which a job can be cut, as [`crate::Parts::at`] is told of them.
 pub const POINTS: [&str; 10] =
@@ -55,6 +56,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     take_up_again(&ctx).await;
+    let mut failing = false;
     loop {
         tokio::select! {
             biased;
@@ -63,7 +65,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
             () = ctx.queued.notified() => {}
         }
         while !ctx.stop.is_cancelled() {
-            let Some(job) = next(&ctx).await else { break };
+            let Some(job) = next(&ctx, &mut failing).await else { break };
             let deadline = one(&ctx, job, &mut tick, &beat).await;
             if deadline.is_err() {
                 return;
@@ -84,10 +86,21 @@ async fn take_up_again(ctx: &Context) {
     }
 }
 
-async fn next(ctx: &Context) -> Option<Job> {
-    // a tick looks again within a second
-    let taken = ctx.store.take(ctx.now()).await;
-    let taken = taken.inspect_err(|error| tracing::error!(%error, "could not take a job")).ok().flatten()?;
+/// A tick looks again within a second, so a store that fails for long is told once.
+async fn next(ctx: &Context, failing: &mut bool) -> Option<Job> {
+    let taken = match ctx.store.take(ctx.now()).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            if !std::mem::replace(failing, true) {
+                tracing::error!(%error, "could not take a job; tries again every second");
+            }
+            return None;
+        }
+    };
+    if std::mem::take(failing) {
+        tracing::info!("takes jobs again");
+    }
+    let taken = taken?;
     ctx.tell_superseded(&taken.superseded, &taken.job.id);
     Some(taken.job)
 }
@@ -169,11 +182,25 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
         run.count_waste();
     }
     (ctx.at)("ending");
-    // a job that stays marked as running would be joined by all that want the same, and never end
+    if let Err(error) = end_at_last(&mut run, &ended).await {
+        tracing::error!(job = %id, %error, "could not store how the job ended; the next start runs it again");
+    }
+}
+
+/// Tries until the store takes it, or the daemon stops: a job that stays marked as running would be joined by all that want
+/// the same, and never end.
+async fn end_at_last(run: &mut Run<'_>, ended: &Ended) -> Result<(), StoreError> {
     let mut pause = Duration::from_secs(1);
-    while let Err(error) = end(&mut run, &ended).await {
-        tracing::error!(job = %id, %error, pause_s = pause.as_secs(), "could not store how the job ended; tries again");
-        tokio::time::sleep(pause).await;
+    loop {
+        let Err(error) = end(run, ended).await else { return Ok(()) };
+        if run.ctx.stop.is_cancelled() {
+            return Err(error);
+        }
+        tracing::error!(job = %run.job.id, %error, pause_s = pause.as_secs(), "could not store how the job ended; tries again");
+        tokio::select! {
+            () = run.ctx.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
         pause = (pause * 2).min(Duration::from_secs(30));
     }
 }
@@ -223,16 +250,16 @@ fn backoff(failures: u32) -> Duration {
 async fn end(run: &mut Run<'_>, ended: &Ended) -> Result<(), StoreError> {
     let ctx = run.ctx;
     let id = &run.job.id.clone();
-    match ended {
+    match *ended {
         Ended::Later(not_before) => {
-            ctx.store.put_back(id, Some(*not_before), &run.outcome).await?;
+            ctx.store.put_back(id, Some(not_before), &run.outcome).await?;
             ctx.follow.publish(id, Progress::of_state(JobState::Queued));
         }
         Ended::Final(state) => {
-            run.summarise(*state);
+            run.summarise(state);
             ctx.forget_failures(id);
-            ctx.store.finish(id, *state, &run.outcome, ctx.now()).await?;
-            ctx.follow.publish(id, Progress::of_state(*state));
+            ctx.store.finish(id, state, &run.outcome, ctx.now()).await?;
+            ctx.follow.publish(id, Progress::of_state(state));
             let subject = run.job.intent.image().map(ToString::to_string);
             ctx.note(&format!("job {state}"), subject, Some(id), run.outcome.summary.clone()).await;
             tracing::info!(job = %id, intent = %run.job.intent, %state, summary = run.outcome.summary, "ends");

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check_config;
+mod check_state;
 mod deploy;
 mod dispatch;
 pub mod exit;
@@ -59,6 +60,8 @@ pub enum Command {
     Run,
     /// Say what is wrong with the configuration, all of it.
     CheckConfig,
+    /// Say what is in the state directory, and whether it is whole; changes nothing, also while the daemon runs.
+    CheckState(CheckStateArgs),
     /// Show what is kept, deployed, running and free.
     Status(StatusArgs),
     /// Pull a tag and report what moved; containers are left alone.
@@ -71,7 +74,7 @@ pub enum Command {
     Prune(PruneArgs),
     /// Estimate what a pull would move, layer by layer.
     Plan(PlanArgs),
-    /// List past and present jobs, or those of one image.
+    /// List past and present jobs, or those of one image and all that its newest did.
     History(HistoryArgs),
     /// Post a signed deploy to a server's webhook, as CI does.
     Notify(NotifyArgs),
@@ -80,6 +83,14 @@ pub enum Command {
         /// The shell that it is for.
         shell: Shell,
     },
+}
+
+/// `layerkeeper check-state`
+#[derive(Debug, Args)]
+pub struct CheckStateArgs {
+    /// The state directory, such as a copy of it [default: state.dir of the configuration].
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
 
 /// `layerkeeper status`

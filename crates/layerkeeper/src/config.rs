@@ -158,9 +158,18 @@ impl Config {
 /// The control socket that a configuration names, whatever else may be wrong with it: a command finds the daemon that
 /// runs even where its file has been spoiled since.
 pub fn control_socket(text: &str) -> PathBuf {
+    path_of(text, "listen", "control", value::socket_path)
+}
+
+/// The state directory that a configuration names, whatever else may be wrong with it.
+pub fn state_dir(text: &str) -> PathBuf {
+    path_of(text, "state", "dir", value::path)
+}
+
+fn path_of(text: &str, table: &'static str, key: &'static str, read: fn(&str) -> Result<PathBuf, Wrong>) -> PathBuf {
     let reader = Reader::new(text);
     let (root, _) = DeTable::parse_recoverable(text);
     let root = root.into_inner();
-    let named = reader.section(&root, "listen").text("control", value::socket_path);
-    named.or_else(|| keys::find("listen", "control")?.default_text().map(PathBuf::from)).unwrap_or_default()
+    let named = reader.section(&root, table).text(key, read);
+    named.or_else(|| keys::find(table, key)?.default_text().map(PathBuf::from)).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ pub mod instruction;
 pub mod prune;
 pub mod public;
 pub mod report;
+pub mod state;
 pub mod status;
 pub mod table;
 

@@ -86,6 +86,31 @@ fn a_bad_certificate_and_a_bad_key_are_told_apart_by_file_and_line() {
     }
 }
 
+#[test]
+fn a_secret_that_may_not_be_read_is_named_with_file_and_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    listening(dir, "127.0.0.1:0", "127.0.0.1:0");
+    let secret = dir.join("secret");
+    let mut command = program(dir, &["check-config", "--config", "a.toml"]);
+    if rustix::process::geteuid().is_root() {
+        // somebody else's, and without the right to read everything
+        std::os::unix::fs::chown(&secret, Some(65_534), Some(65_534)).unwrap();
+        let binary = command.get_program().to_owned();
+        command = Command::new("setpriv");
+        command.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]).arg(binary);
+        command.args(["check-config", "--config", "a.toml"]).current_dir(dir).env_remove("DOCKER_HOST");
+    } else {
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    }
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let words = format!("a.toml:6: webhook.secret_file: {} cannot be read: Permission denied", secret.display());
+    assert!(stderr.starts_with(&words), "{stderr}");
+    assert!(stderr.contains("the daemon's user may read it"), "{stderr}");
+}
+
 /// A configuration that starts in this directory with these addresses.
 fn listening(directory: &Path, webhook: &str, status: &str) {
     let secret = directory.join("secret");
@@ -130,6 +155,26 @@ fn without_a_daemon_the_exit_code_is_3() {
         assert_eq!((code, stdout.as_str()), (Some(3), ""), "{stderr}");
         assert!(stderr.contains("none.sock"), "{stderr}");
     }
+}
+
+#[test]
+fn a_look_at_the_state_exits_with_0_where_it_is_good_and_with_1_where_it_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(directory.path().join("a.toml"), format!("[state]\ndir = \"{}\"\n", state.display())).unwrap();
+    let (code, stdout, stderr) = run(directory.path(), &["check-state", "--config", "a.toml"]);
+    assert_eq!((code, stderr.as_str()), (Some(1), ""));
+    assert!(stdout.contains("layerkeeper.db: UNREADABLE\n"), "{stdout}");
+    std::fs::write(state.join("layerkeeper.db"), "").unwrap();
+    let (code, stdout, _) = run(directory.path(), &["check-state", "--config", "a.toml"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    std::fs::write(state.join("layerkeeper.db"), "no database ".repeat(500)).unwrap();
+    let (code, stdout, _) = run(directory.path(), &["check-state", "--state", "state", "--json"]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("\"verdict\": \"damaged\""), "{stdout}");
+    assert_eq!(run(directory.path(), &["check-state", "--config", "none.toml"]).0, Some(2));
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1, "something was made");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 mod render {
     //! The facts that are shown.
     pub mod sample;
+    pub mod state;
 }
 
-use layerkeeper::render::{Width, estimate, history, prune, public, report, status};
+use layerkeeper::render::{Width, estimate, history, prune, public, report, state, status};
 use render::sample;
 use serde::Serialize;
 
@@ -63,6 +64,13 @@ fn the_jobs_of_a_day_and_one_of_them() {
     insta::assert_snapshot!("history_json", json(&jobs));
     insta::assert_snapshot!("job", history::job(&jobs[1], TERMINAL));
     insta::assert_snapshot!("job_superseded", history::job(&jobs[2], TERMINAL));
+}
+
+#[test]
+fn a_state_that_is_whole_and_one_that_is_damaged() {
+    insta::assert_snapshot!("state", state::state(&render::state::whole(), sample::NOW, TERMINAL));
+    insta::assert_snapshot!("state_damaged", state::state(&render::state::damaged(), sample::NOW, Width::Unbounded));
+    insta::assert_snapshot!("state_json", json(&render::state::damaged()));
 }
 
 #[test]

@@ -41,6 +41,22 @@ fn may_be_image(entry: &wire::Entry) -> bool {
     manifest && !attestation && !unknown
 }
 
+/// What a manifest lists: its config, and its layers from the bottom up.
+pub(crate) fn listed(
+    reference: &Reference,
+    document: wire::Document,
+) -> Result<(Descriptor, Vec<wire::Descriptor>), Error> {
+    let (config, layers) = match document {
+        wire::Document::Manifest { config, layers } => (config, layers),
+        wire::Document::Schema1 => return Err(Error::not_an_image(reference, NotAnImage::Schema1)),
+        wire::Document::Index(_) => {
+            return Err(Error::malformed(format!("{reference}: an index stands where a manifest should")));
+        }
+    };
+    media_type::image_config(&config.media_type).map_err(|kind| Error::not_an_image(reference, kind))?;
+    Ok((descriptor(&config.digest, config.size, "the manifest")?, layers))
+}
+
 /// The platform that a config names; the engine's own where it names none, as old images do. What cannot run on the
 /// engine is an error.
 pub(crate) fn platform_of(reference: &Reference, config: &wire::Config, engine: &Platform) -> Result<Platform, Error> {

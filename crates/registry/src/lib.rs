@@ -13,6 +13,8 @@ mod client;
 mod credential;
 mod docker_config;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod image;
 mod media_type;
 mod platform;

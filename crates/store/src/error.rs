@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use layerkeeper_core::job::{JobId, JobState};
 use rusqlite::ErrorCode;
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+/// By how much the -shm file grows at once.
+const SHM_STEP: u64 = 32 << 10;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +48,7 @@ pub enum StoreError {
         application_id: u32,
     },
     /// Damaged, or no database at all.
-    #[error("{} is damaged or no database ({cause}); it was left as it is: move it and its -wal and -shm files away to start empty, or restore a copy", file.display())]
+    #[error("{} is damaged or no database ({cause}); it was left as it is: see what is in it with `layerkeeper check-state`, then restore a copy, or move it and its -wal and -shm files away to start empty (no image is lost)", file.display())]
     Corrupt {
         /// The database.
         file: PathBuf,
@@ -52,7 +56,7 @@ pub enum StoreError {
         cause: String,
     },
     /// No room on the file system.
-    #[error("no room to write {}: the file system is full; nothing of this write was kept", file.display())]
+    #[error("no room to write {}: the file system is full; nothing of this write was kept; make room there", file.display())]
     Full {
         /// The database.
         file: PathBuf,
@@ -60,6 +64,14 @@ pub enum StoreError {
     /// Not writable.
     #[error("{} cannot be written ({cause}); check its owner, and whether the file system is mounted read-only", file.display())]
     ReadOnly {
+        /// The database.
+        file: PathBuf,
+        /// SQLite's words.
+        cause: String,
+    },
+    /// The disk itself, or what the kernel makes of it.
+    #[error("the disk under {} fails ({cause}); look into the kernel's log, and copy the file away while it can be read", file.display())]
+    Disk {
         /// The database.
         file: PathBuf,
         /// SQLite's words.
@@ -117,7 +129,12 @@ impl StoreError {
     }
 
     pub(crate) fn open(file: &Path, cause: &io::Error) -> Self {
-        Self::Open { file: file.to_owned(), cause: cause.to_string() }
+        let (file, words) = (file.to_owned(), cause.to_string());
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { file },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { file, cause: words },
+            _ => Self::Open { file, cause: words },
+        }
     }
 
     pub(crate) fn sqlite(file: &Path, error: &rusqlite::Error) -> Self {
@@ -127,10 +144,24 @@ impl StoreError {
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { file, cause },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { file, cause },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { file },
-            Some(ErrorCode::CannotOpen) => Self::Open { file, cause },
+            Some(ErrorCode::SystemIoFailure) => disk(&file, &cause).unwrap_or(Self::Disk { file, cause }),
+            Some(ErrorCode::CannotOpen) => disk(&file, &cause).unwrap_or(Self::Open { file, cause }),
             _ => Self::Sqlite { file, cause },
         }
     }
+}
+
+/// What the file system says where SQLite only knows that something failed: it has no room for the -shm file beside the
+/// database, or the kernel has made it read-only after an error.
+fn disk(file: &Path, cause: &str) -> Option<StoreError> {
+    let stat = statvfs(file.parent()?).ok()?;
+    if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Some(StoreError::ReadOnly { file: file.to_owned(), cause: cause.to_owned() });
+    }
+    // btrfs counts no inodes
+    let no_inodes = stat.f_files > 0 && stat.f_favail == 0;
+    let full = no_inodes || stat.f_bavail.saturating_mul(stat.f_frsize) < SHM_STEP;
+    full.then(|| StoreError::Full { file: file.to_owned() })
 }
 
 impl Fault {

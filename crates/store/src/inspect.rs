@@ -1,109 +1,230 @@
-//! A look at the state from outside: nothing is changed, no lock is taken, the daemon may run.
+//! A look at the state from outside: nothing is changed, no lock is taken, the daemon may run. Tells of a damaged file, or
+//! one of a newer version, what can be told.
 
+mod facts;
+mod look;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use layerkeeper_core::job::JobState;
-use rusqlite::{Connection, OpenFlags};
+use serde::Serialize;
 
-use crate::column::{number, parsed};
 use crate::error::StoreError;
-use crate::schema::{self, Identity};
+use crate::schema;
 use crate::store::FILE;
+use look::Look;
 
-/// What is in a state directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is in a state directory. What could not be read is missing, and [`StateSummary::unread`] says why. Instants are
+/// milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StateSummary {
     /// The database.
     pub file: PathBuf,
+    /// What there is to say of it in one word.
+    pub verdict: Verdict,
+    /// The same in a sentence, with what to do; none where nothing is to be done.
+    pub problem: Option<String>,
+    /// What SQLite's own check found wrong, at most 20 findings of a kind.
+    pub damage: Vec<String>,
+    /// Facts that could not be read, with the cause.
+    pub unread: Vec<String>,
     /// Its size on disk.
     pub bytes: u64,
     /// What is written but not yet brought into it (the -wal file).
     pub wal_bytes: u64,
-    /// The version of its schema.
-    pub version: u32,
-    /// How many rows each table has, by name.
-    pub rows: Vec<(String, u64)>,
+    /// The version of its schema; none where nobody can tell.
+    pub version: Option<u32>,
+    /// The newest version that this program knows.
+    pub known_version: u32,
+    /// How many rows each table has.
+    pub rows: BTreeMap<String, u64>,
     /// How many jobs are in each state that occurs.
-    pub jobs: Vec<(JobState, u64)>,
-    /// What SQLite's own check found wrong; empty: nothing.
-    pub damage: Vec<String>,
+    pub jobs: BTreeMap<String, u64>,
+    /// The oldest jobs that have not come to their end; at most [`MOST`].
+    pub unfinished: Vec<Unfinished>,
+    /// When the oldest job or event happened.
+    pub oldest: Option<i64>,
+    /// When the newest job or event happened.
+    pub newest: Option<i64>,
+    /// The newest deploy of each repository.
+    pub deploys: Vec<LastDeploy>,
+    /// The newest images that are not to be brought back; at most [`MOST`].
+    pub tombstones: Vec<Buried>,
+    /// Why nothing may be pruned; none where it may.
+    pub prune_gate: Option<Gate>,
 }
+
+/// What there is to say of a state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Ours, and whole.
+    Fine,
+    /// An empty file: the next start fills it.
+    Empty,
+    /// A newer layerkeeper wrote it.
+    Newer,
+    /// Another application's database.
+    Foreign,
+    /// Damaged, or no database at all.
+    Damaged,
+    /// Not there, or it cannot be opened.
+    Unreadable,
+}
+
+/// A job that waits or runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    /// Its id.
+    pub id: String,
+    /// `queued` or `running`; the latter without a daemon means that it was cut short.
+    pub state: String,
+    /// Its kind.
+    pub kind: String,
+    /// What it is about.
+    pub image: Option<String>,
+    /// When it was accepted.
+    pub created: i64,
+    /// Not to be taken before this instant.
+    pub not_before: Option<i64>,
+    /// How often it was taken up.
+    pub attempts: u64,
+}
+
+/// The newest deploy of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastDeploy {
+    /// The repository.
+    pub repository: String,
+    /// The tag.
+    pub image: String,
+    /// What the registry calls it.
+    pub digest: String,
+    /// The deploy's number.
+    pub seq: u64,
+    /// When it succeeded.
+    pub at: i64,
+}
+
+/// An image that is not to be brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Buried {
+    /// Which.
+    pub image: String,
+    /// Who removed it.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: i64,
+}
+
+/// Why nothing may be pruned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gate {
+    /// Since when.
+    pub since: i64,
+    /// In a sentence.
+    pub reason: String,
+}
+
+/// How many entries a list holds at most.
+pub const MOST: usize = 50;
 
 /// Reads and checks the state in this directory. Takes seconds on a large file.
-///
-/// # Errors
-/// [`StoreError::Open`] when there is none, [`StoreError::NotOurs`], [`StoreError::Newer`], or [`StoreError::Corrupt`]
-/// when it is too damaged to be read at all.
-pub fn inspect(dir: &Path) -> Result<StateSummary, StoreError> {
+pub fn inspect(dir: &Path) -> StateSummary {
     let file = dir.join(FILE);
-    let bytes = std::fs::metadata(&file).map_err(|error| StoreError::open(&file, &error))?.len();
-    let wal_bytes = std::fs::metadata(dir.join(format!("{FILE}-wal"))).map_or(0, |found| found.len());
-    let fail = |error: rusqlite::Error| StoreError::sqlite(&file, &error);
-    let db = open(&file, wal_bytes).map_err(fail)?;
-    let version = match schema::identify(&db).map_err(fail)? {
-        Identity::Empty => 0,
-        Identity::Foreign(application_id) => return Err(StoreError::NotOurs { file, application_id }),
-        Identity::Ours(found) if found > schema::VERSION => {
-            return Err(StoreError::Newer { file, found, known: schema::VERSION });
+    let first = Look::at(&file).map(|look| (summary(&file, &look), look.is_frozen()));
+    match first {
+        // a daemon that started meanwhile wrote into what was taken for still
+        Ok((_, true)) if look::wal_bytes(&file) > 0 => {
+            Look::at(&file).map_or_else(|error| nothing(&file, &error), |look| summary(&file, &look))
         }
-        Identity::Ours(found) => found,
-    };
-    let rows = count_rows(&db).map_err(fail)?;
-    let jobs = if version == 0 { Vec::new() } else { count_jobs(&db).map_err(fail)? };
-    let damage = check(&db).map_err(fail)?;
-    Ok(StateSummary { bytes, wal_bytes, version, rows, jobs, damage, file })
-}
-
-fn open(file: &Path, wal_bytes: u64) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let ready = |db: Connection| schema::prepare_reader(&db, Duration::from_secs(1)).map(|()| db);
-    let plain = Connection::open_with_flags(file, flags).and_then(ready).and_then(|db| {
-        schema::identify(&db)?;
-        Ok(db)
-    });
-    // a directory that we may not write has no room for the -shm file that SQLite wants beside a WAL database; with
-    // nothing in the WAL the file alone is the truth
-    match (plain, file.to_str()) {
-        (Err(error), Some(path)) if wal_bytes == 0 && is_for_want_of_writing(&error) => {
-            let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-            let uri = format!("file:{path}?immutable=1");
-            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).and_then(ready)
-        }
-        (plain, _) => plain,
+        Ok((summary, _)) => summary,
+        Err(error) => nothing(&file, &error),
     }
 }
 
-fn is_for_want_of_writing(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly))
+impl StateSummary {
+    /// Can a daemon of this version start on it?
+    pub fn is_good(&self) -> bool {
+        matches!(self.verdict, Verdict::Fine | Verdict::Empty)
+    }
+
+    fn new(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            verdict: Verdict::Fine,
+            problem: None,
+            damage: Vec::new(),
+            unread: Vec::new(),
+            bytes: std::fs::metadata(file).map_or(0, |found| found.len()),
+            wal_bytes: look::wal_bytes(file),
+            version: None,
+            known_version: schema::VERSION,
+            rows: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            unfinished: Vec::new(),
+            oldest: None,
+            newest: None,
+            deploys: Vec::new(),
+            tombstones: Vec::new(),
+            prune_gate: None,
+        }
+    }
 }
 
-fn count_rows(db: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
-    let mut tables =
-        db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY name")?;
-    let names = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    let count = |name: &String| {
-        let sql = format!("SELECT count(*) AS n FROM \"{}\"", name.replace('"', "\"\""));
-        db.query_row(&sql, [], |row| number(row, "n"))
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fine => "fine",
+            Self::Empty => "empty",
+            Self::Newer => "NEWER",
+            Self::Foreign => "FOREIGN",
+            Self::Damaged => "DAMAGED",
+            Self::Unreadable => "UNREADABLE",
+        })
+    }
+}
+
+/// Nothing but the reason.
+fn nothing(file: &Path, error: &StoreError) -> StateSummary {
+    let verdict = match error {
+        StoreError::Corrupt { .. } => Verdict::Damaged,
+        _ => Verdict::Unreadable,
     };
-    names.into_iter().map(|name| count(&name).map(|n| (name, n))).collect()
+    StateSummary { verdict, problem: Some(error.to_string()), ..StateSummary::new(file) }
 }
 
-fn count_jobs(db: &Connection) -> rusqlite::Result<Vec<(JobState, u64)>> {
-    let mut statement = db.prepare("SELECT state, count(*) AS n FROM jobs GROUP BY state ORDER BY state")?;
-    let rows = statement.query_map([], |row| Ok((parsed(row, "state")?, number(row, "n")?)))?;
-    rows.collect()
-}
-
-fn check(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = db.prepare("PRAGMA integrity_check(20)")?;
-    let found = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    let mut damage: Vec<String> = found.into_iter().filter(|line| line != "ok").collect();
-    let mut statement = db.prepare("PRAGMA foreign_key_check")?;
-    let orphans = statement.query_map([], |row| {
-        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        Ok(format!("a row of {table} points at a row of {parent} that is not there"))
-    })?;
-    damage.extend(orphans.take(20).collect::<rusqlite::Result<Vec<_>>>()?);
-    Ok(damage)
+fn summary(file: &Path, look: &Look) -> StateSummary {
+    let mut summary = StateSummary::new(file);
+    let db = look.db();
+    let identity = match schema::identify(db) {
+        Ok(identity) => identity,
+        Err(error) => return nothing(file, &StoreError::sqlite(file, &error)),
+    };
+    facts::check(db, &mut summary);
+    facts::count_rows(db, &mut summary);
+    let (verdict, problem) = match identity {
+        schema::Identity::Empty => (Verdict::Empty, None),
+        schema::Identity::Foreign(application_id) => {
+            (Verdict::Foreign, Some(StoreError::NotOurs { file: file.to_owned(), application_id }))
+        }
+        schema::Identity::Ours(found) => {
+            summary.version = Some(found);
+            facts::read(db, &mut summary);
+            let newer = StoreError::Newer { file: file.to_owned(), found, known: schema::VERSION };
+            if found > schema::VERSION { (Verdict::Newer, Some(newer)) } else { (Verdict::Fine, None) }
+        }
+    };
+    // in a file of ours and of our version nothing may be missing
+    let missing = summary.unread.first().filter(|_| verdict == Verdict::Fine);
+    let damage = summary.damage.first().or(missing).cloned();
+    let damage = damage.map(|cause| StoreError::Corrupt { file: file.to_owned(), cause });
+    summary.verdict = if damage.is_some() { Verdict::Damaged } else { verdict };
+    summary.problem = damage.or(problem).map(|error| error.to_string());
+    summary
 }

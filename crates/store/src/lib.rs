@@ -10,7 +10,7 @@ mod engine;
 mod error;
 mod events;
 mod heals;
-mod inspect;
+pub mod inspect;
 mod jobs;
 mod kept;
 mod layers;
@@ -34,7 +34,7 @@ pub use engine::{EngineSeen, PruneGate};
 pub use error::StoreError;
 pub use events::{Event, EventFilter, EventRow};
 pub use heals::{Heal, Restorable};
-pub use inspect::{StateSummary, inspect};
+pub use inspect::{StateSummary, Verdict, inspect};
 pub use jobs::{
     Accepted, Enqueued, JobFilter, JobRow, NewJob, Taken, WEBHOOK_TOLERANCE, WebhookAccepted, WebhookIdRecord,
 };

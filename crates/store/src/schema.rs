@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::error::StoreError;
 
@@ -41,10 +42,13 @@ pub(crate) fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
     })
 }
 
-/// Makes the connection that writes ready: refuses what is not ours, then brings it to [`VERSION`].
+/// Makes the connection that writes ready: refuses what is not ours or not whole, brings the rest to [`VERSION`], and
+/// finds out whether it can be written. A file that is refused is left as it is, byte for byte.
 pub(crate) fn prepare_writer(connection: &mut Connection, file: &Path, busy: Duration) -> Result<(), StoreError> {
     let fail = |error: rusqlite::Error| StoreError::sqlite(file, &error);
     connection.busy_timeout(busy).map_err(fail)?;
+    // or closing the connection would bring a -wal file into a database that we refuse
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
     let version = match identify(connection).map_err(fail)? {
         Identity::Foreign(application_id) => {
             return Err(StoreError::NotOurs { file: file.to_owned(), application_id });
@@ -59,8 +63,20 @@ pub(crate) fn prepare_writer(connection: &mut Connection, file: &Path, busy: Dur
             0
         }
     };
+    if let Some(cause) = damage(connection).map_err(fail)? {
+        return Err(StoreError::Corrupt { file: file.to_owned(), cause });
+    }
     tune_writer(connection).map_err(fail)?;
-    migrate(connection, version).map_err(fail)
+    migrate(connection, version).map_err(fail)?;
+    // a start on a full or read-only disk must not pass for a good one: this writes a page and syncs it
+    connection.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ()).map_err(fail)
+}
+
+/// The first thing that is wrong with the file's structure. Reads all of it.
+fn damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then(|| found.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
 /// Makes a connection that only reads ready.

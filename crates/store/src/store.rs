@@ -3,7 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,15 +62,16 @@ impl Store {
     /// Opens the state in this directory, makes what is missing, and holds the directory against a second daemon.
     ///
     /// # Errors
-    /// [`StoreError::Locked`], [`StoreError::Newer`], [`StoreError::NotOurs`], [`StoreError::Corrupt`] leave the file as
-    /// it is; the rest is what the system says.
+    /// All of them leave the file as it is: [`StoreError::Locked`], [`StoreError::Newer`], [`StoreError::NotOurs`],
+    /// [`StoreError::Corrupt`], [`StoreError::Full`], [`StoreError::ReadOnly`]; the rest is what the system says.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
         // job ids are capabilities: nobody else reads this directory
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| StoreError::open(dir, &error))?;
         let lock = Lock::take(dir)?;
         let file = dir.join(FILE);
         let made = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&file);
-        made.map_err(|error| StoreError::open(&file, &error))?;
+        let made = made.map_err(|error| StoreError::open(&file, &error))?;
+        read_ahead(made).map_err(|error| StoreError::Disk { file: file.clone(), cause: error.to_string() })?;
         let fail = |error: rusqlite::Error| StoreError::sqlite(&file, &error);
         let mut connection =
             Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -182,6 +184,12 @@ impl Store {
         reader.send(Message::Alone(Box::new(call))).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
+}
+
+/// Brings the file into the kernel's cache: the check at the start jumps about in it, and for 50 MB on a cold disk that
+/// takes two seconds instead of a third of one.
+pub(crate) fn read_ahead(mut file: File) -> io::Result<()> {
+    io::copy(&mut file, &mut io::sink()).map(drop)
 }
 
 impl Default for Options {

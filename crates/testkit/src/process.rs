@@ -39,7 +39,7 @@ wait $pid
 "#;
 
 /// What to run and how.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Program {
     name: String,
     command: Vec<OsString>,

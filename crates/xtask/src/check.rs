@@ -45,7 +45,9 @@ pub fn run() -> Result<()> {
 }
 
 fn rustfmt() -> Result<()> {
-    run_command(&mut cargo(&["fmt", "--all", "--check"]))
+    run_command(&mut cargo(&["fmt", "--all", "--check"]))?;
+    // a workspace of its own
+    run_command(&mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
 }
 
 fn clippy() -> Result<()> {

@@ -6,9 +6,11 @@ mod check;
 mod command;
 mod demo;
 mod docs;
+mod fuzz;
 mod server;
 mod setup;
 mod test;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,9 @@ usage: cargo xtask COMMAND
   test [FILTER]   install what the tests need, and run them all
   check           house checks: rustfmt, clippy, rustdoc, cargo-deny, dependencies, sizes, generated documents
   docs [--check]  write the generated reference pages, or say which are stale
+  fuzz [TARGET] [--seconds N] [--keep]
+                  fuzz what reads what strangers send, each target for a minute; --keep takes what was found over
+                  into fuzz/corpus
   bench [NAME…] [--write] [--all-engines] [--rounds N] [--now]
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
                   NAME is deploy, webhook, idle or plan; --write puts the tables into docs/performance.md
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["setup"] => setup::ensure(setup::ALL),
         _ => {

@@ -1,4 +1,4 @@
-//! Installs what tests, demo and benchmark need on a Debian 12 machine, and starts none of it.
+//! Installs what tests, demo, benchmark and fuzzing need on a Debian 12 machine, and starts none of it.
 //!
 //! Only what is missing is installed, nothing is removed or upgraded, and a second run does nothing.
 
@@ -35,9 +35,11 @@ pub enum Part {
     Ci,
     /// adnanh/webhook, to compare with.
     Bench,
+    /// A C++ compiler, for libFuzzer; no test needs it.
+    Cpp,
 }
 
-/// All of them.
+/// All that tests, demo and benchmark need.
 pub const ALL: &[Part] = &[
     Part::Engine,
     Part::LaterEngines,
@@ -62,6 +64,7 @@ impl Part {
             Self::Browser => &["chromium", "fonts-dejavu-core"],
             Self::Ci => &["curl", "openssl", "ca-certificates", "shellcheck"],
             Self::Bench => &["webhook"],
+            Self::Cpp => &["g++"],
         }
     }
 }

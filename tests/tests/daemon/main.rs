@@ -1,13 +1,16 @@
 //! The real binary as a process: starts, stops, kills, reloads, and what Prometheus and a browser make of it.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod cli;
 mod kill;
+mod points;
 mod prometheus;
 mod reload;
 mod schedule;
 mod secrets;
 mod start;
 mod stop;
+mod store;
 
 /// A configuration with these runtime repositories, and no kept images.
 fn runtimes(registry: &str, names: &[&str]) -> String {

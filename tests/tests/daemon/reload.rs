@@ -8,6 +8,7 @@ use layerkeeper_testkit::{Auth, EngineKind, Engines, Image, Layer, Registry};
 use layerkeeper_tests::daemon::Daemon;
 
 use crate::runtimes;
+use crate::stop::pulling;
 
 #[test]
 fn a_bad_configuration_changes_nothing_and_a_good_one_warms_its_new_image() {
@@ -31,6 +32,30 @@ fn a_bad_configuration_changes_nothing_and_a_good_one_warms_its_new_image() {
         let kept = daemon.json("/v1/status")["kept"].clone();
         if kept[0]["present"] == true { Ok(()) } else { Err(kept.to_string()) }
     });
+}
+
+#[test]
+fn no_reload_touches_a_pull() {
+    let (mut daemon, proxy, _registry, id) = pulling("");
+    let before = proxy.sent();
+    let said = |daemon: &Daemon, words: &str| daemon.log().matches(words).count();
+    daemon.rewrite(|text| format!("{text}\nno_such_key = 1\n"));
+    daemon.signal("HUP");
+    until_logged(&daemon, "the old one stays in force");
+    // the good one takes away the repository's block itself
+    daemon.rewrite(|text| text.split("[disk]").next().unwrap().to_owned());
+    daemon.signal("HUP");
+    until_logged(&daemon, "reloaded");
+    assert_eq!(daemon.job(&id)["state"], "running");
+    eventually_blocking(Duration::from_secs(30), || {
+        if proxy.sent() > before + Bytes(600_000) { Ok(()) } else { Err(format!("{:?} sent", proxy.sent())) }
+    });
+    proxy.throttle(None);
+    let job = daemon.end_of(&id);
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let pull = if job["outcome"].is_null() { &job["report"]["pull"] } else { &job["outcome"]["pull"] };
+    assert_eq!((pull["attempts"].as_array().unwrap().len(), &pull["wasted_bytes"]), (1, &0.into()), "{pull}");
+    assert_eq!((said(&daemon, "begins"), said(&daemon, "pulls")), (1, 1), "{}", daemon.log());
 }
 
 fn until_logged(daemon: &Daemon, words: &str) -> String {

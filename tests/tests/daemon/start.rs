@@ -36,7 +36,8 @@ fn a_port_in_use_is_named_by_its_key() {
     second.rewrite(|text| text.replace(&own, &taken));
     let mut third = second;
     third.start_without_waiting();
-    fails(&mut third, 2, &["webhook", &taken]);
+    fails(&mut third, 2, &[&format!("layerkeeper.toml:4: [listen] webhook = \"127.0.0.1:{taken}\"")]);
+    assert!(!third.dir().join("control.sock").exists());
 }
 
 #[test]

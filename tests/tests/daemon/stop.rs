@@ -10,7 +10,8 @@ use layerkeeper_tests::daemon::Daemon;
 
 use crate::runtimes;
 
-fn pulling(limits: &str) -> (Daemon, Proxy, Registry, String) {
+/// A daemon in the middle of a slow pull: six seconds of it, of which one is over.
+pub fn pulling(limits: &str) -> (Daemon, Proxy, Registry, String) {
     let registry = Registry::start(Auth::Open).unwrap();
     let proxy = Proxy::start(&registry.host()).unwrap();
     let layer = Layer::random(6200 + u64::from(registry.port()), Bytes(3_000_000)).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_store::{JobFilter, JobRow, Options, Store};
-use layerkeeper_testkit::{Auth, Registry};
+use layerkeeper_testkit::{Auth, EngineKind, Registry};
 use layerkeeper_tests::chain::Chain;
 use layerkeeper_tests::host::Host;
 
@@ -53,9 +53,11 @@ async fn field_failure_02_a_prune_of_everything_takes_the_set_that_was_pulled_ah
         let wanted: Vec<String> = KEPT.iter().chain(&["app:sha-1"]).map(|text| host.name(text).to_string()).collect();
         assert_eq!(images, wanted, "in the order of the file, and then what the last plan kept");
         assert!(rows.iter().all(|row| row.job.state == JobState::Succeeded), "{rows:?}");
+        // 26.1 with the containerd store tells of no image that a prune takes (measured), and we do not guess
+        let cause = if engine.kind() == EngineKind::C { "unknown" } else { "prune" };
         let metrics = host.keeper.metrics_text().await;
         for image in &wanted {
-            let counted = format!("layerkeeper_heals_total{{cause=\"prune\",image=\"{image}\"}} 1\n");
+            let counted = format!("layerkeeper_heals_total{{cause=\"{cause}\",image=\"{image}\"}} 1\n");
             assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
         }
 
@@ -65,7 +67,7 @@ async fn field_failure_02_a_prune_of_everything_takes_the_set_that_was_pulled_ah
         let all = wanted.len();
         until(&host, "every loss has had its try", |seen| {
             let losses = &seen.status.losses;
-            losses.len() == all && losses.iter().all(|loss| loss.next_try.is_some() && loss.cause == "prune")
+            losses.len() == all && losses.iter().all(|loss| loss.next_try.is_some() && loss.cause == cause)
         })
         .await;
         let tries = heals(&host).await.len();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod cleaned;
+mod credentials;
 mod disk_full;
 mod enough;
 mod flip;

@@ -6,7 +6,7 @@ mod container;
 mod service;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use container::{Container, until};
@@ -21,10 +21,12 @@ fn the_unit_starts_serves_reloads_recovers_and_stops() {
 
     a_missing_secret_is_told_and_not_tried_again(&service);
     a_bad_configuration_is_told_and_not_tried_again(&service);
+    a_credential_helper_is_installed(&service);
     it_is_up_while_the_engine_is_down(&service, &mut engine);
     it_serves_from_inside_its_sandbox(&service);
     its_sandbox_is_as_tight_as_it_says(&service);
     ci_deploys_with_the_script(&service);
+    the_credential_helper_runs_inside_the_sandbox(&service);
     a_good_reload_takes_effect(&service);
     a_bad_reload_changes_nothing_and_says_so(&service);
     a_daemon_that_stands_still_is_replaced(&service);
@@ -32,6 +34,7 @@ fn the_unit_starts_serves_reloads_recovers_and_stops() {
     a_hung_engine_kills_nobody(&service, &mut engine);
     a_stop_takes_as_long_as_it_may_whatever_the_unit_says(&service, &mut engine);
     a_stop_is_clean(&service);
+    another_state_directory_needs_the_drop_in_that_the_documents_show(&service);
 }
 
 fn a_missing_secret_is_told_and_not_tried_again(service: &Service) {
@@ -46,6 +49,24 @@ fn a_bad_configuration_is_told_and_not_tried_again(service: &Service) {
     service.configure("[disk]\nmin_fre = \"1 GB\"\n");
     service.fails_to_start("min_fre");
     service.configure("");
+}
+
+fn a_credential_helper_is_installed(service: &Service) {
+    let config = r#"{"credHelpers":{"127.0.0.1:5000":"probe"}}"#;
+    fs::write(service.container.path("/etc/layerkeeper/docker-config.json"), config).unwrap();
+    let helper = service.container.path("/usr/local/bin/docker-credential-probe");
+    // as helpers do that keep what they learn in a folder of their own
+    let script = "#!/bin/sh\nread -r server\necho \"$server\" >\"$HOME/probe\" || exit 2\n\
+                  echo credentials not found in native keychain\nexit 1\n";
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The deploy that CI has just asked for makes the daemon ask it.
+fn the_credential_helper_runs_inside_the_sandbox(service: &Service) {
+    let probe = service.container.path("/var/lib/layerkeeper/probe");
+    let asked = until("the helper to be asked", || fs::read_to_string(&probe).ok().filter(|text| !text.is_empty()));
+    assert_eq!(asked, "127.0.0.1:5000\n");
 }
 
 fn it_is_up_while_the_engine_is_down(service: &Service, engine: &mut Engine) {
@@ -195,4 +216,32 @@ fn a_stop_is_clean(service: &Service) {
     );
     assert!(!service.container.path("/run/layerkeeper").exists());
     assert!(service.container.path("/var/lib/layerkeeper").read_dir().unwrap().next().is_some(), "its state stays");
+}
+
+fn another_state_directory_needs_the_drop_in_that_the_documents_show(service: &Service) {
+    let page = include_str!("../../../docs/operations.md");
+    let shown = page.split("```ini\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(shown.contains("ReadWritePaths=/srv/layerkeeper"), "{shown}");
+    service.configure("[state]\ndir = \"/srv/layerkeeper\"\n");
+    service.container.ok(&[
+        "install",
+        "-d",
+        "-o",
+        "layerkeeper",
+        "-g",
+        "layerkeeper",
+        "-m",
+        "0700",
+        "/srv/layerkeeper",
+    ]);
+    service.container.run(&["systemctl", "start", "layerkeeper"]);
+    until("the refusal", || service.container.journal().contains("/srv/layerkeeper").then_some(()));
+    service.container.ok(&["systemctl", "stop", "layerkeeper"]);
+    let dropped = service.container.path("/etc/systemd/system/layerkeeper.service.d/place.conf");
+    fs::write(dropped, shown).unwrap();
+    service.container.ok(&["systemctl", "daemon-reload"]);
+    service.container.ok(&["systemctl", "start", "layerkeeper"]);
+    assert_eq!(service.container.property("ActiveState"), "active");
+    assert!(service.container.path("/srv/layerkeeper/layerkeeper.db").exists());
+    service.container.ok(&["systemctl", "stop", "layerkeeper"]);
 }

@@ -92,20 +92,6 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Nothing was told.
-    pub fn is_silent(&self) -> bool {
-        !self.prune && self.untagged.is_empty() && self.deleted.is_empty()
-    }
-
-    /// With what was told later.
-    #[must_use]
-    pub fn and(mut self, later: Self) -> Self {
-        self.prune |= later.prune;
-        self.untagged.extend(later.untagged);
-        self.deleted.extend(later.deleted);
-        self
-    }
-
     /// How a name went that last stood for this image. The prune's own word comes after those of its single removals, so
     /// it counts before them.
     pub fn cause(&self, had: Option<ImageId>) -> Cause {

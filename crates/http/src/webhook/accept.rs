@@ -97,7 +97,7 @@ fn took(answer: &DeployAnswer, verified: &Verified) -> Took {
 }
 
 fn refused(refusal: Refusal) -> Problem {
-    if let Refusal::Store(cause) = &refusal {
+    if let Refusal::Store(cause) | Refusal::NotStored(cause) = &refusal {
         error!(%cause, "a webhook could not be stored");
     }
     Problem::of_refusal(&refusal, Audience::Public)

@@ -61,6 +61,7 @@ pub(super) async fn bring(
         Some(manifest) => Some(estimate(manifest, &holdings(ctx, &inventory, manifest).await?)),
         None => None,
     };
+    let estimate = brought_before(run, arrival, target, name).or(estimate);
     if own {
         run.outcome.estimate = estimate.as_ref().map(EstimateRecord::from);
         run.save().await?;
@@ -89,6 +90,15 @@ pub(super) async fn bring(
         say(run, &job, report).await;
     }
     Ok(image)
+}
+
+/// The daemon ended between this job's own pull and its report: what moved then is what was expected before it.
+fn brought_before(run: &Run<'_>, arrival: Arrival, target: &Target, name: &ImageName) -> Option<Estimate> {
+    let name = name.to_string();
+    let cut = run.outcome.attempts.last().is_some_and(|last| last.cut && last.image == name);
+    let before =
+        run.outcome.estimate.as_ref().filter(|_| cut && arrival == Arrival::NameOnly && run.outcome.pull.is_none());
+    before?.of(target.manifest.as_ref()?)
 }
 
 fn judge(name: &ImageName, target: &Target, inventory: &Inventory) -> Arrival {
@@ -124,7 +134,14 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
     let image = job.name.to_string();
     let earlier = run.outcome.attempts.iter().filter(|attempt| attempt.image == image);
     let mut attempts: Vec<Attempt> = earlier.map(attempt).collect();
-    let moved_earlier: Bytes = attempts.iter().map(|attempt| attempt.moved).sum();
+    if arrival != Arrival::Pull
+        && let Some(last) = attempts.last_mut().filter(|last| last.cut)
+    {
+        // it is here, so that one brought it: its end was not seen
+        (last.failure, last.cut) = (None, false);
+        run.outcome.moved_bytes -= last.moved.0.min(run.outcome.moved_bytes);
+    }
+    let moved_earlier: Bytes = attempts.iter().filter(|a| a.failure.is_some()).map(|attempt| attempt.moved).sum();
     let mut overhead = job.target.overhead;
     let mut progress = PullProgress { digest: Some(job.target.digest), ..PullProgress::default() };
     if arrival == Arrival::Pull {
@@ -137,20 +154,7 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         made.await?;
         let pulled = pull(run, job.name, &reference).await?;
         if let Some(error) = pulled.error {
-            run.outcome.moved_bytes += pulled.attempt.moved.0;
-            run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
-            // counted as wasted when the job ends, in its report or without one
-            run.outcome.attempts.push(AttemptRecord { image, ..AttemptRecord::from(&pulled.attempt) });
-            return Err(match error {
-                JobError::Engine(cause @ EngineError::NoSpace(_)) => {
-                    JobError::DiskFull { cause, moved: pulled.attempt.moved, store: job.inventory.engine.store }
-                }
-                // the manifest is there: it is a part of the image that is not
-                JobError::Engine(EngineError::NotFound(why)) if job.target.manifest.is_some() => {
-                    EngineError::BlobMissing(why).into()
-                }
-                error => error,
-            });
+            return Err(failed(run, job, &pulled.attempt, error));
         }
         (run.ctx.at)("pulled");
         attempts.push(pulled.attempt);
@@ -173,6 +177,24 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
     run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0 + again.0;
     write_down(run, job, &report).await?;
     Ok(report)
+}
+
+/// Puts down an attempt that failed, and says what it failed of.
+fn failed(run: &mut Run<'_>, job: &Job<'_>, attempt: &Attempt, error: JobError) -> JobError {
+    run.outcome.moved_bytes += attempt.moved.0;
+    run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
+    // counted as wasted when the job ends, in its report or without one
+    run.outcome.attempts.push(AttemptRecord { image: job.name.to_string(), ..AttemptRecord::from(attempt) });
+    match error {
+        JobError::Engine(cause @ EngineError::NoSpace(_)) => {
+            JobError::DiskFull { cause, moved: attempt.moved, store: job.inventory.engine.store }
+        }
+        // the manifest is there: it is a part of the image that is not
+        JobError::Engine(EngineError::NotFound(why)) if job.target.manifest.is_some() => {
+            EngineError::BlobMissing(why).into()
+        }
+        error => error,
+    }
 }
 
 /// What an earlier take of this job pulled has gone again: its attempts count as moved for nothing. Gives the bytes of

@@ -33,6 +33,8 @@ pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Refere
     let mut progress = PullProgress::default();
     let (moved_before, attempts_before) = (run.outcome.moved_bytes, run.outcome.attempts.len());
     let in_flight = |moved| InFlight { image: name.clone(), moved, moved_before, attempts_before, begun };
+    // from here on bytes move, whatever becomes of the daemon
+    save_so_far(run, name, &progress, begun).await;
     let patience = patience(run, name);
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
         Err(error) => Some(error.into()),

@@ -9,6 +9,9 @@ use layerkeeper_store::record::RemovalRecord;
 use crate::context::Context;
 use crate::worker::run::Run;
 
+/// How a tombstone of our own making begins.
+pub(crate) const REMOVED: &str = "removed: ";
+
 /// Removals under way on an engine that held this.
 pub(super) struct Removals<'a> {
     pub inventory: &'a Inventory,
@@ -106,7 +109,7 @@ async fn after(run: &Run<'_>, removal: &Removal, record: &RemovalRecord, instanc
         (Selector::Tag(tag), reason) => {
             ctx.metrics.pruned.with_label_values(&[&removal.name.repository.to_string()]).inc();
             let name = removal.name.repository.tagged(tag.clone());
-            ctx.bury(&name, "layerkeeper".to_owned(), format!("removed: {reason}")).await
+            ctx.bury(&name, "layerkeeper".to_owned(), format!("{REMOVED}{reason}")).await
         }
         (Selector::Digest(digest), RemovalReason::Superseded { .. }) => {
             ctx.store.superseded_gone(instance, &removal.name.repository, *digest, None).await

@@ -10,7 +10,7 @@ use super::output::{Output, is_closed};
 use super::remote::Control;
 use super::trouble::Trouble;
 use super::{Cli, Command};
-use super::{check_config, deploy, forget, history, notify, plan, prewarm, prune, status};
+use super::{check_config, check_state, deploy, forget, history, notify, plan, prewarm, prune, status};
 use crate::run;
 
 /// The whole program.
@@ -28,6 +28,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Trouble> {
     match &cli.command {
         Command::Run => Ok(run::run(&cli.config)),
         Command::CheckConfig => check_config::check_config(&cli.config, output),
+        Command::CheckState(args) => check_state::check_state(cli, args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "layerkeeper", &mut script);
@@ -52,7 +53,7 @@ async fn ask(cli: &Cli, command: &Command, output: &mut Output) -> Result<Exit, 
         Command::Plan(args) => plan::plan(&Control::of(cli)?, args, output).await,
         Command::History(args) => history::history(&Control::of(cli)?, args, output).await,
         Command::Notify(args) => notify::notify(args, output).await,
-        Command::Run | Command::CheckConfig | Command::Completions { .. } => Ok(Exit::Usage),
+        Command::Run | Command::CheckConfig | Command::CheckState(_) | Command::Completions { .. } => Ok(Exit::Usage),
     }
 }
 

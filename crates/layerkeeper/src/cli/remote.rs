@@ -35,11 +35,16 @@ fn socket(cli: &Cli) -> Result<PathBuf, Trouble> {
     if let Some(socket) = &cli.socket {
         return Ok(socket.clone());
     }
-    match std::fs::read_to_string(&cli.config) {
-        Ok(text) => Ok(config::control_socket(&text)),
-        // whoever may use the socket need not be allowed to read the daemon's configuration
-        Err(_) if cli.config == Path::new(DEFAULT_FILE) => Ok(config::control_socket("")),
-        Err(error) => Err(Trouble::Usage(format!("{}: cannot be read: {error}", cli.config.display()))),
+    Ok(config::control_socket(&configuration(&cli.config)?))
+}
+
+/// The configuration's text; empty where none lies at the usual place, or none that we may read: whoever may use the
+/// daemon need not be allowed to read its configuration.
+pub fn configuration(file: &Path) -> Result<String, Trouble> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(text),
+        Err(_) if file == Path::new(DEFAULT_FILE) => Ok(String::new()),
+        Err(error) => Err(Trouble::Usage(format!("{}: cannot be read: {error}", file.display()))),
     }
 }
 

@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
         "The private key of tls_cert in PEM. Its owner and group may read the file, others must not."),
 
     key("registry", "docker_config", "path", Is("\"\""),
-        "Docker's config.json with the registries' credentials, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then $DOCKER_CONFIG/config.json, then ~/.docker/config.json."),
+        "Docker's config.json with the registries' credentials or the names of the helpers that keep them, read anew before each pull. Empty: $CREDENTIALS_DIRECTORY/docker-config.json, then $DOCKER_CONFIG/config.json, then ~/.docker/config.json."),
     key("registry", "insecure", "list of registry hosts", Is("[]"),
         "Registries that speak plain HTTP, as HOST or HOST:PORT. Those on a loopback address always do, unless certs_dir has a directory for them."),
     key("registry", "certs_dir", "path", Is("\"/etc/docker/certs.d\""),
@@ -163,11 +163,11 @@ pub const KEYS: &[Key] = &[
         "Connections that one sender may have to the webhook at once; more are closed. This machine itself is not counted, for a proxy may sit there; a proxy on another machine is one sender. 0: no limit but the 256 of all together."),
 
     key("disk", "remove_superseded", "\"never\", \"on-pressure\" or an age", Is("\"never\""),
-        "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they are to go first when room is needed, which is not built yet; an age such as \"7d\": they go that long after."),
+        "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they go first when a pull needs room; an age such as \"7d\": they go that long after."),
     key("disk", "min_free", "size", Is("\"4 GB\""),
-        "What must stay free on the engine's file system. Less is shown, and told to Prometheus; no pull is refused for it yet."),
+        "What must stay free on the engine's file system at the peak of a pull. A pull that would leave less makes room by old tags, down to keep_min, or is refused."),
     key("disk", "paths", "list of paths", Is("[]"),
-        "Further file systems to watch, such as containerd's root with the containerd image store."),
+        "Further file systems to watch. With the containerd image store each of them must have the room that a pull takes: name containerd's root here, and nothing else, where it lies on another file system than the data root."),
 
     key("keep", "image", "image with tag", Required,
         "The image, with its tag.").such_as("\"ghcr.io/acme/base-images/cuda:12.1.1-cudnn8-runtime-ubuntu22.04\""),

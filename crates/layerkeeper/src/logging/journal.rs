@@ -8,6 +8,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::render::table::plain;
+
 /// Writes events as lines for the journal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Journal;
@@ -47,9 +49,9 @@ where
                 line.push_str(fields);
             }
         }
-        // every line of the journal stands alone: a second one would lose its level
-        let line = line.replace('\n', " ");
-        writeln!(to, "<{}>{line}", priority(*event.metadata().level()))
+        // every line of the journal stands alone: a second one could have any level, and journalctl shows a line with
+        // other control characters as "blob data"
+        writeln!(to, "<{}>{}", priority(*event.metadata().level()), plain(&line))
     }
 }
 
@@ -76,20 +78,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_line_has_its_level_its_fields_and_no_time() {
+    /// What is written while this runs.
+    fn written(log: impl FnOnce()) -> String {
         let page = Page::default();
         let to = page.clone();
         let subscriber = tracing_subscriber::registry().with(layer(move || to.clone()));
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_its_level_its_fields_and_no_time() {
+        let shown = written(|| {
             let _job = tracing::info_span!("job", job = "0a0b").entered();
             tracing::warn!(moved_bytes = 7, "the pull was cut\nand will be tried again");
             tracing::error!("no");
         });
-        let shown = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         assert_eq!(
             shown,
             "<4>the pull was cut and will be tried again moved_bytes=7 job=\"0a0b\"\n<3>no job=\"0a0b\"\n"
         );
+    }
+
+    #[test]
+    fn no_text_from_elsewhere_begins_a_line_of_its_own_or_hides_one() {
+        let hostile = "denied\r\n<6>deployed\u{1b}[2K\u{7}\0\u{85}";
+        let shown = written(|| tracing::error!(error = %hostile, detail = hostile, "failed"));
+        assert_eq!(shown.lines().count(), 1, "{shown:?}");
+        assert!(shown.starts_with("<3>failed ") && shown.ends_with('\n'), "{shown:?}");
+        assert!(!shown.trim_end_matches('\n').contains(char::is_control), "{shown:?}");
     }
 }

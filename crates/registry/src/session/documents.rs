@@ -96,15 +96,7 @@ impl Session<'_> {
             }
             document => (resolved.clone(), None, document),
         };
-        let (config, layers) = match document {
-            Document::Manifest { config, layers } => (config, layers),
-            Document::Schema1 => return Err(Error::not_an_image(self.reference, NotAnImage::Schema1)),
-            Document::Index(_) => {
-                return Err(Error::malformed(format!("{}: an index stands where a manifest should", self.reference)));
-            }
-        };
-        media_type::image_config(&config.media_type).map_err(|kind| Error::not_an_image(self.reference, kind))?;
-        let config = image::descriptor(&config.digest, config.size, "the manifest")?;
+        let (config, layers) = image::listed(self.reference, document)?;
         let parsed = self.config(&config, moved).await?;
         Ok(ImageManifest {
             resolved: digest,

@@ -88,7 +88,7 @@ async fn a_helper_is_asked_for_each_question_and_what_it_gave_is_kept_for_no_oth
     ground.config(&json!({ "credHelpers": { stub.host(): "own" } }).to_string());
     ground.client.image(&image, &amd64()).await.unwrap();
     let get = format!("get {}", stub.host());
-    assert_eq!(ground.asked(), [get.clone()]);
+    assert_eq!(ground.asked(), std::slice::from_ref(&get));
     let without = || stub.seen().iter().filter(|request| request.authorization().is_none()).count();
     assert_eq!(without(), 1, "what worked once is sent at once: {:?}", stub.lines());
 

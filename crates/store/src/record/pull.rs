@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use layerkeeper_core::layers::Presence;
 use layerkeeper_core::reuse::{Attempt, Certainty, Estimate, LayerEstimate, LayerReport, ReuseReport, Source};
+use layerkeeper_core::{Bytes, ImageManifest};
 
 /// One layer before the pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +108,33 @@ pub struct PullRecord {
     pub attempts: Vec<AttemptRecord>,
     /// What the attempts took; waits between them do not count.
     pub duration_ms: u64,
+}
+
+impl EstimateRecord {
+    /// What was expected of this image, as it was judged then; none where the record is of another image.
+    pub fn of(&self, image: &ImageManifest) -> Option<Estimate> {
+        if self.layers.len() != image.layers.len() {
+            return None;
+        }
+        let layers = self.layers.iter().zip(&image.layers).map(|(then, layer)| {
+            let presence = Presence::ALL.into_iter().find(|presence| presence.as_str() == then.presence)?;
+            (then.digest == layer.blob.digest.to_string()).then(|| LayerEstimate {
+                blob: layer.blob.digest,
+                diff_id: layer.diff_id,
+                size: layer.blob.size,
+                compression: layer.compression,
+                presence,
+                created_by: layer.created_by.clone(),
+            })
+        });
+        Some(Estimate {
+            layers: layers.collect::<Option<_>>()?,
+            total: Bytes(self.total_bytes),
+            here: Bytes(self.here_bytes),
+            fetch_least: Bytes(self.fetch_bytes_least),
+            fetch_most: Bytes(self.fetch_bytes_most),
+        })
+    }
 }
 
 impl From<&Estimate> for EstimateRecord {

@@ -7,13 +7,16 @@ use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::events::{Event, EventFilter};
-use crate::inspect::inspect;
 use crate::schema::{APPLICATION_ID, VERSION};
 use crate::store::{FILE, Options, Store};
-use crate::testing::{deploy, id, store};
+use crate::testing::{copy_state, deploy, id, overwrite_page_of, store};
 
 fn open(dir: &Path) -> Result<Store, StoreError> {
     Store::open(dir, Options::default())
+}
+
+fn both(dir: &Path) -> (Vec<u8>, Vec<u8>) {
+    (std::fs::read(dir.join(FILE)).unwrap(), std::fs::read(dir.join(format!("{FILE}-wal"))).unwrap())
 }
 
 fn event(n: i64) -> Event {
@@ -84,24 +87,16 @@ async fn files_that_are_not_ours_are_left_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_reported_by_call_and_by_inspection() {
+async fn a_page_that_is_damaged_under_a_running_store_is_reported_by_the_call_that_needs_it() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join(FILE);
     let store = open(dir.path()).unwrap();
     for n in 0..200 {
         store.append(event(n)).await.unwrap();
     }
-    store.close().await;
-    let mut bytes = std::fs::read(&file).unwrap();
-    let db = Connection::open(&file).unwrap();
-    let root: u32 =
-        db.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'events'", [], |row| row.get(0)).unwrap();
-    drop(db);
-    bytes[(root as usize - 1) * 4096..root as usize * 4096].fill(0xee);
-    std::fs::write(&file, &bytes).unwrap();
-    let seen = inspect(dir.path());
-    assert!(matches!(&seen, Err(StoreError::Corrupt { .. })) || seen.is_ok_and(|seen| !seen.damage.is_empty()));
-    let store = open(dir.path()).unwrap();
+    // or the page would be read from the -wal file
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    store.write_alone(move |db| Ok(db.query_row(checkpoint, [], |_| Ok(()))?)).await.unwrap();
+    overwrite_page_of("events", dir.path());
     let error = store.events(EventFilter::default()).await.unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
     assert!(!error.is_transient());
@@ -110,17 +105,36 @@ async fn a_damaged_page_is_reported_by_call_and_by_inspection() {
 }
 
 #[tokio::test]
-async fn inspection_changes_nothing_and_works_beside_the_daemon() {
+async fn a_file_with_a_damaged_page_is_not_opened_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(inspect(dir.path()), Err(StoreError::Open { .. })));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     let store = open(dir.path()).unwrap();
-    store.enqueue(deploy(1, "a:1", None)).await.unwrap();
-    let seen = inspect(dir.path()).unwrap();
-    assert_eq!((seen.version, seen.jobs.len(), seen.damage.len()), (VERSION, 1, 0));
-    assert!(seen.rows.contains(&("jobs".to_owned(), 1)), "{:?}", seen.rows);
+    for n in 0..200 {
+        store.append(event(n)).await.unwrap();
+    }
     store.close().await;
-    assert_eq!(inspect(dir.path()).unwrap().wal_bytes, 0);
+    overwrite_page_of("events", dir.path());
+    let before = std::fs::read(dir.path().join(FILE)).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("check-state"), "{error}");
+    assert!(std::fs::read(dir.path().join(FILE)).unwrap() == before, "the file was changed");
+}
+
+#[tokio::test]
+async fn a_newer_file_is_left_alone_with_what_waits_in_its_wal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(event(1)).await.unwrap();
+    store.write_alone(|db| Ok(db.pragma_update(None, "user_version", 99)?)).await.unwrap();
+    // as kill -9 leaves it: the -wal file holds what the database does not
+    let killed = tempfile::tempdir().unwrap();
+    copy_state(dir.path(), killed.path());
+    store.close().await;
+    let before = both(killed.path());
+    assert!(before.1.len() > 4096, "nothing waits");
+    let error = open(killed.path()).unwrap_err();
+    assert_eq!(error, StoreError::Newer { file: killed.path().join(FILE), found: 99, known: VERSION });
+    assert!(both(killed.path()) == before, "the files were changed");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const EMPTY_NAMES: [&str; 5] = ["utils.rs", "helpers.rs", "manager.rs", "common.
 /// Looks at every Rust file of the workspace.
 pub fn check() -> Result<()> {
     let mut found = Vec::new();
-    for root in ["crates", "tests"] {
+    for root in ["crates", "tests", "fuzz"] {
         for file in sources(root)? {
             let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let shown = file.strip_prefix(top()).unwrap_or(&file).display().to_string();

@@ -1,7 +1,10 @@
 //! What the demo shows, and what must come out.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use layerkeeper_testkit::chain::PushedChain;
+use layerkeeper_testkit::eventually::eventually_blocking;
 use layerkeeper_testkit::{Agent, Engine, Pushed, Registry};
 
 use super::title;
@@ -19,7 +22,7 @@ pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &P
     deploy(server, registry, &chain.runtime_v1)?;
 
     title("Then v2, which differs in its last layer; v1 is old by then and is pruned");
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     let moved = deploy(server, registry, &chain.runtime_v2)?;
     let last = chain.runtime_v2.layers.last().map(|layer| layer.size).unwrap_or_default();
     ensure!(moved == last, "v2 moved {moved} where its last layer has {last}");
@@ -31,12 +34,15 @@ pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &P
     title("What would a prune do now, and why?");
     server.cli(&["prune", "--dry-run"])?;
 
-    title("Somebody removes a kept image by hand; the next refresh brings it back");
+    title("Somebody removes a kept image by hand; it comes back by itself");
     let python = chain.cache_python.name.to_string();
     println!("$ docker rmi {python}");
     print!("{}", engine.run_docker(["rmi", &python])?);
-    server.cli(&["prewarm", "--follow", &python])?;
-    engine.run_docker(["image", "inspect", &python])?;
+    eventually_blocking(Duration::from_secs(20), || {
+        engine.run_docker(["image", "inspect", &python]).map_err(|error| error.to_string())
+    });
+    server.cli(&["status", "--wait-idle"])?;
+    server.cli(&["history", &python])?;
 
     title("History, and what Prometheus scrapes");
     server.cli(&["history"])?;
