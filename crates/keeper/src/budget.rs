@@ -19,12 +19,22 @@ use crate::registry::Registry;
 /// The longest pause that we set ourselves.
 const MOST: Duration = Duration::from_secs(60);
 
+/// The longest pause at all: no `Retry-After` counts for more.
+const LONGEST: Duration = Duration::from_secs(900);
+
 /// A registry's trouble.
 #[derive(Debug, Clone)]
 struct Pause {
     failures: u32,
     until: Timestamp,
     error: Error,
+}
+
+impl Pause {
+    /// One that is further ahead than any can be was set before the clock was set back.
+    fn lasts(&self, now: Timestamp) -> bool {
+        self.until > now && self.until - now <= LONGEST
+    }
 }
 
 /// Registries, each asked within its budget.
@@ -47,7 +57,7 @@ impl Budgeted {
     /// The registry's last failure, while its pause lasts.
     fn in_pause(&self, registry: &str) -> Result<(), Error> {
         let now = self.clock.now();
-        let pause = self.pauses().get(registry).filter(|pause| pause.until > now).cloned();
+        let pause = self.pauses().get(registry).filter(|pause| pause.lasts(now)).cloned();
         pause.map_or(Ok(()), |pause| Err(pause.error.asked_to_wait(pause.until - now)))
     }
 

@@ -198,7 +198,7 @@ async fn queue_if_due(ctx: &Context, image: &ImageName, first: bool) -> Result<(
         }
         tracing::warn!(%image, failed = lost.failed, next = %lost.next, "could not be brought back; waits");
     }
-    if lost.job.is_none() && lost.next <= ctx.now() {
+    if lost.job.is_none() && lost.is_due(ctx.now()) {
         let trigger = if first { Trigger::Start } else { Trigger::Event };
         let image = image.clone();
         let intent = if lost.loss.was_here { Intent::Heal { image } } else { Intent::Warm { image } };
@@ -231,6 +231,11 @@ pub(crate) async fn back(ctx: &Context, image: &ImageName, job: &JobId) {
 }
 
 impl Open {
+    /// No pause is longer than an hour: one that is further ahead was set before the clock was set back.
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.next <= now || self.next - now > HOUR
+    }
+
     /// As `/v1/status` shows it.
     pub fn status(&self) -> LossStatus {
         let (cause, said) = match self.loss.was_here {

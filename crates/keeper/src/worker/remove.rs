@@ -2,7 +2,7 @@
 
 use layerkeeper_core::plan::space::Space;
 use layerkeeper_core::plan::{Removal, RemovalReason};
-use layerkeeper_core::{Bytes, ImageId, Inventory, Reference, Selector};
+use layerkeeper_core::{Bytes, ImageId, ImageName, Inventory, Reference, Selector};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::record::RemovalRecord;
 
@@ -53,6 +53,7 @@ async fn remove(ctx: &Context, removal: &Removal) -> (&'static str, String) {
     match holder(ctx, &removal.name).await {
         Ok(Here::Gone) => return ("gone", "it was no longer here".to_owned()),
         Ok(Here::Other) => return ("skipped", "the name stands for another image now".to_owned()),
+        Ok(Here::Tagged(tag)) => return ("skipped", format!("{tag} stands for it")),
         Ok(Here::Held(container)) => return ("held", format!("container {container} holds it")),
         Ok(Here::Free(id)) if id != removal.image => {
             return ("skipped", "the name stands for another image now".to_owned());
@@ -72,6 +73,8 @@ async fn remove(ctx: &Context, removal: &Removal) -> (&'static str, String) {
 enum Here {
     Gone,
     Other,
+    /// A row by digest whose tag did not go before it: some engines would take the tag along.
+    Tagged(ImageName),
     Held(String),
     Free(ImageId),
 }
@@ -84,6 +87,10 @@ async fn holder(ctx: &Context, name: &Reference) -> Result<Here, EngineError> {
     };
     if !shown {
         return Ok(Here::Other);
+    }
+    let mut tags = image.names.iter().filter(|tag| tag.repository == name.repository);
+    if let (Selector::Digest(_), Some(tag)) = (&name.selector, tags.next()) {
+        return Ok(Here::Tagged(tag.clone()));
     }
     // the last thing read before the removal
     let containers = ctx.engine.containers().await?;

@@ -73,3 +73,16 @@ async fn a_registry_that_fails_is_asked_ever_less_and_an_answer_ends_the_pause()
     ground.wind(Duration::from_secs(60));
     assert_eq!(ground.deploy("app:sha-1", None).await.job.state, JobState::Succeeded);
 }
+
+#[tokio::test]
+async fn a_pause_does_not_outlast_a_clock_that_is_set_back() {
+    let ground = Ground::new(StoreKind::Graphdriver, Policy { keep: Vec::new(), ..policy() }).await;
+    ground.publish("app:sha-1", &app("app:sha-1"));
+    *ground.shelf.trouble.lock().unwrap() = Some(too_many(600));
+    let job = ground.keeper.deploy(DeployRequest { image: name("app:sha-1"), digest: None }, 0).await.unwrap().job.id;
+    let waits = async |ground: &Ground| ground.keeper.job(&job).await.unwrap().unwrap().job.not_before.is_some();
+    ground.until("it waits", waits).await;
+    *ground.shelf.trouble.lock().unwrap() = None;
+    ground.set_back(Duration::from_secs(86_400));
+    assert_eq!(ground.end(&job).await.job.state, JobState::Succeeded);
+}

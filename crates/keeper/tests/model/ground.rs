@@ -250,6 +250,11 @@ impl Ground {
         self.clock.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Somebody sets the clock back.
+    pub fn set_back(&self, by: Duration) {
+        self.clock.0.fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
     /// Deploys and waits for the end.
     pub async fn deploy(&self, tag: &str, digest: Option<Digest>) -> JobRow {
         let answer = self.keeper.deploy(DeployRequest { image: name(tag), digest }, 0).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::{ImageName, JobState, StoreKind};
-use layerkeeper_engine::Engine;
+use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_keeper::Refusal;
 use layerkeeper_store::{JobFilter, JobRow};
 
@@ -180,4 +180,26 @@ async fn one_that_is_taken_away_again_and_again_is_tried_once_an_hour() {
     ground.keeper.reload(crate::ground::settings(policy()));
     calm(&ground).await;
     assert_eq!(heals(&ground).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_by_a_day_makes_nothing_wait_for_a_day() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    calm(&ground).await;
+    let silent = EngineError::RegistryUnreachable("connection refused".to_owned());
+    ground.engine.registry().set_trouble(Some(silent));
+    ground.shelf.down.store(true, Ordering::SeqCst);
+    ground.engine.foreign_remove(&name("cache-python:1").to_reference()).unwrap();
+    let failed = async |ground: &Ground| heals(ground).await.iter().any(|row| row.job.state == JobState::Failed);
+    ground.until("healing fails", failed).await;
+    ground.keeper.reload(crate::ground::settings(policy()));
+    let pauses = async |ground: &Ground| ground.keeper.status().await.losses.iter().any(|l| l.next_try.is_some());
+    ground.until("healing pauses", pauses).await;
+    // the loss, the registry's pause and whatever job there is wait for an instant of tomorrow now
+    ground.set_back(HOUR * 24);
+    ground.engine.registry().set_trouble(None);
+    ground.shelf.down.store(false, Ordering::SeqCst);
+    ground.keeper.reload(crate::ground::settings(policy()));
+    calm(&ground).await;
+    assert!(is_here(&ground, &name("cache-python:1")).await);
 }

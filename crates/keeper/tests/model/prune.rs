@@ -2,7 +2,7 @@
 
 use layerkeeper_core::{ContainerState, JobState, Policy, StoreKind};
 use layerkeeper_engine::EngineError;
-use layerkeeper_engine::fake::FakeImage;
+use layerkeeper_engine::fake::{Call, FakeImage};
 use layerkeeper_store::{Options, Store};
 
 use crate::ground::{Ground, HOUR, name, policy};
@@ -98,6 +98,23 @@ async fn one_removal_that_fails_never_stops_the_rest_and_a_failing_prune_no_depl
     let went: Vec<_> = prune.removals.iter().map(|removal| removal.outcome.as_str()).collect();
     assert_eq!(went, ["failed", "removed", "removed"]);
     assert_eq!(ground.tags().await, ["sha-1", "sha-4", "sha-5"]);
+}
+
+/// The containerd store would take the tag along with its row.
+#[tokio::test]
+async fn a_row_whose_tag_did_not_go_is_not_asked_for() {
+    let ground = Ground::new(StoreKind::Containerd, policy()).await;
+    for tag in ["app:sha-1", "app:sha-2"] {
+        ground.ship(tag).await;
+    }
+    ground.wind(HOUR * 2);
+    ground.engine.spoil_next_removal(EngineError::Other("driver failed".to_owned()));
+    let prune = ground.ship("app:sha-3").await.outcome.prune.unwrap();
+    let went: Vec<_> = prune.removals.iter().map(|r| (r.outcome.as_str(), r.detail.as_str())).collect();
+    let stands = format!("{} stands for it", name("app:sha-1"));
+    assert_eq!(went, [("failed", "the engine says: driver failed"), ("skipped", &*stands)]);
+    let asked = ground.engine.log().into_iter().filter(|call| matches!(call, Call::Remove { .. })).count();
+    assert_eq!(asked, 1, "only the tag");
 }
 
 /// Only kept images, and no deploy ever: what their moved tags left behind can go all the same.

@@ -11,6 +11,10 @@ use crate::jobs::row::{COLUMNS, job, not_in_state};
 use crate::record::Outcome;
 use crate::store::Store;
 
+/// Nobody is asked to wait for longer: a job whose time is further ahead was put back before the clock was set back, and
+/// would wait for as long as the clock lies.
+const LONGEST_WAIT_MS: i64 = 3_600_000;
+
 /// A job that was taken from the queue, and what it pushed aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -37,7 +41,8 @@ impl Store {
             let sql = format!(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = coalesce(started, ?1),
                                  not_before = NULL
-                 WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' AND (not_before IS NULL OR not_before <= ?1)
+                 WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued'
+                                AND (not_before IS NULL OR not_before <= ?1 OR not_before > ?1 + {LONGEST_WAIT_MS})
                               ORDER BY priority, seq LIMIT 1)
                  RETURNING {COLUMNS}"
             );

@@ -86,6 +86,16 @@ async fn the_newest_wish_for_a_repository_is_carried_out_last() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_keeps_no_job_waiting() {
+    let (store, day) = (store(), 86_400_000);
+    store.enqueue(deploy(1, APP, None)).await.unwrap();
+    store.take_next(Timestamp(day)).await.unwrap().unwrap();
+    store.put_back(&id(1), Some(Timestamp(day + 3000)), &Outcome::default()).await.unwrap();
+    assert_eq!(store.take_next(Timestamp(day)).await.unwrap(), None);
+    assert_eq!(store.take_next(Timestamp(1000)).await.unwrap().unwrap().id, id(1));
+}
+
+#[tokio::test]
 async fn warm_joins_a_running_one_unless_somebody_knows_of_something_new() {
     let warm = |n, trigger| NewJob { trigger, ..new(n, Intent::Warm { image: name(BASE) }) };
     let store = store();
