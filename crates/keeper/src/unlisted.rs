@@ -31,16 +31,21 @@ pub(crate) async fn add(ctx: &Context, inventory: &mut Inventory) -> Result<(), 
     Ok(())
 }
 
-/// Kept images, the runtime tags that were here at the last look, and what they left behind.
+/// Kept images, the runtime tags that were here at the last look or should be, and what they left behind.
 async fn known(ctx: &Context, instance: &str) -> BTreeSet<Reference> {
     let settings = ctx.settings();
     let mut known: BTreeSet<Reference> = settings.policy.keep.iter().map(|keep| keep.image.to_reference()).collect();
-    match (ctx.store.name_history(instance).await, ctx.store.superseded(instance).await) {
-        (Ok(names), Ok(superseded)) => {
+    let store = &ctx.store;
+    match (store.name_history(instance).await, store.superseded(instance).await, store.restorable(instance).await) {
+        (Ok(names), Ok(superseded), Ok(restorable)) => {
+            // healing has just brought it back, maybe
+            known.extend(restorable.iter().map(|tag| tag.image.to_reference()));
             known.extend(names.keys().map(layerkeeper_core::ImageName::to_reference));
             known.extend(superseded.iter().map(|old| old.repository.by_digest(old.digest)));
         }
-        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "could not read which tags were here"),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+            tracing::error!(%error, "could not read which tags were here")
+        }
     }
     known
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
-use layerkeeper_core::{ImageId, ImageName, Inventory, Timestamp};
+use layerkeeper_core::{ImageId, ImageName, Inventory, JobId, Timestamp};
 use layerkeeper_engine::EngineError;
+use layerkeeper_store::{DeployRow, StoreError};
 use tokio::time::Instant;
 
 use super::Context;
@@ -98,6 +99,13 @@ impl Context {
             let reason = "the engine shows another image store or data root, and no deploy has succeeded since";
             self.close_prune_gate_because(reason.to_owned()).await;
         }
+    }
+
+    /// Records a deploy, between two looks: one that began before it would take the new name for gone, and the containerd
+    /// store does not list every image, so that nobody would ask for it again.
+    pub async fn record_deploy(&self, job: &JobId, deploy: DeployRow) -> Result<u64, StoreError> {
+        let _between_looks = self.observing.lock().await;
+        self.store.record_deploy(job, deploy, self.now()).await
     }
 
     /// What the name stood for when it was last seen.

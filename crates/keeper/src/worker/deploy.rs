@@ -91,7 +91,7 @@ async fn succeed(
     let inventory = run.look().await?;
     let (name, instance) = (image.clone(), inventory.engine.instance());
     let row = DeployRow { name, digest, manifest, image_id: here.id, instance };
-    let number = ctx.store.record_deploy(&run.job.id, row, ctx.now()).await?;
+    let number = ctx.record_deploy(&run.job.id, row).await?;
     (ctx.at)("recorded");
     ctx.open_prune_gate().await;
     ctx.lift(image).await?;
