@@ -213,7 +213,9 @@ fn settle(run: &mut Run<'_>, kind: JobKind, error: &JobError) -> Ended {
         run.fail(error);
         return Ended::Final(JobState::Refused);
     }
-    let age = now - run.job.created;
+    // a job of the future was queued before the clock was set back: nobody knows how long it has waited
+    let ahead = run.job.created - now;
+    let age = if ahead > settings.not_yet_timeout { ahead } else { now - run.job.created };
     let wait = if error.is_engine_away() {
         Some(Duration::from_secs(2))
     } else if error.is_not_found() && kind == JobKind::Deploy && age < settings.not_yet_timeout {

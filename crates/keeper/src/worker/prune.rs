@@ -100,7 +100,8 @@ fn taken_over(run: &mut Run<'_>, mut planned: PruneRecord) -> PruneRecord {
     PruneRecord { removals: all, ..planned }
 }
 
-/// The tags that this plan keeps come back when somebody else removes them.
+/// The tags that this plan keeps come back when somebody else removes them. A name without a digest of its repository was
+/// made on this host: what the registry has under it is something else.
 async fn remember_kept(ctx: &Context, plan: &PrunePlan, inventory: &Inventory) -> Result<(), JobError> {
     let settings = ctx.settings();
     let tags = plan.kept.iter().filter_map(|kept| match &kept.name.selector {
@@ -108,9 +109,9 @@ async fn remember_kept(ctx: &Context, plan: &PrunePlan, inventory: &Inventory) -
         Selector::Digest(_) => None,
     });
     let ours = tags.filter(|name| settings.policy.runtime(&name.repository).is_some_and(|r| r.may_prune(name)));
-    let restorable = ours.map(|image| {
-        let digest = inventory.named(&image).and_then(|here| here.digests_in(&image.repository).next());
-        Restorable { image, digest }
+    let restorable = ours.filter_map(|image| {
+        let digest = inventory.named(&image)?.digests_in(&image.repository).next()?;
+        Some(Restorable { image, digest: Some(digest) })
     });
     let instance = inventory.engine.instance();
     Ok(ctx.store.save_restorable(&instance, restorable.collect(), ctx.now()).await?)

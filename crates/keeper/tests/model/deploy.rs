@@ -242,3 +242,14 @@ async fn a_failed_naming_pull_and_an_abandoned_digest_are_listed_with_what_they_
     ground.ship("app:sha-2").await;
     assert!(ground.keeper.status().await.superseded.is_empty());
 }
+
+#[tokio::test]
+async fn a_tag_that_is_not_there_is_not_waited_for_a_day_when_the_clock_is_set_back() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    let job = ground.keeper.deploy(DeployRequest { image: name("app:sha-1"), digest: None }, 0).await.unwrap().job.id;
+    let waits = async |ground: &Ground| ground.keeper.job(&job).await.unwrap().unwrap().job.not_before.is_some();
+    ground.until("it waits", waits).await;
+    ground.set_back(Duration::from_secs(86_400));
+    let row = ground.end(&job).await;
+    assert_eq!((row.job.state, row.outcome.error.unwrap().class.as_str()), (JobState::Failed, "not_found"));
+}

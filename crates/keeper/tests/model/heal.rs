@@ -203,3 +203,20 @@ async fn a_clock_that_is_set_back_by_a_day_makes_nothing_wait_for_a_day() {
     calm(&ground).await;
     assert!(is_here(&ground, &name("cache-python:1")).await);
 }
+
+#[tokio::test]
+async fn a_tag_that_somebody_made_here_is_not_replaced_by_what_the_registry_has_under_its_name() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.ship("app:sha-1").await;
+    let local = name("app:sha-2");
+    ground.engine.foreign_tag(&name("base:1").to_reference(), &local).unwrap();
+    ground.publish("app:sha-2", &crate::ground::app("app:sha-2"));
+    ground.ship("app:sha-3").await;
+    calm(&ground).await;
+    ground.engine.foreign_remove(&local.to_reference()).unwrap();
+    // a loss that is healed, so that the one before it would have been
+    ground.engine.foreign_remove(&name("app:sha-3").to_reference()).unwrap();
+    ground.until("it heals", async |ground| counted(ground, "app:sha-3", "delete").await).await;
+    calm(&ground).await;
+    assert_eq!(ground.tags().await, ["sha-1", "sha-3"]);
+}
