@@ -100,5 +100,5 @@ fn is_to_be_believed(headers: &HeaderMap, body: &[u8], secrets: &Secrets) -> boo
     let of_v1 = signatures.split_ascii_whitespace().filter(|one| one.starts_with("v1,")).take(16);
     let wanted: Vec<String> = secrets.iter().map(|secret| sign(id, number, body, secret)).collect();
     let matches = of_v1.into_iter().any(|one| wanted.iter().any(|wanted| wanted == one));
-    id_fits && canonical && matches && (number - NOW).abs() <= TOLERANCE
+    id_fits && canonical && matches && number.abs_diff(NOW) <= TOLERANCE.unsigned_abs()
 }

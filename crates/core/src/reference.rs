@@ -159,7 +159,9 @@ fn is_host(first: &str) -> bool {
 fn host_is_valid(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((v6, port)) if v6.bytes().all(|c| c.is_ascii_hexdigit() || c == b':') => ("v6", port),
+            Some((v6, port)) if !v6.is_empty() && v6.bytes().all(|c| c.is_ascii_hexdigit() || c == b':') => {
+                ("v6", port)
+            }
             _ => return false,
         },
         None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -321,6 +323,7 @@ mod tests {
         assert!(matches!(err("ghcr.io/acme/-a:1"), E::Repository(_)));
         assert!(matches!(err("ghcr.io/acme/app:-x"), E::Tag(_)));
         assert!(matches!(err("gh_cr.io/acme/app:x"), E::Registry(_)));
+        assert!(matches!(err("[]:5000/app:x"), E::Registry(_)));
         assert!(matches!(err(""), E::Empty));
         assert!(matches!(err(&format!("ghcr.io/{}:x", "a".repeat(250))), E::TooLong(_)));
     }

@@ -101,7 +101,7 @@ impl Fuzzer {
                 format!("-artifact_prefix={}/", artifacts.display()),
                 "-max_len=8192".to_owned(),
                 "-timeout=10".to_owned(),
-                "-rss_limit_mb=1024".to_owned(),
+                "-rss_limit_mb=2048".to_owned(),
                 "-print_final_stats=1".to_owned(),
             ],
         )?;

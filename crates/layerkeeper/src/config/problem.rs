@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::render::table::plain;
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -66,23 +68,35 @@ impl ConfigError {
 }
 
 impl fmt::Display for ConfigError {
-    /// A line per problem: `FILE:LINE: KEY: what is wrong; what would be right`.
+    /// A line per problem: `FILE:LINE: KEY: what is wrong; what would be right`. What a broken file holds can neither break
+    /// a line nor steer the terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            match problem.place {
-                Place::Line(line) => write!(f, "{file}:{line}: ")?,
-                Place::File => write!(f, "{file}: ")?,
-                Place::Environment => f.write_str("environment: ")?,
-            }
-            if !problem.key.is_empty() {
-                write!(f, "{}: ", problem.key)?;
-            }
-            write!(f, "{}; {}", problem.wrong, problem.right)?;
+            let place = match problem.place {
+                Place::Line(line) => format!("{file}:{line}: "),
+                Place::File => format!("{file}: "),
+                Place::Environment => "environment: ".to_owned(),
+            };
+            let key = if problem.key.is_empty() { String::new() } else { format!("{}: ", problem.key) };
+            f.write_str(&plain(&format!("{place}{key}{}; {}", problem.wrong, problem.right)))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_without_control_characters_whatever_the_file_holds() {
+        let one = Wrong::new("\"a\nb\" is no size", "write\ra number").at(Place::Line(3), "min\u{1b}[31m");
+        let two = Wrong::new("x", "y").at(Place::File, "");
+        let error = ConfigError::new("a.toml", vec![one, two]);
+        assert_eq!(error.to_string(), "a.toml:3: min [31m: \"a b\" is no size; write a number\na.toml: x; y");
     }
 }
