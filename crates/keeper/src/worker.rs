@@ -151,6 +151,7 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
     }
     if let Some(pull) = in_flight {
         row.outcome.moved_bytes = pull.moved_before + pull.moved;
+        let expected = row.outcome.attempts.get_mut(pull.attempts_before).and_then(|attempt| attempt.expected.take());
         row.outcome.attempts.truncate(pull.attempts_before);
         row.outcome.attempts.push(AttemptRecord {
             image: pull.image.to_string(),
@@ -158,6 +159,7 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
             duration_ms: u64::try_from(pull.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             failure: Some("the daemon was stopped in mid-pull".to_owned()),
             cut: true,
+            expected,
         });
     }
     ctx.store.put_back(id, None, &row.outcome).await

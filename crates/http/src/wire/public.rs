@@ -230,6 +230,7 @@ mod tests {
                 duration_ms: 1,
                 failure: text,
                 cut: false,
+                expected: None,
             }],
             duration_ms: 12,
         }
@@ -268,6 +269,7 @@ mod tests {
                 duration_ms: 1,
                 failure: Some(SECRET.into()),
                 cut: false,
+                expected: None,
             }],
             error: Some(ErrorRecord { class: "not_found".into(), message: "gone".into(), detail: SECRET.into() }),
             moved_bytes: 20,

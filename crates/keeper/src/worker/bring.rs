@@ -92,12 +92,11 @@ pub(super) async fn bring(
     Ok(image)
 }
 
-/// The daemon ended between this job's own pull and its report: what moved then is what was expected before it.
+/// The daemon ended between a pull and its report: what moved then is what was expected before it.
 fn brought_before(run: &Run<'_>, arrival: Arrival, target: &Target, name: &ImageName) -> Option<Estimate> {
     let name = name.to_string();
-    let cut = run.outcome.attempts.last().is_some_and(|last| last.cut && last.image == name);
-    let before =
-        run.outcome.estimate.as_ref().filter(|_| cut && arrival == Arrival::NameOnly && run.outcome.pull.is_none());
+    let last = run.outcome.attempts.iter().rfind(|attempt| attempt.image == name)?;
+    let before = last.expected.as_ref().filter(|_| last.cut && arrival == Arrival::NameOnly);
     before?.of(target.manifest.as_ref()?)
 }
 
@@ -152,7 +151,7 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         let made =
             run.ctx.store.record_made(&instance, reference.clone(), MadeFor::ByDigest, &run.job.id, run.ctx.now());
         made.await?;
-        let pulled = pull(run, job.name, &reference).await?;
+        let pulled = pull(run, job.name, &reference, job.estimate.as_ref()).await?;
         if let Some(error) = pulled.error {
             return Err(failed(run, job, &pulled.attempt, error));
         }

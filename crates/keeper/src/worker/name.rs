@@ -22,7 +22,7 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
     supersede(run, job, content).await?;
     let name = job.name.to_reference();
     if judge(run, job).await? == Naming::ByPull {
-        let mut pulled = pull(run, job.name, &name).await?;
+        let mut pulled = pull(run, job.name, &name, None).await?;
         run.outcome.moved_bytes += pulled.attempt.moved.0;
         if let Some(error) = pulled.error.take() {
             in_vain(run, job, &pulled);

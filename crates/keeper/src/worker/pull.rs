@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use layerkeeper_core::progress::PullProgress;
-use layerkeeper_core::reuse::Attempt;
+use layerkeeper_core::reuse::{Attempt, Estimate};
 use layerkeeper_core::{ImageName, Reference};
 use layerkeeper_engine::EngineError;
-use layerkeeper_store::record::AttemptRecord;
+use layerkeeper_store::record::{AttemptRecord, EstimateRecord};
 use tokio::time::{Instant, timeout_at};
 
 use crate::context::InFlight;
@@ -26,7 +26,13 @@ pub(super) struct Pulled {
 }
 
 /// Pulls `reference` once.
-pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Reference) -> Result<Pulled, JobError> {
+pub(super) async fn pull(
+    run: &mut Run<'_>,
+    name: &ImageName,
+    reference: &Reference,
+    expected: Option<&Estimate>,
+) -> Result<Pulled, JobError> {
+    let expected = expected.map(EstimateRecord::from);
     let login = run.ctx.registry.login(name.repository.registry()).await?;
     run.changes();
     let begun = Instant::now();
@@ -34,7 +40,7 @@ pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Refere
     let (moved_before, attempts_before) = (run.outcome.moved_bytes, run.outcome.attempts.len());
     let in_flight = |moved| InFlight { image: name.clone(), moved, moved_before, attempts_before, begun };
     // from here on bytes move, whatever becomes of the daemon
-    save_so_far(run, name, &progress, begun).await;
+    save_so_far(run, name, (&progress, &expected), begun).await;
     let patience = patience(run, name);
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
         Err(error) => Some(error.into()),
@@ -58,7 +64,7 @@ pub(super) async fn pull(run: &mut Run<'_>, name: &ImageName, reference: &Refere
                         }
                         if saved.elapsed() >= SAVE_EVERY {
                             saved = Instant::now();
-                            save_so_far(run, name, &progress, begun).await;
+                            save_so_far(run, name, (&progress, &expected), begun).await;
                         }
                     }
                     Some(Err(error)) => break Some(error.into()),
@@ -100,10 +106,15 @@ async fn stalled(run: &Run<'_>, patience: Duration) -> JobError {
 
 /// Stores the record as it must read if the daemon ends now; in memory it stays as it is. A store that cannot take it now
 /// is no reason to throw the pull away.
-async fn save_so_far(run: &Run<'_>, name: &ImageName, progress: &PullProgress, begun: Instant) {
+async fn save_so_far(
+    run: &Run<'_>,
+    name: &ImageName,
+    (progress, expected): (&PullProgress, &Option<EstimateRecord>),
+    begun: Instant,
+) {
     let mut so_far = run.outcome.clone();
     so_far.moved_bytes += progress.moved().0;
-    so_far.attempts.push(in_flight(name, progress, begun));
+    so_far.attempts.push(AttemptRecord { expected: expected.clone(), ..in_flight(name, progress, begun) });
     if let Err(error) = run.ctx.store.save_outcome(&run.job.id, &so_far).await {
         tracing::warn!(job = %run.job.id, image = %name, %error, "could not store how far the pull is; goes on");
     }
@@ -117,5 +128,6 @@ fn in_flight(name: &ImageName, progress: &PullProgress, begun: Instant) -> Attem
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         failure: Some("the daemon ended in mid-pull".to_owned()),
         cut: true,
+        expected: None,
     }
 }

@@ -2,9 +2,11 @@
 
 use layerkeeper_core::{JobState, StoreKind};
 use layerkeeper_engine::Engine;
+use layerkeeper_engine::fake::{FakeImage, Fault};
+use layerkeeper_keeper::DeployRequest;
+use layerkeeper_store::{Options, Store};
 
 use crate::ground::{Ground, name, policy, python};
-use layerkeeper_engine::fake::FakeImage;
 
 #[tokio::test]
 async fn what_is_not_here_at_start_comes() {
@@ -47,5 +49,30 @@ async fn a_pin_is_held_when_its_tag_moves() {
         assert_eq!(inventory.named(&name("cache-python:1")).unwrap().layers, python().diff_ids());
         let kept = &ground.keeper.status().await.kept[1];
         assert!(kept.present && kept.pin_unresolvable, "{kept:?}");
+    }
+}
+
+/// The daemon dies when a kept image has come on the way to a deploy, and before anything was told of it.
+#[tokio::test]
+async fn a_kept_image_that_came_right_before_a_kill_is_told_as_moved() {
+    for kind in [StoreKind::Graphdriver, StoreKind::Containerd] {
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let ground = Ground::over(kind, policy(), store.clone()).await;
+        ground.here("cache-python:1").await;
+        let newer = ground.publish("base:1", &FakeImage::new("base2", &[("os2", 50_000_000)]));
+        let reference = name("base:1").repository.by_digest(newer);
+        // after its last layer's line
+        let lines = if kind == StoreKind::Graphdriver { 9 } else { 5 };
+        ground.engine.spoil_next_pull(Fault::HangAt(lines));
+        ground.publish("app:sha-1", &crate::ground::app("app:sha-1"));
+        let deploy = DeployRequest { image: name("app:sha-1"), digest: None };
+        let job = ground.keeper.deploy(deploy, 0).await.unwrap().job.id;
+        let come = async |ground: &Ground| ground.engine.image(&reference).await.unwrap().is_some();
+        ground.until("it has come", come).await;
+        let again = ground.restarted(store).await;
+        let row = again.end(&job).await;
+        let pull = row.outcome.kept.iter().find(|pull| pull.image == name("base:1").to_string()).unwrap();
+        assert_eq!((pull.downloaded_bytes, pull.reused_bytes), (50_000_000, 0), "{kind}: {pull:?}");
+        assert!(row.outcome.moved_bytes >= 70_000_000, "{kind}: {row:?}");
     }
 }

@@ -53,7 +53,7 @@ fn outcome(job: &PublicJob) -> Outcome {
 fn pull(public: &PublicPull) -> PullRecord {
     let whole = public.reused_bytes + public.downloaded_bytes;
     // the sender learns how many attempts there were, not what each was
-    let attempt = AttemptRecord { image: String::new(), moved_bytes: 0, duration_ms: 0, failure: None, cut: false };
+    let attempt = AttemptRecord::default();
     PullRecord {
         image: public.image.clone(),
         digest: public.digest.clone(),

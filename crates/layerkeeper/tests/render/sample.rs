@@ -69,6 +69,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
             duration_ms: 52_000,
             failure: None,
             cut: false,
+            expected: None,
         }],
         duration_ms: 52_400,
     }
@@ -131,6 +132,7 @@ pub fn doubted() -> Outcome {
             duration_ms: 21_000,
             failure: Some("the daemon ended in mid-pull".to_owned()),
             cut: true,
+            expected: None,
         },
     );
     Outcome {

@@ -58,7 +58,7 @@ pub struct LayerRecordJson {
 }
 
 /// One try at a pull.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// What was pulled; empty within a report, which names it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -73,6 +73,9 @@ pub struct AttemptRecord {
     /// It was cut by a stop or the end of the daemon, so that the next one may have gone on where it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// What it was expected to move, while its end is not known: if the daemon ends and all has come, that has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<EstimateRecord>,
 }
 
 /// A pull that succeeded: which bytes were here and which moved.
@@ -182,6 +185,7 @@ impl From<&Attempt> for AttemptRecord {
             duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
             failure: attempt.failure.clone(),
             cut: attempt.cut,
+            expected: None,
         }
     }
 }
