@@ -49,6 +49,27 @@ pub fn sample() -> PageData {
     }
 }
 
+fn losses() -> Vec<LossStatus> {
+    vec![LossStatus {
+        image: "ghcr.io/acme/base-images/cache-node:20".into(),
+        kept: true,
+        cause: "prune".into(),
+        said: "somebody pruned images on this engine".into(),
+        at: NOW - 30_000,
+        next_try: Some(NOW + 50 * 60_000),
+        slowed: true,
+    }]
+}
+
+fn forgotten() -> Vec<ForgottenStatus> {
+    vec![ForgottenStatus {
+        image: "ghcr.io/acme/app:sha-0badbad".into(),
+        who: "uid 1000".into(),
+        reason: "forget".into(),
+        at: NOW - 2 * HOUR,
+    }]
+}
+
 fn status() -> Status {
     let kept = |name: &str, minutes: i64| KeptStatus {
         image: format!("ghcr.io/acme/base-images/{name}"),
@@ -124,21 +145,8 @@ fn status() -> Status {
         superseded_bytes: 1_210_000_000,
         last_prune: Some(prune()),
         prune_blocked: None,
-        losses: vec![LossStatus {
-            image: "ghcr.io/acme/base-images/cache-node:20".into(),
-            kept: true,
-            cause: "prune".into(),
-            said: "somebody pruned images on this engine".into(),
-            at: NOW - 30_000,
-            next_try: Some(NOW + 50 * 60_000),
-            slowed: true,
-        }],
-        forgotten: vec![ForgottenStatus {
-            image: "ghcr.io/acme/app:sha-0badbad".into(),
-            who: "uid 1000".into(),
-            reason: "forget".into(),
-            at: NOW - 2 * HOUR,
-        }],
+        losses: losses(),
+        forgotten: forgotten(),
     }
 }
 
