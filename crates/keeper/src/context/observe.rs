@@ -60,8 +60,9 @@ impl Context {
     pub async fn observe(&self) -> Result<Arc<Inventory>, EngineError> {
         let _one_at_a_time = self.observing.lock().await;
         let looked = Some((Instant::now(), self.changes.load(Ordering::SeqCst)));
-        let result = self.look_at_engine().await;
+        // before the look: what it finds must not seem younger than it is
         let now = self.now();
+        let result = self.look_at_engine().await;
         let was_down = self.view().error.is_some();
         match result {
             Ok(inventory) => {

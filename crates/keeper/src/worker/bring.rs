@@ -188,10 +188,6 @@ fn failed(run: &mut Run<'_>, job: &Job<'_>, attempt: &Attempt, error: JobError) 
         JobError::Engine(cause @ EngineError::NoSpace(_)) => {
             JobError::DiskFull { cause, moved: attempt.moved, store: job.inventory.engine.store }
         }
-        // the manifest is there: it is a part of the image that is not
-        JobError::Engine(EngineError::NotFound(why)) if job.target.manifest.is_some() => {
-            EngineError::BlobMissing(why).into()
-        }
         error => error,
     }
 }

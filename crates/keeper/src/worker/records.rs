@@ -29,6 +29,8 @@ impl Records {
     /// Reads them.
     pub async fn read(ctx: &Context, inventory: Arc<Inventory>) -> Result<Self, JobError> {
         let instance = inventory.engine.instance();
+        // before the clocks are compared: a jump after that is not in it
+        let now = ctx.now();
         ctx.look_at_clocks().await;
         Ok(Self {
             settings: ctx.settings(),
@@ -38,7 +40,7 @@ impl Records {
             history: ctx.store.name_history(&instance).await?,
             made: ctx.store.made(&instance).await?.into_iter().map(MadeName::from).collect(),
             doubt: ctx.clock_doubt(),
-            now: ctx.now(),
+            now,
             inventory,
         })
     }

@@ -75,15 +75,20 @@ fn missing(reference: &Reference) -> Error {
 }
 
 /// A clock that goes only when it is wound.
-pub struct Wound(AtomicI64);
+pub struct Wound {
+    at: AtomicI64,
+    /// It goes on by so much as soon as somebody has read how long the machine runs.
+    pub after_boot: AtomicI64,
+}
 
 impl Clock for Wound {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.at.load(Ordering::SeqCst))
     }
 
     fn boot(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst).unsigned_abs())
+        let boot = self.at.fetch_add(self.after_boot.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+        Duration::from_millis(boot.unsigned_abs())
     }
 
     fn boot_id(&self) -> String {
@@ -204,7 +209,7 @@ impl Ground {
             trouble: Arc::default(),
             asked: Arc::default(),
         };
-        let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
+        let clock = Arc::new(Wound { at: AtomicI64::new(1_800_000_000_000), after_boot: AtomicI64::new(0) });
         let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
         let disk = Arc::new(Platter { engine: engine.clone(), total, others });
         let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, policy).await;
@@ -247,12 +252,12 @@ impl Ground {
     }
 
     pub fn wind(&self, by: Duration) {
-        self.clock.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.at.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Somebody sets the clock back.
     pub fn set_back(&self, by: Duration) {
-        self.clock.0.fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.at.fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Deploys and waits for the end.

@@ -1,5 +1,7 @@
 //! Pruning.
 
+use std::sync::atomic::Ordering;
+
 use layerkeeper_core::{ContainerState, JobState, Policy, StoreKind};
 use layerkeeper_engine::EngineError;
 use layerkeeper_engine::fake::{Call, FakeImage};
@@ -140,4 +142,17 @@ async fn what_went_and_stayed_is_told_after_a_restart_too() {
     let before = ground.keeper.status().await.last_prune.unwrap();
     let again = ground.restarted(store).await;
     assert_eq!(again.keeper.status().await.last_prune, Some(before));
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_right_after_it_was_looked_at_makes_nothing_old() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    for tag in ["app:sha-1", "app:sha-2", "app:sha-3"] {
+        ground.ship(tag).await;
+    }
+    let day = i64::try_from(HOUR.as_millis()).unwrap() * 24;
+    ground.clock.after_boot.store(day, Ordering::SeqCst);
+    let plan = ground.keeper.plan_prune(false).await.unwrap();
+    assert_eq!(ground.clock.after_boot.load(Ordering::SeqCst), 0, "it has jumped");
+    assert!(plan.removals.is_empty(), "{plan:?}");
 }

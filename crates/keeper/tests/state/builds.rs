@@ -3,7 +3,7 @@
 use layerkeeper_core::ImageName;
 use layerkeeper_engine::fake::{FakeImage, FakeLayer};
 
-use crate::operation::Name;
+use super::operation::Name;
 
 const MB: u64 = 1_000_000;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::trouble::Trouble;
-use crate::witness::now;
-use crate::world::World;
+use super::trouble::Trouble;
+use super::witness::now;
+use super::world::World;
 
 impl World {
     /// Engine and registry are up, there is room, no fault is left, and no container stands on anything.
@@ -14,7 +14,7 @@ impl World {
         self.fake.clear_faults();
         self.trouble(&Trouble::Registry { keeper: true, engine: true }).await;
         self.trouble(&Trouble::Engine { up: true }).await;
-        self.trouble(&Trouble::Disk(crate::trouble::Room::Plenty)).await;
+        self.trouble(&Trouble::Disk(super::trouble::Room::Plenty)).await;
         for id in std::mem::take(&mut self.containers) {
             self.fake.remove_container(&id);
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use layerkeeper_core::{ContainerState, Digest, ImageName, Inventory, StoreKind};
 use layerkeeper_keeper::{DeployAnswer, DeployRequest};
 
-use crate::builds::{build, full};
-use crate::ledger::Gate;
-use crate::operation::{Name, Operation, Wish};
-use crate::trouble::{Room, Trouble};
-use crate::witness::now;
-use crate::world::{FLOOR, World, policy, settings};
+use super::builds::{build, full};
+use super::ledger::Gate;
+use super::operation::{Name, Operation, Wish};
+use super::trouble::{Room, Trouble};
+use super::witness::now;
+use super::world::{FLOOR, World, policy, settings};
 
 impl World {
     /// Says what came of it.

@@ -3,9 +3,9 @@
 use layerkeeper_core::{Image, Inventory, JobId, JobState};
 use layerkeeper_store::{JobFilter, JobRow};
 
-use crate::trouble::Step;
-use crate::witness::now;
-use crate::world::World;
+use super::trouble::Step;
+use super::witness::now;
+use super::world::World;
 
 impl World {
     /// Reads what has become of the jobs that were open, and which have come.

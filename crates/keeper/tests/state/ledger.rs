@@ -53,55 +53,6 @@ pub enum Gate {
     Closed,
 }
 
-/// How often what happened, to be sure that it did.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Tally {
-    pub steps: u64,
-    pub pulls: u64,
-    pub failed_pulls: u64,
-    pub removals: u64,
-    pub rows: u64,
-    pub pressed: u64,
-    pub reports: u64,
-    pub heals: u64,
-    pub superseded: u64,
-    pub refused: u64,
-    pub failed: u64,
-    pub deaths: u64,
-}
-
-impl Tally {
-    /// Both together.
-    pub fn add(&mut self, other: &Self) {
-        let Self {
-            steps,
-            pulls,
-            failed_pulls,
-            removals,
-            rows,
-            pressed,
-            reports,
-            heals,
-            superseded,
-            refused,
-            failed,
-            deaths,
-        } = other;
-        self.steps += steps;
-        self.pulls += pulls;
-        self.failed_pulls += failed_pulls;
-        self.removals += removals;
-        self.rows += rows;
-        self.pressed += pressed;
-        self.reports += reports;
-        self.heals += heals;
-        self.superseded += superseded;
-        self.refused += refused;
-        self.failed += failed;
-        self.deaths += deaths;
-    }
-}
-
 /// All of it.
 pub struct Ledger {
     pub step: usize,
@@ -143,7 +94,8 @@ pub struct Ledger {
     /// Blobs that the registry served so far.
     pub served: Vec<Digest>,
     pub wrong: Vec<String>,
-    pub tally: Tally,
+    /// How often what happened, to be sure that it did.
+    pub tally: BTreeMap<&'static str, u64>,
 }
 
 impl Ledger {
@@ -172,8 +124,13 @@ impl Ledger {
             died: 0,
             served: Vec::new(),
             wrong: Vec::new(),
-            tally: Tally::default(),
+            tally: BTreeMap::new(),
         }
+    }
+
+    /// It has happened.
+    pub fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
     }
 
     /// Something must not be.

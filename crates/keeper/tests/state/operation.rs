@@ -89,12 +89,6 @@ impl Name {
             Self::Foreign(n) => format!("other:{n}"),
         }
     }
-
-    /// All of them.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let kept = (0..KEPT.len()).map(Self::Kept);
-        kept.chain((0..VERSIONS).map(Self::Version)).chain((0..FOREIGN).map(Self::Foreign))
-    }
 }
 
 impl fmt::Debug for Name {

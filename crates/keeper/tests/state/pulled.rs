@@ -5,14 +5,14 @@ use layerkeeper_engine::fake::PullEnd;
 use layerkeeper_store::JobRow;
 use layerkeeper_store::record::PullRecord;
 
-use crate::ledger::{Gate, Ledger, Place, Pulled};
-use crate::outside::Shop;
+use super::ledger::{Gate, Ledger, Place, Pulled};
+use super::outside::Shop;
 
 impl Ledger {
     /// The keeper begins a pull; its number among all.
     pub fn pull_begins(&mut self, reference: &Reference) -> usize {
         let served = self.served.len();
-        self.tally.pulls += 1;
+        self.count("pull");
         if self.pulls.last().is_some_and(|pull| pull.end.is_none()) {
             self.wrong(format!("{reference} is pulled while another pull is under way"));
         }
@@ -28,7 +28,9 @@ impl Ledger {
 
     /// It has ended.
     pub fn pull_ends(&mut self, at: usize, end: PullEnd, served: Vec<Digest>) {
-        self.tally.failed_pulls += u64::from(end == PullEnd::Failed);
+        if end == PullEnd::Failed {
+            self.count("failed pull");
+        }
         self.pulls[at].served.end = served.len();
         self.served = served;
         self.pulls[at].end = Some(end);
@@ -84,12 +86,10 @@ impl Ledger {
     /// A job has come to its end.
     pub fn ended(&mut self, row: &JobRow, instance: &str, shop: &Shop) {
         let seen = self.jobs[&row.job.seq].clone();
-        self.tally.superseded += u64::from(row.job.state == JobState::Superseded);
-        self.tally.refused += u64::from(row.job.state == JobState::Refused);
-        self.tally.failed += u64::from(row.job.state == JobState::Failed);
+        self.count(row.job.state.as_str());
         if row.job.state == JobState::Succeeded {
             match &row.job.intent {
-                Intent::Heal { .. } => self.tally.heals += u64::from(row.outcome.pull.is_some()),
+                Intent::Heal { .. } if row.outcome.pull.is_some() => self.count("heal"),
                 Intent::Deploy { image, .. } => {
                     let place = Place { least: seen.since, most: self.step };
                     self.deployed.insert(image.clone(), (place, seen.at));
@@ -98,7 +98,7 @@ impl Ledger {
                     self.deployed_on.insert(instance.to_owned());
                     self.gate = Gate::Open;
                 }
-                Intent::Warm { .. } | Intent::Prune { .. } => {}
+                Intent::Heal { .. } | Intent::Warm { .. } | Intent::Prune { .. } => {}
             }
         }
         for pull in row.outcome.pull.iter().chain(&row.outcome.kept) {
@@ -122,7 +122,7 @@ impl Ledger {
         let digest: Digest = pull.digest.as_deref().and_then(|d| d.parse().ok()).ok_or("no digest")?;
         let image = shop.image_of(&name.repository, digest).ok_or("the registry never had it")?;
         let reference = name.repository.by_digest(digest);
-        self.tally.reports += 1;
+        self.count("report");
         let total: u64 = image.layers.iter().map(|layer| layer.size.0).sum();
         if pull.reuse_ratio.is_some() && pull.reused_bytes + pull.downloaded_bytes != total {
             return Err(format!("the layers are {total} bytes"));

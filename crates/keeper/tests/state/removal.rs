@@ -6,7 +6,7 @@ use std::time::Duration;
 use layerkeeper_core::policy::{RemoveSuperseded, Runtime};
 use layerkeeper_core::{Image, ImageId, ImageName, Intent, Inventory, Policy, Reference, Repository, Selector};
 
-use crate::ledger::Ledger;
+use super::ledger::Ledger;
 
 /// More than any pull here takes at its peak: with so much free above the floor nothing is removed to make room.
 pub const PEAK: u64 = 4_500_000_000;
@@ -58,7 +58,7 @@ impl Ledger {
         let repository = &removal.reference.repository;
         match &removal.reference.selector {
             Selector::Tag(tag) => {
-                self.tally.removals += 1;
+                self.count("removed tag");
                 let name = repository.tagged(tag.clone());
                 self.pruned.insert(name.clone());
                 if self.deploys_of(&name).next().is_none() {
@@ -68,7 +68,7 @@ impl Ledger {
                     self.orphaned.extend(image.digests_in(repository).map(|digest| repository.by_digest(digest)));
                 }
             }
-            Selector::Digest(_) => self.tally.rows += 1,
+            Selector::Digest(_) => self.count("removed row"),
         }
     }
 
@@ -87,7 +87,9 @@ impl Ledger {
         let Some(image) = removal.before.named(name) else { return wrong };
         let floor = self.policies.iter().map(|policy| policy.min_free.0).max().unwrap_or_default();
         let pressed = removal.free < floor + PEAK;
-        self.tally.pressed += u64::from(pressed);
+        if pressed && removal.done {
+            self.count("removed under pressure");
+        }
         wrong.extend(self.newest_enough(removal, name, image, pressed));
         if !pressed {
             wrong.extend(self.too_young(removal, name, image));
@@ -173,7 +175,7 @@ impl Ledger {
             Some(other) => other.id != image.id,
             None => self.pruned.contains(name),
         };
-        if left.is_some_and(|names| !names.iter().any(successor)) {
+        if self.snatched == 0 && left.is_some_and(|names| !names.iter().any(successor)) {
             wrong.push("what took its place is not here".to_owned());
         }
         wrong

@@ -5,8 +5,8 @@ use layerkeeper_engine::EngineError;
 use layerkeeper_engine::fake::Fault;
 use proptest::prelude::*;
 
-use crate::operation::{Name, Operation, name, operation, version};
-use crate::shorten::Sequences;
+use super::operation::{Name, Operation, name, operation, version};
+use super::shorten::Sequences;
 
 /// How much room there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +167,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let then = prop_oneof![
         1 => Just(Patience::UntilIdle),
-        1 => (0u8..30).prop_map(Patience::Moments),
+        2 => (0u8..20).prop_map(Patience::Moments),
     ];
     (event, then).prop_map(|(event, then)| Step { event, then })
 }

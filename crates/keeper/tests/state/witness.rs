@@ -12,9 +12,9 @@ use layerkeeper_engine::{Engine, EngineError, EventStream, Login, PullStream, Re
 use std::sync::Arc;
 use tokio::task::yield_now;
 
-use crate::ledger::Shared;
-use crate::outside::Platter;
-use crate::removal::Removal;
+use super::ledger::Shared;
+use super::outside::Platter;
+use super::removal::Removal;
 
 /// An engine, watched.
 pub struct Witness {

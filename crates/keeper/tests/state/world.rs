@@ -10,13 +10,13 @@ use layerkeeper_keeper::{Clock, Keeper, Parts, Settings};
 use layerkeeper_store::{Options, Retention, Store};
 use tokio::task::JoinHandle;
 
-use crate::builds::{build, full};
-use crate::ledger::{Gate, Ledger, Shared};
-use crate::operation::{KEPT, Name, PINNED, Rules};
-use crate::outside::{Clocks, Platter, Shop};
-use crate::pace::Polls;
-use crate::trouble::{Event, Patience, Step};
-use crate::witness::{Witness, now};
+use super::builds::{build, full};
+use super::ledger::{Gate, Ledger, Shared};
+use super::operation::{KEPT, Name, PINNED, Rules};
+use super::outside::{Clocks, Platter, Shop};
+use super::pace::Polls;
+use super::trouble::{Event, Patience, Step};
+use super::witness::{Witness, now};
 
 /// What must stay free.
 pub const FLOOR: u64 = 100_000_000;
@@ -167,7 +167,7 @@ impl World {
         {
             let mut ledger = self.ledger.lock().unwrap();
             ledger.step += 1;
-            ledger.tally.steps += 1;
+            ledger.count("step");
             ledger.now = self.clocks.boot();
         }
         let said = match &step.event {
@@ -206,7 +206,7 @@ impl World {
     /// A keeper that has died of its doom is started again.
     async fn rise(&mut self) {
         if self.task.is_finished() {
-            self.ledger.lock().unwrap().tally.deaths += 1;
+            self.ledger.lock().unwrap().count("died at a point");
             self.start().await;
             self.polls.until_quiet(&self.store).await;
         }
