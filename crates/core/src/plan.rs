@@ -9,7 +9,7 @@ pub mod room;
 pub mod space;
 
 pub use deploy::{Arrival, Naming, arrival, naming};
-pub use heal::{Cause, HealQuestion, Heard, Loss, losses};
+pub use heal::{Cause, HealQuestion, Heard, Loss, Told, losses};
 pub use history::{MadeName, NameHistory, SupersededDigest};
 pub use keep::{Finding, KeepVerdict, Remote, judge_kept};
 pub use prune::{

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use layerkeeper_core::plan::Heard;
+use layerkeeper_core::plan::Told;
 use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::Engine;
@@ -98,7 +98,7 @@ pub(crate) struct Context {
     /// One look at a time: an older one must not be recorded over a newer.
     observing: tokio::sync::Mutex<()>,
     /// What the engine told since the healer last looked.
-    pub heard: Mutex<Heard>,
+    pub told: Mutex<Told>,
     /// What each name that we care for last stood for.
     last_ids: Mutex<HashMap<ImageName, ImageId>>,
     losses: Mutex<BTreeMap<ImageName, Open>>,
@@ -161,7 +161,7 @@ impl Context {
             failures: Mutex::default(),
             drift: Mutex::new(drift),
             observing: tokio::sync::Mutex::default(),
-            heard: Mutex::default(),
+            told: Mutex::default(),
             last_ids: Mutex::default(),
             losses: Mutex::default(),
             tombstones: Mutex::new(tombstones.into_iter().map(|stone| (stone.image.clone(), stone)).collect()),

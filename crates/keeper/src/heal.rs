@@ -3,12 +3,12 @@
 //! Events make it look sooner and tell by which call an image went; what is missing it knows from the list alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use layerkeeper_core::plan::{Cause, HealQuestion, Loss, losses};
+use layerkeeper_core::plan::{Cause, HealQuestion, Loss, Told, losses};
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Inventory, JobId, JobState, Timestamp, Trigger};
-use layerkeeper_engine::EngineEvent;
+use layerkeeper_engine::{EngineError, EngineEvent};
 use layerkeeper_store::{Heal, StoreError};
 use tokio::time::{Instant, sleep};
 
@@ -59,9 +59,13 @@ impl Before {
     }
 }
 
+fn told(ctx: &Context) -> MutexGuard<'_, Told> {
+    ctx.told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes note of what may explain a loss.
 pub(crate) fn heard(ctx: &Context, event: &EngineEvent) {
-    let mut heard = ctx.heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let heard = &mut told(ctx).since;
     match event {
         EngineEvent::Prune => heard.prune = true,
         EngineEvent::Untag { id } => heard.untagged.extend(id.parse::<ImageId>().ok()),
@@ -77,6 +81,12 @@ pub(crate) enum Looked {
     Done,
     /// Something has just gone, and maybe more is about to: wait for a word of how, and look once more.
     Again,
+}
+
+/// Looks at the engine: what it told so far, this look shows.
+pub(crate) async fn observe(ctx: &Context) -> Result<Arc<Inventory>, EngineError> {
+    told(ctx).look_begins();
+    ctx.observe().await
 }
 
 /// Compares what is here with what should be, and queues what is missing. A `patient` look waits where a prune may be under
@@ -102,20 +112,23 @@ pub(crate) async fn look(
     if patient && change.is_none() && !before.first && !has_pruned(ctx) && lost.iter().any(just_gone) {
         return Ok(Looked::Again);
     }
-    let heard = std::mem::take(&mut *ctx.heard.lock().unwrap_or_else(PoisonError::into_inner));
+    let heard = told(ctx).heard();
+    let mut explained = BTreeSet::new();
     for loss in lost {
         if !ctx.open_losses().contains_key(&loss.image) {
             let cause = change.unwrap_or_else(|| heard.cause(ctx.last_id(&loss.image)));
             open(ctx, loss.clone(), cause).await?;
+            explained.insert(cause);
         }
         queue_if_due(ctx, &loss.image, before.first).await?;
     }
+    told(ctx).look_ends(&explained);
     *before = Before { first: false, instance: Some(instance) };
     Ok(Looked::Done)
 }
 
 fn has_pruned(ctx: &Context) -> bool {
-    ctx.heard.lock().unwrap_or_else(PoisonError::into_inner).prune
+    told(ctx).heard().prune
 }
 
 /// Waits for the word that a prune gives at its end, for a while.

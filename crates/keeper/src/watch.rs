@@ -79,7 +79,7 @@ async fn look(ctx: &Context) {
             () = ctx.look.notified() => sleep(SETTLE).await,
             () = sleep(Duration::from_secs(1)), if ctx.view().error.is_some() => {}
         }
-        if let Ok(inventory) = ctx.observe().await {
+        if let Ok(inventory) = heal::observe(ctx).await {
             seen(ctx, &mut before, &inventory).await;
         }
         ctx.look_at_clocks().await;
@@ -102,7 +102,7 @@ async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
     let looked = match heal::look(ctx, before, inventory, true).await {
         Ok(heal::Looked::Again) => {
             heal::hear_out(ctx).await;
-            match ctx.observe().await {
+            match heal::observe(ctx).await {
                 Ok(inventory) => heal::look(ctx, before, &inventory, false).await.map(drop),
                 // the next look finds it
                 Err(_) => Ok(()),

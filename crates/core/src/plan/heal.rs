@@ -80,7 +80,7 @@ pub enum Cause {
     Unknown,
 }
 
-/// What the engine told between two looks.
+/// What the engine told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
     /// Somebody pruned.
@@ -102,6 +102,42 @@ impl Heard {
             (_, true, _) => Cause::Untag,
             _ => Cause::Unknown,
         }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.prune |= other.prune;
+        self.untagged.extend(other.untagged);
+        self.deleted.extend(other.deleted);
+    }
+}
+
+/// What the engine told, by the look that it can explain: an inventory shows what was told of before it began, and may or may not
+/// show what was told of since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    before: Heard,
+    /// Since the last look began.
+    pub since: Heard,
+}
+
+impl Told {
+    /// A look begins: whatever was told so far, it shows.
+    pub fn look_begins(&mut self) {
+        self.before.add(std::mem::take(&mut self.since));
+    }
+
+    /// All that may explain what this look shows.
+    pub fn heard(&self) -> Heard {
+        let mut all = self.before.clone();
+        all.add(self.since.clone());
+        all
+    }
+
+    /// The look was compared with what should be. What was told since it began may be of what only the next one shows; a prune
+    /// that has explained a loss explains no later one.
+    pub fn look_ends(&mut self, explained: &BTreeSet<Cause>) {
+        self.before = Heard::default();
+        self.since.prune &= !explained.contains(&Cause::Prune);
     }
 }
 

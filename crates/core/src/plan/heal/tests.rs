@@ -117,6 +117,32 @@ fn how_it_went_is_what_was_heard_of_the_image_that_the_name_had() {
 }
 
 #[test]
+fn what_is_told_while_a_look_is_under_way_explains_what_the_next_one_shows() {
+    let cause = |told: &Told| told.heard().cause(Some(id("base")));
+    let mut told = Told::default();
+    told.look_begins();
+    told.since.deleted.insert(id("base"));
+    assert_eq!(cause(&told), Cause::Delete, "the inventory may show it already");
+    told.look_ends(&BTreeSet::new());
+    told.look_begins();
+    assert_eq!(cause(&told), Cause::Delete);
+    told.look_ends(&BTreeSet::new());
+    assert_eq!(cause(&told), Cause::Unknown, "two looks are enough");
+}
+
+#[test]
+fn a_prune_that_explained_a_loss_explains_no_later_one() {
+    for (explained, later) in [(BTreeSet::new(), Cause::Prune), (BTreeSet::from([Cause::Prune]), Cause::Unknown)] {
+        let mut told = Told::default();
+        told.look_begins();
+        told.since.prune = true;
+        told.look_ends(&explained);
+        told.look_begins();
+        assert_eq!(told.heard().cause(Some(id("base"))), later);
+    }
+}
+
+#[test]
 fn another_store_or_another_engine_explains_everything_that_is_missing() {
     let before = engine(StoreKind::Graphdriver).instance();
     assert_eq!(Cause::of_change(&before, &engine(StoreKind::Graphdriver)), None);
