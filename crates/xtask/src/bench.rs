@@ -131,7 +131,7 @@ impl Ground {
         let kept: Vec<&ImageName> = chain.kept().map(|image| &image.name).to_vec();
         let server = Server::prepare(&Settings {
             engine: &engine,
-            registry: &registry,
+            registry: &registry.host(),
             kept,
             runtime: "prune_tags = [\"sha-*\"]",
             // with its limit on one sender only the limit would be measured; tags that nobody pushed are given up at once

@@ -38,7 +38,7 @@ pub fn run(once: bool) -> Result<()> {
     title("layerkeeper runs");
     let mut server = Server::prepare(&Settings {
         engine: &engine,
-        registry: &registry,
+        registry: &registry.host(),
         kept: chain.kept().map(|image| &image.name).to_vec(),
         runtime: RUNTIME,
         more: "",

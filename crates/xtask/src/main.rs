@@ -9,8 +9,10 @@ mod docs;
 mod fuzz;
 mod server;
 mod setup;
+mod soak;
 mod test;
 mod tool;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,9 @@ usage: cargo xtask COMMAND
   bench [NAME…] [--write] [--all-engines] [--rounds N] [--now]
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
                   NAME is deploy, webhook, idle or plan; --write puts the tables into docs/performance.md
+  soak [--hours N] [--engine A|B|C] [--seed N]
+                  an hour (or N, such as 0.5) of a server's life on a slow link: a deploy a minute, and something goes
+                  wrong twice a minute; prints jobs, failures by cause, memory and open files over time
   setup           only install what tests and demo need
 ";
 
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
         ["docs", "--check"] => docs::check(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["soak", rest @ ..] => soak::run(rest),
         ["setup"] => setup::ensure(setup::ALL),
         _ => {
             eprint!("{USAGE}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use layerkeeper_core::ImageName;
-use layerkeeper_testkit::{Engine, Registry, Scratch, free_port, http};
+use layerkeeper_testkit::{Engine, Scratch, free_port, http};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::top;
@@ -17,8 +17,8 @@ use crate::command::top;
 pub struct Settings<'a> {
     /// The engine to keep images on.
     pub engine: &'a Engine,
-    /// Where its runtime repository `acme/app` is.
-    pub registry: &'a Registry,
+    /// Where its runtime repository `acme/app` is: the registry, or what stands in front of it.
+    pub registry: &'a str,
     /// The kept images, in the order in which they are pulled.
     pub kept: Vec<&'a ImageName>,
     /// The lines of the runtime block after its repository.
@@ -81,18 +81,27 @@ impl Server {
 
     /// Waits until the daemon says that it is ready; how long that took from here.
     pub fn until_ready(&mut self) -> Result<Duration> {
+        self.until("/readyz")
+    }
+
+    fn until(&mut self, path: &str) -> Result<Duration> {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             let ended = self.daemon.as_mut().map(Child::try_wait).transpose()?.flatten();
             if let Some(status) = ended {
                 bail!("the daemon ended ({status}): {}", self.log()?);
             }
-            if self.answers("/readyz") {
+            if self.answers(path) {
                 return Ok(begun.elapsed());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        bail!("the daemon is not ready after 20 s: {}", self.log()?)
+        bail!("{path} is not 200 after 20 s: {}", self.log()?)
+    }
+
+    /// Waits until the daemon's listeners are up; the engine may be away.
+    pub fn until_healthy(&mut self) -> Result<()> {
+        self.until("/healthz").map(drop)
     }
 
     /// Does the local listener answer this path with 200?
@@ -163,6 +172,14 @@ impl Server {
         Ok(())
     }
 
+    /// kill -9; it may be started again on the same state.
+    pub fn kill(&mut self) -> Result<()> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+        daemon.kill()?;
+        daemon.wait()?;
+        Ok(())
+    }
+
     /// Stops the daemon as systemd does; it may be started again on the same state.
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
@@ -179,10 +196,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // after a failure; a stop has waited already, and then there is none
-        if let Some(mut daemon) = self.daemon.take() {
-            daemon.kill().ok();
-            daemon.wait().ok();
-        }
+        self.kill().ok();
     }
 }
 
@@ -202,7 +216,7 @@ fn configuration(settings: &Settings<'_>, dir: &Path, webhook: u16, status: u16)
          repository = \"{}/acme/app\"\n{runtime}\n\n[disk]\nmin_free = \"100 MB\"\n{more}",
         engine.host(),
         engine.data_root().display(),
-        registry.host(),
+        registry,
         dir = dir.display(),
     )
 }

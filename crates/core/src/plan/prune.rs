@@ -16,7 +16,7 @@ mod superseded;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::bytes::Bytes;
 use crate::digest::{DiffId, DigestMap, ImageId};
@@ -101,11 +101,11 @@ pub struct PrunePlan {
 /// Makes the plan.
 pub fn plan_prune(question: &PruneQuestion<'_>) -> PrunePlan {
     let mut plan = PrunePlan::default();
-    let index = Index::of(question.inventory);
+    let index = Index::of(question.inventory, &question.policy.runtime);
     let mut going: Vec<(Group<'_>, RemovalReason)> = Vec::new();
-    for runtime in &question.policy.runtime {
-        keep_unprunable(question, runtime, &mut plan.kept);
-        let groups = groups(question, runtime);
+    for (runtime, images) in index.runtimes(&question.policy.runtime) {
+        keep_unprunable(runtime, images, &mut plan.kept);
+        let groups = groups(question, runtime, images);
         // newest first here; removed oldest first
         for (rank, group) in groups.into_iter().enumerate().rev() {
             match stays(question, &index, runtime, rank, &group) {
@@ -153,7 +153,7 @@ pub fn space_of(question: &PruneQuestion<'_>) -> Space {
 
 /// Names that the plan so far takes away.
 #[derive(Default)]
-struct Gone(BTreeSet<Reference>);
+struct Gone(HashSet<Reference>);
 
 impl Gone {
     /// The names and rows that still hold the image, other than those taken away. The classic store drops a
@@ -206,8 +206,8 @@ fn remove_group(
 }
 
 /// Names in the repository that no pattern allows to go: listed, so that nobody wonders.
-fn keep_unprunable(question: &PruneQuestion<'_>, runtime: &Runtime, kept: &mut Vec<Kept>) {
-    for image in &question.inventory.images {
+fn keep_unprunable(runtime: &Runtime, images: &[&Image], kept: &mut Vec<Kept>) {
+    for image in images {
         for name in image.names.iter().filter(|name| name.repository == runtime.repository) {
             if !runtime.may_prune(name) {
                 let reason = KeepReason::NotPrunable;

@@ -1,7 +1,5 @@
 //! What removing images really frees: the layers that nobody else holds.
 
-use std::collections::HashMap;
-
 use crate::bytes::Bytes;
 use crate::digest::{DiffId, DigestMap, ImageId};
 use crate::inventory::Image;
@@ -43,21 +41,20 @@ impl Space {
     pub fn new<'a>(images: impl IntoIterator<Item = &'a Image>, extra: impl Fn(DiffId) -> Bytes) -> Self {
         // layer 0 is the ground below every bottom layer
         let mut space = Self { layers: vec![Layer::default()], ..Self::default() };
-        // contents get a number: a digest is long to look up, and every image has dozens
         let mut numbers: DigestMap<DiffId, usize> = DigestMap::default();
-        let mut stacked: HashMap<(usize, usize), usize> = HashMap::new();
+        let mut stacked: DigestMap<(usize, DiffId), usize> = DigestMap::default();
         for image in images {
             let mut at = 0;
             for (i, diff_id) in image.layers.iter().enumerate() {
-                let content = *numbers.entry(*diff_id).or_insert_with(|| {
-                    space.contents.push(Share { standing: 0, size: extra(*diff_id) });
-                    space.contents.len() - 1
-                });
-                space.contents[content].standing += 1;
-                at = *stacked.entry((at, content)).or_insert_with(|| {
+                at = *stacked.entry((at, *diff_id)).or_insert_with(|| {
+                    let content = *numbers.entry(*diff_id).or_insert_with(|| {
+                        space.contents.push(Share { standing: 0, size: extra(*diff_id) });
+                        space.contents.len() - 1
+                    });
                     space.layers.push(Layer { below: at, content, unpacked: Share::default() });
                     space.layers.len() - 1
                 });
+                space.contents[space.layers[at].content].standing += 1;
                 let unpacked = &mut space.layers[at].unpacked;
                 unpacked.standing += 1;
                 // one image may know what another does not

@@ -102,7 +102,7 @@ impl<'a> Host<'a> {
     ) -> Result<Self> {
         let server = Server::start(&Settings {
             engine,
-            registry,
+            registry: &registry.host(),
             kept: chain.kept().map(|image| &image.name).to_vec(),
             runtime: "prune_tags = [\"sha-*\"]",
             more: "",
@@ -141,7 +141,12 @@ impl<'a> Host<'a> {
         let name = self.v2.reference();
         let (time, job) = self.round(business, || self.server.facts(&["deploy", &name, "--follow"]))?;
         let at = |key: &str| job[key].as_i64().with_context(|| format!("the job's record has no {key}"));
-        Ok((time.as_secs_f64(), (at("finished")? - at("started")?) as f64 / 1e3))
+        let (whole, job) = (time.as_secs_f64(), (at("finished")? - at("started")?) as f64 / 1e3);
+        ensure!(
+            job > whole / 2.0,
+            "the deploy took {whole} s, and its own job only {job} s of them: another one pulled"
+        );
+        Ok((whole, job))
     }
 
     /// Times `pull` of v2 from rest, looks which bytes it moved, and removes v2 again.
@@ -154,6 +159,8 @@ impl<'a> Host<'a> {
         let took = begun.elapsed();
         let moved = self.registry.bytes_of_layers(mark, &self.v2.layer_digests(), Agent::Engine);
         ensure!(moved == business, "{moved} of layers moved where the last layer has {business}");
+        // or it would be brought back, and the next round would find it here or under way
+        self.server.facts(&["forget", &self.v2.reference()])?;
         self.engine.run_docker(["rmi", &self.v2.reference()])?;
         // on the containerd store a row by digest stays behind and holds all the layers
         self.engine.docker(["rmi", &self.v2.by_digest().to_string()]).output()?;

@@ -12,12 +12,11 @@ use super::report::Section;
 use super::samples::Samples;
 use super::{Ground, webhook};
 use crate::server::binary;
+use crate::usage::{Memory, processor_time};
 
 const STARTS: usize = 11;
 const SETTLE: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(60);
-/// USER_HZ, in which proc(5) tells times, on every architecture that Docker runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How long after its exec a daemon said each of these.
 struct Start {
@@ -114,33 +113,4 @@ fn until(ground: &Ground, path: &str, begun: Instant) -> Result<Duration> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(begun.elapsed())
-}
-
-/// In MiB.
-struct Memory {
-    resident: f64,
-    anonymous: f64,
-    file: f64,
-    peak: f64,
-}
-
-impl Memory {
-    fn of(pid: u32) -> Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let mib = |key: &str| -> Result<f64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-            let kib: f64 = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).context("no memory")?;
-            Ok(kib / 1024.0)
-        };
-        Ok(Self { resident: mib("VmRSS")?, anonymous: mib("RssAnon")?, file: mib("RssFile")?, peak: mib("VmHWM")? })
-    }
-}
-
-/// Seconds of processor time that a process has used.
-fn processor_time(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // the name in parentheses may hold anything, so count from its end: utime and stime are fields 14 and 15
-    let (_, fields) = text.rsplit_once(')').context("no such process")?;
-    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(ticks / TICKS_PER_SECOND)
 }

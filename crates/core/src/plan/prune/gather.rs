@@ -32,12 +32,10 @@ impl Group<'_> {
     }
 }
 
-/// All groups of the repository. The newest succeeded deploy leads; what somebody else brought since cannot push it
+/// All groups of the repository, among the images that have a name in it. The newest succeeded deploy leads; what somebody else brought since cannot push it
 /// out. A tag without a record counts as first seen just now.
-pub(super) fn groups<'a>(question: &PruneQuestion<'a>, runtime: &Runtime) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'a>> = question
-        .inventory
-        .images
+pub(super) fn groups<'a>(question: &PruneQuestion<'_>, runtime: &Runtime, images: &[&'a Image]) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = images
         .iter()
         .filter_map(|image| {
             let names: Vec<&ImageName> = image.names.iter().filter(|name| runtime.may_prune(name)).collect();
@@ -52,7 +50,7 @@ pub(super) fn groups<'a>(question: &PruneQuestion<'a>, runtime: &Runtime) -> Vec
     groups
 }
 
-fn group<'a>(question: &PruneQuestion<'a>, image: &'a Image, names: Vec<&'a ImageName>) -> Group<'a> {
+fn group<'a>(question: &PruneQuestion<'_>, image: &'a Image, names: Vec<&'a ImageName>) -> Group<'a> {
     let found: Vec<Option<&NameHistory>> = names.iter().map(|name| question.history.get(*name)).collect();
     let records = || found.iter().copied();
     let age = records().map(|r| r.map_or(Duration::ZERO, |r| r.age(question.now))).min().unwrap_or_default();

@@ -44,7 +44,7 @@ pub struct PressurePlan {
 /// Makes the plan.
 pub fn plan_pressure(question: &PressureQuestion<'_>) -> PressurePlan {
     let prune = &question.prune;
-    let index = Index::of(prune.inventory);
+    let index = Index::of(prune.inventory, &prune.policy.runtime);
     let mut space = space_of(prune);
     let mut needed = Needed::of(question);
     let mut gone = Gone::default();
@@ -120,11 +120,11 @@ struct Candidate<'a> {
 }
 
 /// What may go, in the order in which it does; what may not is put down at once.
-fn candidates<'a>(prune: &PruneQuestion<'a>, index: &Index<'_>, plan: &mut PrunePlan) -> Vec<Candidate<'a>> {
+fn candidates<'a>(prune: &PruneQuestion<'a>, index: &Index<'a>, plan: &mut PrunePlan) -> Vec<Candidate<'a>> {
     let mut found = Vec::new();
-    for runtime in &prune.policy.runtime {
+    for (runtime, images) in index.runtimes(&prune.policy.runtime) {
         let keep_min = runtime.keep_min.max(1);
-        for (rank, group) in groups(prune, runtime).into_iter().enumerate() {
+        for (rank, group) in groups(prune, runtime, images).into_iter().enumerate() {
             let least = (rank < keep_min).then_some(KeepReason::Least { rank: rank + 1, keep_min });
             let reason = is_kept(prune, &group).or(least).or_else(|| may_not_go_now(prune, index, &group));
             if let Some(reason) = reason {
