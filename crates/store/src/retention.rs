@@ -14,6 +14,7 @@ use crate::column::signed;
 use crate::error::{Fault, StoreError};
 use crate::jobs::WEBHOOK_TOLERANCE;
 use crate::store::Store;
+use crate::thread::checkpoint;
 
 /// How much is kept. Ages count from when a thing ended or was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +136,7 @@ impl Store {
         }
         self.write_alone(|db| {
             // never waits for a reader; what it cannot do now, the next one does
-            db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            checkpoint(db)?;
             bytes_in(db, "page_count")
         })
         .await

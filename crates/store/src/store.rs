@@ -77,8 +77,9 @@ impl Store {
             Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(fail)?;
         schema::prepare_writer(&mut connection, &file, options.busy_timeout)?;
+        // it only reads, but it brings the log into the file as well
         let reader =
-            Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(fail)?;
         schema::prepare_reader(&reader, options.busy_timeout).map_err(fail)?;
         Self::staffed(file, options, connection, Some(reader), Some(lock))
@@ -104,18 +105,23 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let file: Arc<Path> = file.into();
         let commits = Arc::new(AtomicU64::new(0));
-        let desk = |connection, lock| Desk { connection, file: Arc::clone(&file), commits: Arc::clone(&commits), lock };
         let fail = |error: std::io::Error| StoreError::open(&file, &error);
-        let (writer, writing) = start("store-writer", desk(connection, lock)).map_err(fail)?;
-        let mut threads = vec![writing];
-        let reader = match reading {
-            Some(connection) => {
-                let (reader, reading) = start("store-reader", desk(connection, None)).map_err(fail)?;
-                threads.push(reading);
-                Some(reader)
-            }
-            None => None,
+        let desk = |connection, checkpoints, lock| Desk {
+            connection,
+            file: Arc::clone(&file),
+            commits: Arc::clone(&commits),
+            checkpoints,
+            lock,
         };
+        let (mut reader, mut threads) = (None, Vec::new());
+        if let Some(connection) = reading {
+            let (sender, thread) = start("store-reader", desk(connection, None, None)).map_err(fail)?;
+            reader = Some(sender);
+            threads.push(thread);
+        }
+        let (writer, writing) = start("store-writer", desk(connection, reader.clone(), lock)).map_err(fail)?;
+        // the writer's is the first: it ends last
+        threads.insert(0, writing);
         let shared = Shared { writer, reader, threads: Mutex::new(threads), commits, options };
         Ok(Self { shared: Arc::new(shared) })
     }

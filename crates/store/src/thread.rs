@@ -9,14 +9,17 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use crate::lock::Lock;
-use crate::work::{Message, Work};
+use crate::work::{Call, Message, Work};
 
 /// How many calls may wait; beyond that, callers wait to send.
 const WAITING: usize = 1024;
 /// How many writes share one transaction at most, so that the first of them need not wait for ever.
 const TOGETHER: usize = 256;
+
+/// So many commits fill some 600 pages of the log; a checkpoint of them takes milliseconds.
+const CHECKPOINT_EVERY: u64 = 64;
 
 /// What a thread works with.
 pub(crate) struct Desk {
@@ -26,6 +29,8 @@ pub(crate) struct Desk {
     pub file: Arc<Path>,
     /// Counts transactions that wrote.
     pub commits: Arc<AtomicU64>,
+    /// Who brings what was committed from the log into the file, so that no commit has to.
+    pub checkpoints: Option<Sender<Message>>,
     /// Let go only after the connection is closed.
     pub lock: Option<Lock>,
 }
@@ -90,9 +95,19 @@ impl Desk {
             self.run("ROLLBACK")?;
         }
         if self.connection.total_changes() != before {
-            self.commits.fetch_add(1, Ordering::Relaxed);
+            let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+            if commits.is_multiple_of(CHECKPOINT_EVERY) {
+                self.have_checkpointed();
+            }
         }
         result
+    }
+
+    /// Where the other thread has too much to do, the next one does it.
+    fn have_checkpointed(&self) {
+        if let Some(checkpoints) = &self.checkpoints {
+            let _ = checkpoints.try_send(Message::Alone(Box::new(Call::new(checkpoint).0)));
+        }
     }
 
     fn run_each(&self, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
@@ -122,4 +137,9 @@ impl Desk {
         }
         drop(lock);
     }
+}
+
+/// Brings what was committed from the log into the file, as far as nobody is in the way; never waits.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), Fault> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }

@@ -50,7 +50,12 @@ pub fn run(args: &[&str]) -> Result<()> {
     println!("{page}");
     let mut missed = Vec::new();
     for name in &options.names {
-        let section = options.measure(name)?;
+        let stolen = machine::Stolen::begin()?;
+        let mut section = options.measure(name)?;
+        section.text(format!(
+            "Meanwhile the host of this virtual machine gave {:.0} % of the time that these cores were wanted to others (steal).",
+            stolen.share()?
+        ));
         let text = section.markdown();
         println!("{text}");
         page += &format!("\n{text}");

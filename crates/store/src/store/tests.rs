@@ -245,3 +245,24 @@ async fn durability_is_what_it_is_meant_to_be() {
     assert_eq!(mode & 0o077, 0, "job ids are capabilities");
     store.close().await;
 }
+
+#[tokio::test]
+async fn what_was_committed_comes_into_the_file_while_the_store_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for n in 0..200 {
+        store.append(event(n)).await.unwrap();
+    }
+    let copy = dir.path().join("copy.db");
+    let in_the_file = || {
+        std::fs::copy(dir.path().join(FILE), &copy).unwrap();
+        let file = Connection::open(&copy).unwrap();
+        file.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).unwrap_or(0)
+    };
+    let begun = std::time::Instant::now();
+    while in_the_file() < 192 {
+        assert!(begun.elapsed().as_secs() < 10, "{} of 200 are in the file", in_the_file());
+        tokio::task::yield_now().await;
+    }
+    store.close().await;
+}

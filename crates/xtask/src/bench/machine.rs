@@ -66,13 +66,34 @@ fn busy() -> Result<f64> {
 
 /// Time used and time in all, from `/proc/stat` (proc(5)).
 fn times() -> Result<(u64, u64)> {
-    let text = fs::read_to_string("/proc/stat")?;
-    let line = text.lines().next().context("/proc/stat is empty")?;
-    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
-    // user, nice, system, idle, iowait, irq, softirq, steal; the rest is in user already
-    let all: u64 = ticks.iter().take(8).sum();
+    let ticks = ticks()?;
+    let all: u64 = ticks.iter().sum();
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
     Ok((all - idle, all))
+}
+
+/// user, nice, system, idle, iowait, irq, softirq, steal; the rest is in user already.
+fn ticks() -> Result<Vec<u64>> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("/proc/stat is empty")?;
+    Ok(line.split_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect())
+}
+
+/// What a virtual machine's host gave to others while it was wanted here: `steal` in proc(5).
+pub struct Stolen(Vec<u64>);
+
+impl Stolen {
+    /// From here on.
+    pub fn begin() -> Result<Self> {
+        Ok(Self(ticks()?))
+    }
+
+    /// The share of the time that these cores were wanted, in per cent.
+    pub fn share(&self) -> Result<f64> {
+        let since: Vec<u64> = ticks()?.iter().zip(&self.0).map(|(now, then)| now.saturating_sub(*then)).collect();
+        let wanted: u64 = since.iter().enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, ticks)| ticks).sum();
+        Ok(since.get(7).copied().unwrap_or_default() as f64 / wanted.max(1) as f64 * 100.0)
+    }
 }
 
 fn said(command: &mut Command) -> Result<String> {
