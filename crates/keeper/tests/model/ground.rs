@@ -14,9 +14,11 @@ use layerkeeper_core::{
 };
 use layerkeeper_engine::fake::{Fake, FakeImage};
 use layerkeeper_engine::{Engine, Login};
-use layerkeeper_keeper::{Clock, DeployRequest, Disks, FileSystem, Keeper, Parts, Registry, Settings};
+use layerkeeper_keeper::{Clock, DeployRequest, Disks, FileSystem, Keeper, Parts, Registry};
 use layerkeeper_registry::{Error, Fetched, Resolved};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
+
+pub use crate::settings::settings;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -152,22 +154,6 @@ pub fn policy() -> Policy {
         }],
         remove_superseded: RemoveSuperseded::Never,
         min_free: Bytes(0),
-    }
-}
-
-/// What the keeper is told.
-pub fn settings(policy: Policy) -> Settings {
-    Settings {
-        policy,
-        schedules: Vec::new(),
-        jitter: Duration::ZERO,
-        disk_paths: Vec::new(),
-        stop_timeout: Duration::from_millis(100),
-        not_yet_timeout: Duration::from_secs(120),
-        stall_timeout: Duration::from_secs(300),
-        look_every: Duration::from_secs(60),
-        max_attempts: 3,
-        data_root: None,
     }
 }
 

@@ -10,4 +10,6 @@ mod keep;
 mod prune;
 mod room;
 mod schedule;
+#[path = "../shared/settings.rs"]
+mod settings;
 mod watch;

@@ -16,6 +16,8 @@ mod outside;
 mod pace;
 mod pulled;
 mod removal;
+#[path = "../shared/settings.rs"]
+mod settings;
 mod shorten;
 mod trouble;
 mod witness;

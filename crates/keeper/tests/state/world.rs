@@ -68,18 +68,7 @@ pub fn policy(rules: Rules) -> Policy {
 
 /// What the keeper is told.
 pub fn settings(rules: Rules) -> Settings {
-    Settings {
-        policy: policy(rules),
-        schedules: Vec::new(),
-        jitter: Duration::ZERO,
-        disk_paths: Vec::new(),
-        stop_timeout: Duration::from_millis(100),
-        not_yet_timeout: Duration::from_secs(120),
-        stall_timeout: Duration::from_secs(300),
-        look_every: Duration::from_secs(60),
-        max_attempts: 3,
-        data_root: None,
-    }
+    crate::settings::settings(policy(rules))
 }
 
 impl World {
@@ -217,11 +206,12 @@ impl World {
     pub async fn until_idle(&mut self) {
         self.polls.until_quiet(&self.store).await;
         // what was away long enough is seen, and what is under way has noticed
-        let mut ledger = self.ledger.lock().unwrap();
-        if ledger.gate == Gate::Closing {
-            ledger.gate = Gate::Closed;
+        {
+            let mut ledger = self.ledger.lock().unwrap();
+            if ledger.gate == Gate::Closing {
+                ledger.gate = Gate::Closed;
+            }
         }
-        drop(ledger);
         let (mut calm, mut waits) = (0, 0);
         while waits < 4 {
             // longer than the watch lets a burst of events come
