@@ -9,15 +9,18 @@ use futures_util::StreamExt;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::{Intent, Inventory, Trigger};
 use layerkeeper_engine::EngineEvent;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::context::Context;
 use crate::disk;
 use crate::heal;
 use crate::tell;
 
-/// How long a burst of events is let come before the engine is looked at.
+/// A burst of events is over when none has come for so long: a deploy pulls, names and looks within it, and a look of ours
+/// in between would make it wait.
 const SETTLE: Duration = Duration::from_millis(200);
+/// A burst that does not end is looked at after this.
+const SETTLE_MOST: Duration = Duration::from_secs(1);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -76,7 +79,7 @@ async fn look(ctx: &Context) {
             // the first look is at once
             _ = tick.tick() => {}
             // a prune or a deploy makes a burst of events: one look answers all of them
-            () = ctx.look.notified() => sleep(SETTLE).await,
+            () = ctx.look.notified() => settle(ctx).await,
             () = sleep(Duration::from_secs(1)), if ctx.view().error.is_some() => {}
         }
         if let Ok(inventory) = heal::observe(ctx).await {
@@ -89,6 +92,12 @@ async fn look(ctx: &Context) {
             sweep(ctx).await;
         }
     }
+}
+
+/// Returns when the burst of events is over.
+async fn settle(ctx: &Context) {
+    let begun = Instant::now();
+    while begun.elapsed() < SETTLE_MOST && timeout(SETTLE, ctx.look.notified()).await.is_ok() {}
 }
 
 async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {

@@ -45,31 +45,26 @@ pub(super) async fn pull(
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
         Err(error) => Some(error.into()),
         Ok(mut stream) => {
-            let mut told = begun;
-            let mut saved = begun;
-            let mut alive = Instant::now();
+            let mut due = Due::new(begun);
             loop {
-                let Ok(item) = timeout_at(alive + patience, stream.next()).await else {
-                    break Some(stalled(run, patience).await);
-                };
-                match item {
-                    Some(Ok(event)) => {
-                        if progress.apply(&event) {
-                            alive = Instant::now();
-                        }
+                match timeout_at(due.first(patience), stream.next()).await {
+                    Ok(Some(Ok(event))) => {
+                        due.heard(progress.apply(&event));
                         run.in_flight(Some(in_flight(progress.moved().0)));
-                        if told.elapsed() >= TELL_EVERY {
-                            told = Instant::now();
-                            run.pulling(name, &progress);
-                        }
-                        if saved.elapsed() >= SAVE_EVERY {
-                            saved = Instant::now();
-                            save_so_far(run, name, (&progress, &expected), begun).await;
-                        }
                     }
-                    Some(Err(error)) => break Some(error.into()),
-                    None if progress.done.is_some() => break None,
-                    None => break Some(EngineError::Unfinished.into()),
+                    Ok(Some(Err(error))) => break Some(error.into()),
+                    Ok(None) if progress.done.is_some() => break None,
+                    Ok(None) => break Some(EngineError::Unfinished.into()),
+                    Err(_) if due.alive.elapsed() >= patience => break Some(stalled(run, patience).await),
+                    Err(_) => {}
+                }
+                if due.tell.take_if(|at| *at <= Instant::now()).is_some() {
+                    run.pulling(name, &progress);
+                    due.told = Instant::now();
+                }
+                if due.save.take_if(|at| *at <= Instant::now()).is_some() {
+                    save_so_far(run, name, (&progress, &expected), begun).await;
+                    due.saved = Instant::now();
                 }
             }
         }
@@ -85,6 +80,36 @@ pub(super) async fn pull(
         cut,
     };
     Ok(Pulled { progress, attempt, error })
+}
+
+/// When what the engine told is to be passed on. By the clock: a pull that falls silent must not leave its last words
+/// untold.
+struct Due {
+    /// When bytes last moved.
+    alive: Instant,
+    told: Instant,
+    saved: Instant,
+    tell: Option<Instant>,
+    save: Option<Instant>,
+}
+
+impl Due {
+    fn new(begun: Instant) -> Self {
+        Self { alive: Instant::now(), told: begun, saved: begun, tell: None, save: None }
+    }
+
+    fn heard(&mut self, moved: bool) {
+        if moved {
+            self.alive = Instant::now();
+        }
+        self.tell.get_or_insert(self.told + TELL_EVERY);
+        self.save.get_or_insert(self.saved + SAVE_EVERY);
+    }
+
+    fn first(&self, patience: Duration) -> Instant {
+        let stall = self.alive + patience;
+        [self.tell, self.save].into_iter().flatten().fold(stall, Instant::min)
+    }
 }
 
 /// How long a pull may move nothing: twice as long after each attempt at this image that failed. A slow pull that moves is

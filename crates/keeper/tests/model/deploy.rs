@@ -197,6 +197,28 @@ async fn a_pull_that_stalls_is_cancelled_and_tried_again_with_twice_the_patience
     assert_eq!(ground.engine.log().iter().filter(cancelled).count(), 2);
 }
 
+/// The engine says how far a download is, and then nothing for as long as the link stands still.
+#[tokio::test]
+async fn the_last_words_of_a_pull_that_falls_silent_are_told_and_kept() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.ship("app:sha-1").await;
+    ground.publish("app:sha-2", &app("app:sha-2"));
+    ground.engine.registry().make_slow("ghcr.io");
+    let asked = ground.keeper.deploy(DeployRequest { image: name("app:sha-2"), digest: None }, 0).await.unwrap();
+    let id = asked.job.id;
+    let mut follow = ground.keeper.follow(&id).await.unwrap().unwrap();
+    let told = follow.wait_for(|progress| progress.moved_bytes > 0);
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap().moved_bytes;
+    ground
+        .until("what moved is in the record", async |ground| {
+            let row = ground.keeper.job(&id).await.unwrap().unwrap();
+            row.outcome.attempts.iter().any(|attempt| attempt.moved_bytes == told)
+        })
+        .await;
+    ground.engine.release();
+    assert_eq!(ground.end(&id).await.job.state, JobState::Succeeded);
+}
+
 /// CI names the platform's manifest; what is here is the index that holds it. Who knows that is our own record, so it
 /// outlives the daemon.
 #[tokio::test]
