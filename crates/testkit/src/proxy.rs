@@ -97,6 +97,22 @@ impl Proxy {
         self.desk.pace.set(bytes_per_second);
     }
 
+    /// Lets so many more bytes of bodies through, over all connections; then nothing moves until [`Proxy::release`].
+    /// For what has to happen in the middle of a pull: it cannot end before the test wants it to.
+    pub fn hold_after(&self, bytes: Bytes) {
+        self.desk.pace.allow(Some(bytes));
+    }
+
+    /// Has all gone that [`Proxy::hold_after`] lets through, but for less than 32 KiB?
+    pub fn is_holding(&self) -> bool {
+        self.desk.pace.is_spent()
+    }
+
+    /// Lets through what [`Proxy::hold_after`] holds.
+    pub fn release(&self) {
+        self.desk.pace.allow(None);
+    }
+
     /// All requests so far, in the order in which they came.
     pub fn passed(&self) -> Vec<Passed> {
         lock(&self.desk.passed).clone()

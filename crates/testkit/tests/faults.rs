@@ -101,6 +101,32 @@ fn a_throttle_holds_for_all_connections_together() {
 }
 
 #[test]
+fn what_is_held_comes_when_it_is_released_and_a_client_that_goes_is_let_go() {
+    let (registry, proxy, pushed) = setup(58);
+    let path = format!("/v2/acme/app/blobs/{}", pushed.layers[0].blob);
+    let mark = registry.mark();
+    proxy.hold_after(Bytes(100_000));
+    let mut leaving = std::net::TcpStream::connect(proxy.host()).unwrap();
+    std::io::Write::write_all(&mut leaving, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    eventually_blocking(Duration::from_secs(5), || proxy.is_holding());
+    drop(leaving);
+    // the registry writes down a request when it has ended
+    eventually_blocking(Duration::from_secs(5), || {
+        let logged = registry.bytes_of_layers(mark, &pushed.layer_digests(), Agent::Other).0;
+        if logged > 0 { Ok(()) } else { Err("the registry's request goes on") }
+    });
+    std::thread::scope(|scope| {
+        let whole = scope.spawn(|| Server::tcp(proxy.host()).get(&path).unwrap());
+        eventually_blocking(Duration::from_secs(5), || {
+            if proxy.passed().len() == 2 { Ok(()) } else { Err(format!("{:?}", proxy.passed())) }
+        });
+        assert!(!whole.is_finished() && proxy.sent() <= Bytes(100_000));
+        proxy.release();
+        assert_eq!(whole.join().unwrap().body.len() as u64, pushed.layer_bytes().0);
+    });
+}
+
+#[test]
 fn it_serves_as_http_proxy_for_any_host() {
     let (registry, proxy, pushed) = setup(55);
     let forward = Server::tcp(proxy.host());

@@ -40,6 +40,7 @@ fn a_kill_in_mid_pull_is_made_good_and_the_report_tells_of_it() {
         let pushed = Image::new().layer(layer).push(&registry, "acme/app:sha-1").unwrap();
         let mut daemon = Daemon::up(&engine.host(), &runtimes(&proxy.host(), &["app"]));
         proxy.throttle(Some(Bytes(500_000)));
+        proxy.hold_after(Bytes(3_000_000));
         let id = daemon.notify(&format!("{}/acme/app:sha-1", proxy.host())).unwrap();
         // the attempt is in the record once it is two seconds old
         eventually_blocking(Duration::from_secs(30), || {
@@ -51,6 +52,7 @@ fn a_kill_in_mid_pull_is_made_good_and_the_report_tells_of_it() {
         });
         daemon.kill9();
         proxy.throttle(None);
+        proxy.release();
         daemon.start_again();
         let job = daemon.end_of(&id);
         assert_eq!(job["state"], "succeeded", "{job}");

@@ -10,7 +10,7 @@ use layerkeeper_tests::daemon::Daemon;
 
 use crate::runtimes;
 
-/// A daemon in the middle of a slow pull: six seconds of it, of which one is over.
+/// A daemon in the middle of a pull, which goes on when the proxy releases it.
 pub fn pulling(limits: &str) -> (Daemon, Proxy, Registry, String) {
     let registry = Registry::start(Auth::Open).unwrap();
     let proxy = Proxy::start(&registry.host()).unwrap();
@@ -18,11 +18,11 @@ pub fn pulling(limits: &str) -> (Daemon, Proxy, Registry, String) {
     Image::new().layer(layer).push(&registry, "acme/app:sha-1").unwrap();
     let engine = Engines::of(EngineKind::A);
     let daemon = Daemon::up(&engine.host(), &format!("{limits}{}", runtimes(&proxy.host(), &["app"])));
-    proxy.throttle(Some(Bytes(500_000)));
+    // slow enough for the engine to tell of bytes before they stop
+    proxy.throttle(Some(Bytes(1_000_000)));
+    proxy.hold_after(Bytes(1_000_000));
     let id = daemon.notify(&format!("{}/acme/app:sha-1", proxy.host())).unwrap();
-    eventually_blocking(Duration::from_secs(30), || {
-        if proxy.sent() > Bytes(600_000) { Ok(()) } else { Err(format!("{:?} sent", proxy.sent())) }
-    });
+    eventually_blocking(Duration::from_secs(30), || proxy.is_holding());
     (daemon, proxy, registry, id)
 }
 
@@ -35,6 +35,7 @@ fn a_pull_that_takes_too_long_is_cut_said_and_taken_up_again() {
     assert!(log.contains("thrown_away_bytes"), "{log}");
     assert!(log.contains("stays queued"), "{log}");
     proxy.throttle(None);
+    proxy.release();
     daemon.start_again();
     assert_eq!(daemon.end_of(&id)["state"], "succeeded");
 }
@@ -52,6 +53,7 @@ fn a_pull_that_ends_in_time_is_let_finish_and_new_webhooks_get_503() {
             other => Err(format!("{other:?}")),
         }
     });
+    proxy.release();
     assert_eq!(daemon.exit_code(Duration::from_secs(30)), Some(0), "{}", daemon.log());
     daemon.start_again();
     assert_eq!(daemon.job(&id)["state"], "succeeded");

@@ -263,15 +263,13 @@ fn a_disk_that_fills_up_in_mid_job_delays_its_end_and_no_more() {
     let (old, new) = (daemon.state().display().to_string(), disk.path().join("state").display().to_string());
     daemon.rewrite(|text| text.replace(&old, &new));
     daemon.start_again();
-    proxy.throttle(Some(Bytes(200_000)));
+    proxy.hold_after(Bytes(600_000));
     let id = daemon.notify(&format!("{}/acme/app:sha-1", proxy.host())).unwrap();
-    eventually_blocking(Duration::from_secs(30), || {
-        if proxy.sent() > Bytes(600_000) { Ok(()) } else { Err(format!("{:?} sent", proxy.sent())) }
-    });
+    eventually_blocking(Duration::from_secs(30), || proxy.is_holding());
     fill(&disk);
     post_until_refused(&daemon, &proxy.host());
     assert_eq!(daemon.job(&id)["state"], "running", "too late for what this test is about");
-    proxy.throttle(None);
+    proxy.release();
     eventually_blocking(Duration::from_secs(60), || {
         if daemon.log().contains("could not store how the job ended") { Ok(()) } else { Err(daemon.log()) }
     });

@@ -42,11 +42,13 @@ async fn field_failure_03_disk_full_in_mid_extract() {
         let host = host(&engine, &proxy.host(), 0).await;
         until(&host, "the base is here", |seen| seen.status.kept[0].present).await;
         proxy.throttle(Some(Bytes(8 * MB)));
+        proxy.hold_after(Bytes(16 * MB));
         let id = host.ask("sha-1", None).await.job.id;
         moved(&host, &id, Bytes(14 * MB)).await;
         // somebody else's data
         disk.fill_to(Bytes(6 * MB)).unwrap();
         proxy.throttle(None);
+        proxy.release();
         let row = host.end(&id).await;
         assert_eq!(row.job.state, JobState::Failed, "{kind:?}: {:?}", row.outcome);
         let error = row.outcome.error.unwrap();

@@ -5,10 +5,12 @@ use std::time::Duration;
 use layerkeeper_core::Timestamp;
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_keeper::schedule::jitter;
-use layerkeeper_testkit::{Auth, Fault, Image, Proxy, Registry};
+use layerkeeper_testkit::{Auth, Fault, Image, Proxy, Registry, eventually};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
+
+use crate::SOON;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn field_failure_08_too_many_requests() {
@@ -21,16 +23,11 @@ async fn field_failure_08_too_many_requests() {
         for (asked, least, most) in [("880µs", 1, 1), ("36000", 900, 900), ("in a while", 0, 5)] {
             proxy.add(Fault::answer(429).header("Retry-After", asked).times(1));
             let row = host.ask("sha-1", None).await.job;
-            let mut waiting = None;
-            for _ in 0..500 {
+            let waiting = eventually(SOON, || async {
                 let now = host.keeper.job(&row.id).await.unwrap().unwrap();
-                if now.job.not_before.is_some() || now.job.state.is_final() {
-                    waiting = Some(now);
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            let waiting = waiting.expect("it waits");
+                (now.job.not_before.is_some() || now.job.state.is_final()).then_some(now)
+            })
+            .await;
             let wait = waiting.job.not_before.map_or(Duration::ZERO, |at| at - host.now());
             assert!(wait <= Duration::from_secs(most), "{asked}: {wait:?}");
             assert!(wait + Duration::from_secs(2) >= Duration::from_secs(least), "{asked}: {wait:?}");

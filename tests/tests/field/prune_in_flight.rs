@@ -9,6 +9,7 @@ use layerkeeper_store::{Options, Store};
 use layerkeeper_testkit::{Auth, Image, Layer, Proxy, Registry};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::host::Host;
+use tokio::sync::watch;
 
 use crate::{moved, on_own};
 
@@ -27,30 +28,31 @@ async fn field_failure_01_a_prune_kills_a_pull_in_flight() {
             settings.max_attempts = 50;
         })
         .await;
-        proxy.throttle(Some(Bytes(700_000)));
+        proxy.throttle(Some(Bytes(1_500_000)));
+        proxy.hold_after(Bytes(1_500_000));
         let id = host.ask("sha-1", Some(pushed.digest)).await.job.id;
         moved(&host, &id, Bytes(500_000)).await;
         // at any moment of a pull, of its naming, and between them
         let engine = Arc::new(engine);
         let done = Arc::new(AtomicBool::new(false));
+        let (told, mut pruned) = watch::channel(0u32);
         let pruner = tokio::task::spawn_blocking({
             let (engine, done) = (engine.clone(), done.clone());
             move || {
-                let mut times = 0u32;
                 while !done.load(Ordering::SeqCst) {
                     engine.run_docker(["image", "prune", "--force"]).unwrap();
-                    times += 1;
+                    told.send_modify(|times| *times += 1);
                     // a gap in which a pull of a few megabytes can get through
                     std::thread::sleep(Duration::from_millis(1500));
                 }
-                times
             }
         });
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pruned.wait_for(|times| *times > 0).await.unwrap();
         proxy.throttle(None);
+        proxy.release();
         let row = host.end(&id).await;
         done.store(true, Ordering::SeqCst);
-        assert!(pruner.await.unwrap() > 0);
+        pruner.await.unwrap();
         assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
         let here = host.here("app:sha-1").await.unwrap();
         assert!(here.has_digest(&host.name("app:sha-1").repository, pushed.digest));

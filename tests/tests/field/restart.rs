@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_store::{Options, Store};
-use layerkeeper_testkit::{Auth, Image, Proxy, Registry};
+use layerkeeper_testkit::{Auth, Image, Proxy, Registry, eventually};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::host::Host;
 
-use crate::{moved, on_own, until};
+use crate::{SOON, moved, on_own, until};
 
 const SIZE: u64 = 10_000_000;
 
@@ -28,11 +28,13 @@ async fn field_failure_04_the_engine_is_restarted_in_mid_pull() {
         for (n, percent) in (1..).zip([10, 50, 90]) {
             let image = Image::new().layer(layer(95, number, n, Bytes(SIZE)));
             let pushed = image.push(&registry, &format!("acme/app:sha-{n}")).unwrap();
+            // slow enough for the engine to tell of bytes before they stop
             proxy.throttle(Some(Bytes(4_000_000)));
+            proxy.hold_after(Bytes(SIZE * percent / 100 + 200_000));
             let tag = format!("sha-{n}");
             let id = host.ask(&tag, None).await.job.id;
-            moved(&host, &id, Bytes(SIZE * percent / 100)).await;
-            proxy.throttle(Some(Bytes(100_000)));
+            eventually(SOON, || async { proxy.is_holding() }).await;
+            moved(&host, &id, Bytes(1)).await;
             // as an update does, and as a crash does
             engine = tokio::task::spawn_blocking(move || {
                 if percent == 50 {
@@ -46,6 +48,7 @@ async fn field_failure_04_the_engine_is_restarted_in_mid_pull() {
             .await
             .unwrap();
             proxy.throttle(None);
+            proxy.release();
             // the engine was away: nothing goes on anybody's word until a deploy has succeeded
             if n > 1 {
                 until(&host, "removals are blocked", |seen| {

@@ -29,13 +29,23 @@ async fn row(host: &Host, id: &JobId) -> JobRow {
     host.keeper.job(id).await.unwrap().unwrap()
 }
 
+/// From now on a pull gets through half of 3 MB, at a pace at which an engine tells of it, and no further.
+fn hold(proxy: &Proxy) {
+    proxy.throttle(Some(Bytes(1_200_000)));
+    proxy.hold_after(Bytes(1_500_000));
+}
+
+fn release(proxy: &Proxy) {
+    proxy.throttle(None);
+    proxy.release();
+}
+
 /// Waits until this job's pull has moved about a megabyte: the containerd store takes its bytes in steps of a MiB, and
-/// tells of nothing less. From then on it crawls, so that it cannot end before the test wants it to.
-async fn until_moved(host: &Host, proxy: &Proxy, id: &JobId) {
+/// tells of nothing less.
+async fn until_moved(host: &Host, id: &JobId) {
     let mut follow = host.keeper.follow(id).await.unwrap().unwrap();
     let moved = follow.wait_for(|progress| progress.moved_bytes >= 500_000 || progress.is_final());
     let progress = tokio::time::timeout(SOON, moved).await.expect("it moves").unwrap().clone();
-    proxy.throttle(Some(Bytes(50_000)));
     assert!(!progress.is_final(), "{progress:?}");
 }
 
@@ -44,10 +54,10 @@ async fn the_same_again_joins_and_a_newer_one_supersedes_what_waits_but_not_what
     on_each(|engine, number| async move {
         let (_registry, proxy, pushed) = slow(80, number, 3, Bytes(3_000_000));
         let host = bare(engine, &proxy.host()).await;
-        proxy.throttle(Some(Bytes(1_200_000)));
+        hold(&proxy);
         let digest = Some(pushed[0].digest);
         let first = host.ask("sha-1", digest).await.job.id;
-        until_moved(&host, &proxy, &first).await;
+        until_moved(&host, &first).await;
         let again = host.ask("sha-1", digest).await;
         assert!(again.joined && again.job.id == first, "the running one is the same wish");
         let second = host.ask("sha-2", None).await;
@@ -57,7 +67,7 @@ async fn the_same_again_joins_and_a_newer_one_supersedes_what_waits_but_not_what
         let superseded = row(&host, &second.job.id).await;
         assert_eq!((superseded.job.state, superseded.superseded_by), (JobState::Superseded, Some(third.clone())));
         assert_eq!(row(&host, &first).await.job.state, JobState::Running, "a running pull is never superseded");
-        proxy.throttle(None);
+        release(&proxy);
         for id in [&first, &third] {
             let ended = host.end(id).await;
             assert_eq!(ended.job.state, JobState::Succeeded, "{:?}", ended.outcome);
@@ -103,12 +113,12 @@ async fn a_deploy_goes_before_kept_images_that_wait() {
             let image = Image::new().layer(layer(82, number, n, Bytes(3_000_000)));
             image.push(&registry, &format!("acme/{name}:1")).unwrap();
         }
-        proxy.throttle(Some(Bytes(1_200_000)));
+        hold(&proxy);
         let host = Host::plain_at(engine, &proxy.host()).await;
         let warms = host.keeper.prewarm(&[], 0).await.unwrap();
-        until_moved(&host, &proxy, &warms[0].job.id).await;
+        until_moved(&host, &warms[0].job.id).await;
         let deploy = host.ask("sha-1", None).await.job.id;
-        proxy.throttle(None);
+        release(&proxy);
         let deployed = host.end(&deploy).await;
         assert_eq!(deployed.job.state, JobState::Succeeded, "{:?}", deployed.outcome);
         let mut started = vec![deployed.started];
@@ -142,10 +152,10 @@ async fn a_pull_cut_by_a_stop_or_a_kill_is_taken_up_again_and_both_attempts_are_
             let (registry, proxy, pushed) = slow(test, number, 1, Bytes(5_000_000));
             let scratch = Scratch::new("state").unwrap();
             let host = stored(engine, &proxy.host(), scratch.path()).await;
-            proxy.throttle(Some(Bytes(1_000_000)));
+            hold(&proxy);
             let start = registry.mark();
             let id = host.ask("sha-1", None).await.job.id;
-            until_moved(&host, &proxy, &id).await;
+            until_moved(&host, &id).await;
             if kill {
                 let saved = || async {
                     let attempts = row(&host, &id).await.outcome.attempts;
@@ -156,7 +166,9 @@ async fn a_pull_cut_by_a_stop_or_a_kill_is_taken_up_again_and_both_attempts_are_
             } else {
                 host.stop().await;
             }
-            // the registry writes down a request when it has ended
+            // an engine that goes on by itself notices at the next byte; the registry writes down a request when it has ended
+            proxy.throttle(Some(Bytes(50_000)));
+            proxy.release();
             let first = || async { registry.bytes_of_layers(start, &pushed[0].layer_digests(), Agent::Engine).0 > 0 };
             eventually(SOON, first).await;
             proxy.throttle(None);

@@ -157,7 +157,8 @@ impl Passage<'_> {
         }
     }
 
-    /// Sends bytes of a body at the common pace, up to this request's limit; `false` where that is reached.
+    /// Sends bytes of a body at the common pace, up to this request's limit; `false` where that is reached, or where
+    /// the client has gone meanwhile.
     async fn send(&mut self, client: &mut Stream, bytes: &[u8]) -> io::Result<bool> {
         let (allowed, stalls) = match self.limit {
             Limit::None => (u64::MAX, false),
@@ -165,7 +166,11 @@ impl Passage<'_> {
             Limit::Stall(limit) => (limit - self.sent, true),
         };
         let going = &bytes[..bytes.len().min(usize::try_from(allowed).unwrap_or(usize::MAX))];
-        self.desk.pace.take(going.len()).await;
+        tokio::select! {
+            biased;
+            () = self.desk.pace.take(going.len()) => {}
+            () = gone(client) => return Ok(false),
+        }
         client.write_all(going).await?;
         self.sent += going.len() as u64;
         self.desk.update(self.request, |passed| passed.sent = Bytes(self.sent));
@@ -259,6 +264,13 @@ async fn forward_request_body(client: &mut Stream, server: &mut Stream, head: &H
         tokio::io::copy(&mut (&mut *client).take(length), server).await?;
     }
     server.flush().await
+}
+
+/// Returns when the client has closed the connection without a word.
+async fn gone(client: &mut Stream) {
+    if matches!(client.fill_buf().await, Ok(next) if !next.is_empty()) {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn until_closed(client: &mut Stream) -> io::Result<()> {
