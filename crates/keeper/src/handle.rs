@@ -281,11 +281,8 @@ impl Keeper {
     }
 
     /// The newest time stamp that any webhook ever carried.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn newest_webhook_time(&self) -> Result<Option<Timestamp>, Refusal> {
-        Ok(self.0.store.newest_webhook_time().await?)
+    pub fn newest_webhook_time(&self) -> Option<Timestamp> {
+        self.0.store.newest_webhook_time()
     }
 
     /// The policy in force.

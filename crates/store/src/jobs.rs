@@ -17,6 +17,7 @@ use layerkeeper_core::{ImageName, Repository, Timestamp};
 use crate::record::Outcome;
 
 pub use take::Taken;
+pub(crate) use webhook::NewestWebhook;
 pub use webhook::{WEBHOOK_TOLERANCE, WebhookAccepted, WebhookIdRecord};
 
 /// A job to be accepted.

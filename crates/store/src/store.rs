@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc::Sender;
 
 use crate::error::{Fault, StoreError};
+use crate::jobs::NewestWebhook;
 use crate::lock::Lock;
 use crate::schema;
 use crate::thread::{Desk, start};
@@ -55,6 +56,8 @@ struct Shared {
     /// The writer's, then the reader's.
     threads: Mutex<Vec<JoinHandle<()>>>,
     commits: Arc<AtomicU64>,
+    /// What the database says, at hand: it is asked for at every webhook.
+    newest_webhook: Arc<NewestWebhook>,
     options: Options,
 }
 
@@ -106,6 +109,7 @@ impl Store {
         let file: Arc<Path> = file.into();
         let commits = Arc::new(AtomicU64::new(0));
         let fail = |error: std::io::Error| StoreError::open(&file, &error);
+        let newest_webhook = NewestWebhook::read(&connection).map_err(|error| StoreError::sqlite(&file, &error))?;
         let desk = |connection, checkpoints, lock| Desk {
             connection,
             file: Arc::clone(&file),
@@ -122,7 +126,8 @@ impl Store {
         let (writer, writing) = start("store-writer", desk(connection, reader.clone(), lock)).map_err(fail)?;
         // the writer's is the first: it ends last
         threads.insert(0, writing);
-        let shared = Shared { writer, reader, threads: Mutex::new(threads), commits, options };
+        let (threads, newest_webhook) = (Mutex::new(threads), Arc::new(newest_webhook));
+        let shared = Shared { writer, reader, threads, commits, newest_webhook, options };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -151,6 +156,10 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.shared.writer.max_capacity() - self.shared.writer.capacity()
+    }
+
+    pub(crate) fn newest_webhook(&self) -> &Arc<NewestWebhook> {
+        &self.shared.newest_webhook
     }
 
     pub(crate) fn options(&self) -> &Options {

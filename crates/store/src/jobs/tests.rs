@@ -205,7 +205,7 @@ async fn a_full_queue_takes_no_more_and_remembers_nothing() {
     let webhook = WebhookIdRecord { id: "w".to_owned(), body_sha256: [1; 32], timestamp: Timestamp(3) };
     let other = deploy(4, "ghcr.io/acme/other:sha-1", None);
     assert_eq!(store.accept_webhook(webhook.clone(), other.clone()).await, Err(StoreError::QueueFull));
-    assert_eq!(store.newest_webhook_time().await.unwrap(), None);
+    assert_eq!(store.newest_webhook_time(), None);
     // a deploy that takes a queued one's place does not make the queue longer
     assert_eq!(store.enqueue(deploy(5, APP2, None)).await.unwrap().superseded, [id(1)]);
     store.take_next(Timestamp(9)).await.unwrap().unwrap();

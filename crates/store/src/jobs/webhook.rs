@@ -10,6 +10,7 @@ mod property;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use layerkeeper_core::Timestamp;
@@ -59,6 +60,7 @@ impl Store {
     pub async fn accept_webhook(&self, seen: WebhookIdRecord, new: NewJob) -> Result<WebhookAccepted, StoreError> {
         let max_queued = self.options().max_queued;
         let retention = self.options().webhook_retention;
+        let at_hand = self.newest_webhook().clone();
         self.write(move |connection| {
             let before = newest(connection)?;
             let server = before.map_or(new.now, |before| before.max(new.now));
@@ -72,6 +74,7 @@ impl Store {
                 keep_on(connection, &seen.id, received)?;
                 return Ok(if hash == seen.body_sha256 {
                     note_time(connection, newest)?;
+                    at_hand.note(newest);
                     WebhookAccepted::Seen(job)
                 } else {
                     WebhookAccepted::Conflict
@@ -84,6 +87,7 @@ impl Store {
                 )?
                 .execute((&seen.id, seen.body_sha256, accepted.job().id.as_str(), received.0))?;
             note_time(connection, newest)?;
+            at_hand.note(newest);
             Ok(WebhookAccepted::Accepted(accepted))
         })
         .await
@@ -91,8 +95,29 @@ impl Store {
 
     /// The newest `webhook-timestamp` ever accepted, but never later than our own clock was then: a clock that was set
     /// back must not open the door to old requests.
-    pub async fn newest_webhook_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(newest).await
+    pub fn newest_webhook_time(&self) -> Option<Timestamp> {
+        self.newest_webhook().get()
+    }
+}
+
+/// The newest time that any webhook carried, as the database has it; where a commit of it fails, still the newest that was
+/// seen.
+pub(crate) struct NewestWebhook(AtomicI64);
+
+impl NewestWebhook {
+    const NONE: i64 = i64::MIN;
+
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let newest = connection.query_row("SELECT value FROM meta WHERE key = ?1", [NEWEST], |row| row.get(0));
+        Ok(Self(newest.optional()?.unwrap_or(Self::NONE).into()))
+    }
+
+    fn get(&self) -> Option<Timestamp> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|at| *at != Self::NONE).map(Timestamp)
+    }
+
+    fn note(&self, at: Timestamp) {
+        self.0.fetch_max(at.0, Ordering::SeqCst);
     }
 }
 
