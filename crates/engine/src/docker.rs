@@ -24,10 +24,12 @@ use self::images::LayerCache;
 use self::session::{PING_LIMIT, Session};
 use crate::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 
-/// How long an inventory takes the engine for the one it was. `GET /info` makes the engine run two programs to ask for
-/// their versions (10 to 100 ms, where the images take half a millisecond), and a deploy looks seven times. No engine
+/// How long an inventory takes the engine for the one it was while no stream of its events says so. `GET /info` makes the
+/// engine run two programs to ask for their versions: 10 to 100 ms, where the images take half a millisecond. No engine
 /// restarts as fast as this.
 const INFO_AGE: Duration = Duration::from_secs(1);
+/// The same while one is open: it ends with the engine. Not for ever, since what lies between may hold a connection.
+const INFO_AGE_LISTENING: Duration = Duration::from_secs(60);
 
 /// A Docker Engine at a Unix socket or a TCP port.
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl Engine for Docker {
     }
 
     async fn inventory(&self) -> Result<Inventory, EngineError> {
-        let engine = match self.session.remembered(INFO_AGE) {
+        let engine = match self.session.remembered(INFO_AGE, INFO_AGE_LISTENING) {
             Some(info) => info,
             None => self.info().await?,
         };

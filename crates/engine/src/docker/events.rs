@@ -28,7 +28,9 @@ pub(super) async fn listen(session: &Session) -> Result<EventStream, EngineError
     let options = EventsOptionsBuilder::new().since(&since).filters(&filters).build();
     let client = session.client().await?;
     let host = session.host().to_owned();
+    let alive = session.listens();
     let events = client.events(Some(options)).filter_map(move |item| {
+        let _held = &alive;
         future::ready(match item {
             Ok(message) => read(&message).map(Ok),
             // the caller must connect and look anew whatever it was

@@ -4,7 +4,8 @@
 //! answers in its newest API, which may be newer than what bollard can parse. Here the version that both know is put into
 //! each path.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
@@ -32,7 +33,37 @@ pub(super) struct Session {
     host: String,
     address: Address,
     client: Mutex<Option<Docker>>,
-    known: Mutex<Option<(Instant, EngineInfo)>>,
+    known: Arc<Known>,
+}
+
+/// What the engine said of itself, and when. It stays so for as long as the engine's process runs, and no stream of its
+/// events outlives that.
+#[derive(Debug, Default)]
+struct Known {
+    info: Mutex<Option<(Instant, EngineInfo)>>,
+    /// Streams of events that are open.
+    streams: AtomicUsize,
+}
+
+/// Held by a stream of events: while it is there, the engine is the one that it was.
+#[derive(Debug)]
+pub(super) struct Alive(Arc<Known>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::SeqCst);
+        self.0.forget();
+    }
+}
+
+impl Known {
+    fn forget(&self) {
+        *self.slot() = None;
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<(Instant, EngineInfo)>> {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -57,7 +88,7 @@ impl Session {
                 ));
             }
         };
-        Ok(Self { host: host.to_owned(), address, client: Mutex::new(None), known: Mutex::new(None) })
+        Ok(Self { host: host.to_owned(), address, client: Mutex::new(None), known: Arc::default() })
     }
 
     pub(super) fn host(&self) -> &str {
@@ -84,12 +115,21 @@ impl Session {
 
     /// Takes note of what the engine said of itself.
     pub(super) fn remember(&self, info: &EngineInfo) {
-        *self.known() = Some((Instant::now(), info.clone()));
+        *self.known.slot() = Some((Instant::now(), info.clone()));
     }
 
-    /// What the engine said of itself, where that is not older and it answered ever since.
-    pub(super) fn remembered(&self, at_most: Duration) -> Option<EngineInfo> {
-        self.known().as_ref().filter(|(at, _)| at.elapsed() < at_most).map(|(_, info)| info.clone())
+    /// What the engine said of itself, where that is not older and it answered ever since. `listening` is the age while a
+    /// stream of its events is open.
+    pub(super) fn remembered(&self, at_most: Duration, listening: Duration) -> Option<EngineInfo> {
+        let at_most = if self.known.streams.load(Ordering::SeqCst) > 0 { listening } else { at_most };
+        self.known.slot().as_ref().filter(|(at, _)| at.elapsed() < at_most).map(|(_, info)| info.clone())
+    }
+
+    /// A stream of events begins; what was known before it may be another engine's.
+    pub(super) fn listens(&self) -> Alive {
+        self.known.forget();
+        self.known.streams.fetch_add(1, Ordering::SeqCst);
+        Alive(self.known.clone())
     }
 
     /// A call that the engine answers by itself.
@@ -166,14 +206,10 @@ impl Session {
 
     fn forget(&self) {
         *self.slot() = None;
-        *self.known() = None;
+        self.known.forget();
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<(Instant, EngineInfo)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Docker>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -259,13 +295,27 @@ mod tests {
             },
         };
         let hour = Duration::from_secs(3600);
-        assert_eq!(session.remembered(hour), None);
+        let known = || session.remembered(Duration::ZERO, hour).is_some();
+        assert_eq!(session.remembered(hour, hour), None);
         session.remember(&info);
-        assert_eq!(session.remembered(hour), Some(info.clone()));
-        assert_eq!(session.remembered(Duration::ZERO), None);
+        assert_eq!(session.remembered(hour, Duration::ZERO), Some(info.clone()));
+        assert!(!known());
+        // a stream of its events: it is the engine that it was
+        let streams = [session.listens(), session.listens()];
+        assert!(!known(), "what was known before may be another engine's");
+        session.remember(&info);
+        assert!(known());
+        let [one, other] = streams;
+        drop(one);
+        assert!(!known(), "it may have ended");
+        session.remember(&info);
+        assert!(known());
+        drop(other);
+        session.remember(&info);
+        assert!(!known());
         let gone = session.failure(Error::SocketNotFoundError("x".to_owned()));
         assert!(matches!(gone, EngineError::Unreachable { .. }));
-        assert_eq!(session.remembered(hour), None);
+        assert_eq!(session.remembered(hour, hour), None);
     }
 
     #[tokio::test]
