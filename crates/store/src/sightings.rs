@@ -29,6 +29,21 @@ impl Store {
         self.write(move |connection| observe(connection, &instance, &seen, now)).await
     }
 
+    /// We removed this tag: should somebody make it again before the next look, its stay starts anew.
+    pub async fn name_went(&self, instance: &str, name: &ImageName, now: Timestamp) -> Result<(), StoreError> {
+        let (instance, name) = (instance.to_owned(), name.to_string());
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE names SET gone = ?3
+                     WHERE engine = (SELECT id FROM engines WHERE instance = ?1) AND image = ?2 AND gone IS NULL",
+                )?
+                .execute((instance, name, now.0))?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Every tag that is on this engine, as of the last look or deploy.
     pub async fn name_history(&self, instance: &str) -> Result<BTreeMap<ImageName, NameHistory>, StoreError> {
         let instance = instance.to_owned();

@@ -71,7 +71,7 @@ pub(super) async fn prune(run: &mut Run<'_>, superseded: bool) -> Result<(), Job
     remember_kept(ctx, &plan, &inventory).await?;
     (ctx.at)("planned");
     let space = space_of(&records.question(superseded));
-    let mut removals = Removals { inventory: &inventory, space };
+    let mut removals = Removals::new(&inventory, space);
     let first = done.removals.len() - plan.removals.len();
     for (at, removal) in plan.removals.iter().enumerate() {
         let record = removals.remove(run, removal).await;

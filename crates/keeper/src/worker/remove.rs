@@ -1,5 +1,7 @@
 //! Removes what a plan names, one name at a time, each judged once more right before its call.
 
+use std::collections::HashSet;
+
 use layerkeeper_core::plan::space::Space;
 use layerkeeper_core::plan::{Removal, RemovalReason};
 use layerkeeper_core::{Bytes, ImageId, ImageName, Inventory, Reference, Selector};
@@ -14,16 +16,29 @@ pub(crate) const REMOVED: &str = "removed: ";
 
 /// Removals under way on an engine that held this.
 pub(super) struct Removals<'a> {
-    pub inventory: &'a Inventory,
+    inventory: &'a Inventory,
     /// What is still here, for what a removal really frees.
-    pub space: Space,
+    space: Space,
+    /// Names that went.
+    went: HashSet<Reference>,
 }
 
-impl Removals<'_> {
+impl<'a> Removals<'a> {
+    /// None so far.
+    pub fn new(inventory: &'a Inventory, space: Space) -> Self {
+        Self { inventory, space, went: HashSet::new() }
+    }
+
     /// Carries out one removal; its record says how it ended. One that fails never stops the rest.
     pub async fn remove(&mut self, run: &mut Run<'_>, removal: &Removal) -> RemovalRecord {
         run.changes();
-        let (outcome, detail) = remove(run.ctx, removal).await;
+        let (outcome, detail) = match removal.reason.what() {
+            // somebody else has moved the tag meanwhile: what it left behind is no longer ours to judge by its age
+            RemovalReason::OwnRow { of } if !self.went.contains(&of.to_reference()) => {
+                ("skipped", format!("{of} did not go"))
+            }
+            _ => remove(run.ctx, removal).await,
+        };
         let image = self.inventory.images.iter().find(|image| image.id == removal.image);
         let freed = match (outcome, image) {
             ("removed", Some(image)) => self.space.remove(image),
@@ -42,6 +57,7 @@ impl Removals<'_> {
             freed_bytes = record.freed_bytes, "goes"
         );
         if matches!(outcome, "removed" | "untagged") {
+            self.went.insert(removal.name.clone());
             after(run, removal, &record, &self.inventory.engine.instance()).await;
         }
         record
@@ -109,7 +125,8 @@ async fn after(run: &Run<'_>, removal: &Removal, record: &RemovalRecord, instanc
         (Selector::Tag(tag), reason) => {
             ctx.metrics.pruned.with_label_values(&[&removal.name.repository.to_string()]).inc();
             let name = removal.name.repository.tagged(tag.clone());
-            ctx.bury(&name, "layerkeeper".to_owned(), format!("{REMOVED}{reason}")).await
+            let gone = ctx.store.name_went(instance, &name, ctx.now()).await;
+            gone.and(ctx.bury(&name, "layerkeeper".to_owned(), format!("{REMOVED}{reason}")).await)
         }
         (Selector::Digest(digest), RemovalReason::Superseded { .. }) => {
             ctx.store.superseded_gone(instance, &removal.name.repository, *digest, None).await

@@ -72,7 +72,7 @@ async fn carry_out(
     need: &Need<'_>,
 ) -> Result<(), JobError> {
     let mut done = prune::record(&found.plan, None);
-    let mut removals = Removals { inventory: &records.inventory, space: space_of(&records.question(false)) };
+    let mut removals = Removals::new(&records.inventory, space_of(&records.question(false)));
     run.outcome.pressure = Some(done.clone());
     run.save().await?;
     for (at, removal) in found.plan.removals.iter().enumerate() {

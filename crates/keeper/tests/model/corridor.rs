@@ -45,10 +45,11 @@ async fn pulls_and_removals_never_overlap() {
     assert!(removed > 0, "nothing was removed, so nothing was shown");
 }
 
-/// An engine on which somebody creates a container from an image in the very moment between our plan and our removal.
+/// An engine on which somebody does something in the very moment between our plan and our removal of `app:sha-1`.
 struct Sneaky {
     fake: Fake,
     armed: Arc<AtomicBool>,
+    does: fn(&Fake, &Reference),
 }
 
 #[async_trait]
@@ -65,7 +66,7 @@ impl Engine for Sneaky {
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
         // the last look at the name before its removal
         if reference.to_string().ends_with("app:sha-1") && self.armed.swap(false, Ordering::SeqCst) {
-            self.fake.create_container("sneaky", reference, ContainerState::Created);
+            (self.does)(&self.fake, reference);
         }
         self.fake.image(reference).await
     }
@@ -93,8 +94,11 @@ impl Engine for Sneaky {
 async fn a_container_that_appears_between_plan_and_removal_holds_its_image() {
     let armed = Arc::new(AtomicBool::new(false));
     let trigger = armed.clone();
+    let does = |fake: &Fake, reference: &Reference| {
+        fake.create_container("sneaky", reference, ContainerState::Created);
+    };
     let ground =
-        Ground::behind(StoreKind::Graphdriver, policy(), |fake| Arc::new(Sneaky { fake, armed: trigger })).await;
+        Ground::behind(StoreKind::Graphdriver, policy(), |fake| Arc::new(Sneaky { fake, armed: trigger, does })).await;
     for tag in ["app:sha-1", "app:sha-2", "app:sha-3"] {
         ground.ship(tag).await;
     }
@@ -110,4 +114,33 @@ async fn a_container_that_appears_between_plan_and_removal_holds_its_image() {
     let removal = prune.removals.iter().find(|removal| removal.name.ends_with("app:sha-1")).unwrap();
     assert_eq!((removal.outcome.as_str(), removal.detail.as_str()), ("held", "container sneaky (created) holds it"));
     assert!(ground.tags().await.contains(&"sha-1".to_owned()));
+}
+
+/// What the tag left behind has no name that the policy lets go: it waits for `remove_superseded`.
+#[tokio::test]
+async fn a_tag_that_somebody_moves_between_plan_and_removal_stays_and_so_does_what_it_stood_for() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let trigger = armed.clone();
+    let does = |fake: &Fake, reference: &Reference| {
+        let moved = name("app:sha-1");
+        assert_eq!(*reference, moved.to_reference());
+        fake.foreign_tag(&name("app:sha-3").to_reference(), &moved).unwrap();
+    };
+    let ground =
+        Ground::behind(StoreKind::Containerd, policy(), |fake| Arc::new(Sneaky { fake, armed: trigger, does })).await;
+    for tag in ["app:sha-1", "app:sha-2", "app:sha-3"] {
+        ground.ship(tag).await;
+    }
+    let first = ground.engine.image(&name("app:sha-1").to_reference()).await.unwrap().unwrap();
+    ground.wind(HOUR * 2);
+    armed.store(true, Ordering::SeqCst);
+    let answer = ground.keeper.prune(false, 0).await.unwrap();
+    let prune = ground.end(&answer.job.id).await.outcome.prune.unwrap();
+    assert!(!armed.load(Ordering::SeqCst), "the tag was moved: {prune:?}");
+    let ours = prune.removals.iter().filter(|removal| removal.image_id == first.id.to_string());
+    let ended: Vec<_> = ours.map(|removal| (removal.outcome.as_str(), removal.detail.as_str())).collect();
+    let moved = "the name stands for another image now";
+    assert_eq!(ended, [("skipped", moved), ("skipped", "ghcr.io/acme/app:sha-1 did not go")], "{prune:?}");
+    let inventory = ground.engine.inventory().await.unwrap();
+    assert!(inventory.images.iter().any(|image| image.id == first.id), "{inventory:?}");
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::builds::full;
+use super::operation::{KEPT, Name};
 use super::trouble::Trouble;
 use super::witness::now;
 use super::world::World;
@@ -20,17 +22,30 @@ impl World {
         }
         self.fake.release();
         // a loss that came again and again is healed once an hour, and a pull that stalled waits as long
+        self.until_well().await;
+        // what somebody else has put under a kept name is nothing to heal; the next refresh puts it right
+        for n in 0..KEPT.len() {
+            let name = full(Name::Kept(n));
+            let here = now(&self.fake).is_some_and(|inventory| inventory.named(&name).is_some());
+            if here && self.missing().contains(&name.to_string()) {
+                self.prewarm(Some(n)).await;
+            }
+        }
+        self.until_well().await;
+        self.all_have_ended().await;
+        for name in self.missing() {
+            self.ledger.lock().unwrap().wrong(format!("{name} is not here, long after all is well again"));
+        }
+    }
+
+    async fn until_well(&mut self) {
         for _ in 0..30 {
             self.until_idle().await;
             self.read_jobs().await;
             if self.under_way().await == (0, 0) && self.missing().is_empty() {
-                break;
+                return;
             }
             self.pass(Duration::from_secs(1200)).await;
-        }
-        self.all_have_ended().await;
-        for name in self.missing() {
-            self.ledger.lock().unwrap().wrong(format!("{name} is not here, long after all is well again"));
         }
     }
 

@@ -1,8 +1,9 @@
 //! Makes things happen in the world.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use layerkeeper_core::{ContainerState, Digest, ImageName, Inventory, StoreKind};
+use layerkeeper_core::{ContainerState, Digest, ImageId, ImageName, Inventory, StoreKind};
 use layerkeeper_keeper::{DeployAnswer, DeployRequest};
 
 use super::builds::{build, full};
@@ -51,8 +52,11 @@ impl World {
             }
             Operation::CleanUp if self.up => self.fake.foreign_prune(true),
             Operation::Tag { from, to } if self.up => {
-                let result = self.fake.foreign_tag(&full(from).to_reference(), &full(to));
-                return result.map_or_else(|error| error.to_string(), |()| "done".to_owned());
+                if let Err(error) = self.fake.foreign_tag(&full(from).to_reference(), &full(to)) {
+                    return error.to_string();
+                }
+                self.ledger.lock().unwrap().tagged.insert(full(to));
+                return "done".to_owned();
             }
             Operation::Create(name) if self.up => return self.create(name, ContainerState::Created),
             Operation::Drop(n) if self.up && !self.containers.is_empty() => {
@@ -133,12 +137,14 @@ impl World {
     /// Somebody else has changed what is here.
     async fn meddled(&mut self, before: &Inventory) {
         let Some(after) = now(&self.fake) else { return };
-        let tagged = |inventory: &Inventory| inventory.images.iter().filter(|image| !image.names.is_empty()).count();
+        let names = |inventory: &Inventory| -> BTreeSet<(ImageName, ImageId)> {
+            inventory.images.iter().flat_map(|image| image.names.iter().map(|name| (name.clone(), image.id))).collect()
+        };
         let (_, running) = self.under_way().await;
         let mut ledger = self.ledger.lock().unwrap();
         ledger.meddled = ledger.step;
         if running > 0 {
-            ledger.snatched += tagged(before).saturating_sub(tagged(&after));
+            ledger.snatched += names(before).difference(&names(&after)).count();
         }
     }
 
@@ -175,7 +181,7 @@ impl World {
         self.accepted(&answer)
     }
 
-    async fn prewarm(&mut self, which: Option<usize>) -> String {
+    pub async fn prewarm(&mut self, which: Option<usize>) -> String {
         let images: Vec<ImageName> = which.map(|n| full(Name::Kept(n))).into_iter().collect();
         let answers = self.keeper.prewarm(&images, 0).await.unwrap();
         let mut ledger = self.ledger.lock().unwrap();

@@ -85,8 +85,10 @@ pub struct Ledger {
     /// Rows of images of which the keeper removed a tag.
     pub orphaned: HashSet<Reference>,
     pub pulls: Vec<Pulled>,
-    /// How many images somebody else took away while a job ran: it may have made its plan before.
+    /// How many names somebody else took away or moved while a job ran: it may have made its plan before.
     pub snatched: usize,
+    /// Names that somebody else gave while a job ran: its plan may be older.
+    pub tagged: HashSet<ImageName>,
     /// The last step in which somebody else changed which images are here.
     pub meddled: usize,
     /// The last step in which a keeper was started.
@@ -120,6 +122,7 @@ impl Ledger {
             orphaned: HashSet::new(),
             pulls: Vec::new(),
             snatched: 0,
+            tagged: HashSet::new(),
             meddled: 0,
             died: 0,
             served: Vec::new(),
@@ -210,6 +213,7 @@ impl Ledger {
             }
         }
         self.snatched = 0;
+        self.tagged.clear();
         self.policies.drain(..self.policies.len() - 1);
         self.forgotten.values_mut().for_each(|strict| *strict = true);
     }

@@ -131,8 +131,9 @@ impl Ledger {
             let size = |blob: &Digest| image.layers.iter().find(|l| l.blob == *blob).map_or(0, |l| l.size.0);
             self.served[pull.served.clone()].iter().map(size).sum()
         };
-        // one that a kill cut may have brought all there is
-        let same = |pull: &&Pulled| pull.reference == reference && pull.end != Some(PullEnd::Failed);
+        // one that a kill cut may have brought all there is, also one by the name, whose tag had moved meanwhile
+        let by = [reference, name.to_reference()];
+        let same = |pull: &&Pulled| by.contains(&pull.reference) && pull.end != Some(PullEnd::Failed);
         let moved: Vec<u64> = self.pulls.iter().filter(same).map(served).collect();
         if moved.contains(&pull.downloaded_bytes) {
             Ok(())

@@ -110,7 +110,9 @@ impl Ledger {
         let prunable = |image: &Image| -> Vec<ImageName> {
             image.names.iter().filter(|name| runtimes.iter().any(|r| r.may_prune(name))).cloned().collect()
         };
-        let mine = prunable(image).iter().map(|name| self.place(&instance, name).least).max().unwrap_or_default();
+        let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
+        let mine = prunable(image);
+        let mine = mine.iter().filter(planned).map(|name| self.place(&instance, name).least).max().unwrap_or_default();
         let newer: BTreeSet<ImageId> = removal
             .before
             .images
@@ -139,7 +141,8 @@ impl Ledger {
         let instance = removal.instance();
         let here = |name: &ImageName| self.stays.get(&(instance.clone(), name.clone())).copied();
         let deployed = |name: &ImageName| self.deployed.get(name).map(|(_, at)| *at);
-        let names = image.names.iter().filter(|other| other.repository == name.repository);
+        let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
+        let names = image.names.iter().filter(|other| other.repository == name.repository).filter(planned);
         let since = names.flat_map(|name| [here(name), deployed(name)]).flatten().max()?;
         let age = self.now.saturating_sub(since) + TOLERANCE;
         (age < least).then(|| format!("it is {} s old, {} s are the least", age.as_secs(), least.as_secs()))

@@ -68,7 +68,7 @@ pub fn policy(rules: Rules) -> Policy {
 
 /// What the keeper is told.
 pub fn settings(rules: Rules) -> Settings {
-    crate::settings::settings(policy(rules))
+    super::settings::settings(policy(rules))
 }
 
 impl World {

@@ -19,6 +19,8 @@ impl Store {
     ///   queued one, for they know of something new. One that never ran and waits only for its time is pulled forward.
     /// - A prune joins a queued one with the same flag.
     /// - Otherwise it is new, and a new deploy supersedes all queued deploys of its repository.
+    /// - A deploy that has its number already, and was cut before its end, has happened: it is neither joined nor
+    ///   superseded.
     ///
     /// # Errors
     /// [`StoreError::QueueFull`], and then nothing is changed.
@@ -54,6 +56,7 @@ pub(crate) fn supersede_older(connection: &Connection, newer: &Job, now: i64) ->
     let mut statement = connection.prepare_cached(
         "UPDATE jobs SET state = 'superseded', superseded_by = :by, finished = :now, not_before = NULL
          WHERE finished IS NULL AND repository = :repository AND kind = 'deploy' AND state = 'queued' AND seq < :seq
+           AND NOT EXISTS (SELECT 1 FROM deploys WHERE deploys.job = jobs.id)
          RETURNING seq, id",
     )?;
     let params = named_params! {
@@ -69,7 +72,8 @@ fn to_join(connection: &Connection, new: &NewJob) -> Result<Option<Job>, Fault> 
     let repository = new.intent.repository().map(ToString::to_string);
     let sql = format!(
         "SELECT {COLUMNS} FROM jobs
-         WHERE finished IS NULL AND repository IS ?1 AND kind = ?2 ORDER BY state = 'queued' DESC, seq DESC"
+         WHERE finished IS NULL AND repository IS ?1 AND kind = ?2
+           AND NOT EXISTS (SELECT 1 FROM deploys WHERE deploys.job = jobs.id) ORDER BY state = 'queued' DESC, seq DESC"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map((repository, new.intent.kind().as_str()), job)?;

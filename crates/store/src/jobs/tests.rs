@@ -1,13 +1,14 @@
 //! The queue's rules, one by one. `property.rs` tries them in all orders.
 
-use layerkeeper_core::Timestamp;
 use layerkeeper_core::job::{Intent, JobState, Trigger};
+use layerkeeper_core::{Digest, ImageId, Timestamp};
 
+use crate::deploys::DeployRow;
 use crate::error::StoreError;
 use crate::jobs::{Accepted, Enqueued, JobFilter, NewJob, WebhookAccepted, WebhookIdRecord};
 use crate::record::Outcome;
 use crate::store::{Options, Store};
-use crate::testing::{deploy, id, name, new, store};
+use crate::testing::{ENGINE, deploy, id, name, new, store};
 
 const APP: &str = "ghcr.io/acme/app:sha-1";
 const APP2: &str = "ghcr.io/acme/app:sha-2";
@@ -45,6 +46,29 @@ async fn a_deploy_without_a_digest_joins_only_a_queued_one() {
     store.take_next(Timestamp(9)).await.unwrap().unwrap();
     let next = store.enqueue(deploy(3, APP, None)).await.unwrap();
     assert!(!joined(&next), "the running one may have asked the registry before the tag moved");
+}
+
+/// kill -9 between a deploy's number and its job's end: it has happened, whatever is asked for next.
+#[tokio::test]
+async fn a_deploy_that_has_its_number_is_neither_superseded_nor_joined() {
+    let store = store();
+    store.enqueue(deploy(1, APP, None)).await.unwrap();
+    store.take_next(Timestamp(5)).await.unwrap().unwrap();
+    let row = DeployRow {
+        instance: ENGINE.to_owned(),
+        name: name(APP),
+        digest: Digest::of(b"d"),
+        manifest: None,
+        image_id: ImageId::of(b"i"),
+    };
+    store.record_deploy(&id(1), row, Timestamp(6)).await.unwrap();
+    store.requeue_running().await.unwrap();
+    assert_eq!(state(&store, 1).await, JobState::Queued);
+    // its tag may have moved since
+    assert!(!joined(&store.enqueue(deploy(2, APP, None)).await.unwrap()));
+    let newer = store.enqueue(deploy(3, APP2, None)).await.unwrap();
+    assert_eq!(newer.superseded, [id(2)]);
+    assert_eq!(store.take_next(Timestamp(9)).await.unwrap().unwrap().id, id(1), "it goes on to its end");
 }
 
 #[tokio::test]

@@ -43,6 +43,19 @@ async fn names_of_one_first_look_share_a_place_and_later_ones_come_after() {
 }
 
 #[tokio::test]
+async fn a_tag_that_we_removed_and_somebody_made_again_before_a_look_is_new() {
+    let store = store();
+    look(&store, &[("a:1", false), ("a:2", false)], 10).await;
+    let before = history(&store, "a:1").await;
+    store.name_went(ENGINE, &name("a:1"), Timestamp(20)).await.unwrap();
+    assert!(!store.name_history(ENGINE).await.unwrap().contains_key(&name("a:1")));
+    look(&store, &[("a:1", false), ("a:2", false)], 30).await;
+    let after = history(&store, "a:1").await;
+    assert_eq!((after.first_seen, after.place), (Timestamp(30), before.place));
+    assert_eq!(history(&store, "a:2").await.first_seen, Timestamp(10));
+}
+
+#[tokio::test]
 async fn a_name_that_comes_back_keeps_its_place_and_starts_its_stay_anew() {
     let store = store();
     look(&store, &[("a:1", true), ("a:2", false)], 10).await;
