@@ -113,7 +113,7 @@ async fn a_row_whose_tag_did_not_go_is_not_asked_for() {
     ground.engine.spoil_next_removal(EngineError::Other("driver failed".to_owned()));
     let prune = ground.ship("app:sha-3").await.outcome.prune.unwrap();
     let went: Vec<_> = prune.removals.iter().map(|r| (r.outcome.as_str(), r.detail.as_str())).collect();
-    let stands = format!("{} stands for it", name("app:sha-1"));
+    let stands = format!("{} did not go", name("app:sha-1"));
     assert_eq!(went, [("failed", "the engine says: driver failed"), ("skipped", &*stands)]);
     let asked = ground.engine.log().into_iter().filter(|call| matches!(call, Call::Remove { .. })).count();
     assert_eq!(asked, 1, "only the tag");
