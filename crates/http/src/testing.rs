@@ -1,6 +1,8 @@
 //! A real keeper over a store and an engine in memory, and a client that says exactly the bytes it is told.
 
 mod log;
+#[path = "../../keeper/tests/shared/settings.rs"]
+mod settings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use layerkeeper_core::{
 };
 use layerkeeper_engine::fake::{Fake, FakeImage};
 use layerkeeper_engine::{Engine, Login};
-use layerkeeper_keeper::{Clock, Keeper, Parts, Registry, Settings, SystemDisks};
+use layerkeeper_keeper::{Clock, Keeper, Parts, Registry, SystemDisks};
 use layerkeeper_registry::{Error, Fetched, Resolved};
 use layerkeeper_store::{JobFilter, Options, Retention, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use log::{logged, remember_log};
+pub use settings::settings;
 
 /// 2027-01-15 08:00 UTC, in milliseconds.
 pub const NOW: i64 = 1_800_000_000_000;
@@ -208,22 +211,6 @@ impl Registry for Shelf {
 
 fn missing(reference: &Reference) -> Error {
     Error::NotFound { reference: Box::new(reference.clone()), detail: Default::default() }
-}
-
-/// What the keeper is told, with this policy.
-pub fn settings(policy: Policy) -> Settings {
-    Settings {
-        policy,
-        schedules: Vec::new(),
-        jitter: Duration::ZERO,
-        disk_paths: Vec::new(),
-        stop_timeout: Duration::from_millis(100),
-        not_yet_timeout: Duration::from_secs(120),
-        stall_timeout: Duration::from_secs(300),
-        look_every: Duration::from_secs(60),
-        max_attempts: 3,
-        data_root: None,
-    }
 }
 
 /// One kept image and one repository for deploys.

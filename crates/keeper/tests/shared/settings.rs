@@ -1,4 +1,4 @@
-//! What a keeper in a test is told.
+//! What a keeper in a test is told; the listeners' tests take it from here, too.
 
 use std::time::Duration;
 
