@@ -143,6 +143,17 @@ impl Inventory {
         }
     }
 
+    /// Puts `image` in as it is now: in place of what was known of it, and with its names taken from all others.
+    pub fn put(&mut self, image: Image) {
+        for other in &mut self.images {
+            other.names.retain(|name| !image.names.contains(name));
+        }
+        match self.images.binary_search_by(|other| other.id.cmp(&image.id)) {
+            Ok(at) => self.images[at] = image,
+            Err(at) => self.images.insert(at, image),
+        }
+    }
+
     /// The containers, in whatever state, that hold this image.
     pub fn holders<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = &'a Container> + 'a {
         self.containers.iter().filter(move |container| container.holds(image))
@@ -195,5 +206,43 @@ impl From<&str> for ContainerState {
             "dead" => Self::Dead,
             _ => Self::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(content: &[u8], names: &[&str]) -> Image {
+        Image {
+            id: ImageId::of(content),
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            digests: BTreeSet::new(),
+            layers: Vec::new(),
+            layer_bytes: Vec::new(),
+            created: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_put_in_takes_its_names_from_the_others() {
+        let engine = EngineInfo {
+            id: "e".to_owned(),
+            version: "26.1.5".to_owned(),
+            store: StoreKind::Containerd,
+            driver: "overlayfs".to_owned(),
+            data_root: "/var/lib/docker".to_owned(),
+            platform: Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None },
+        };
+        let mut inventory = Inventory { engine, images: Vec::new(), containers: Vec::new() };
+        inventory.put(image(b"old", &["r.io/a:1", "r.io/a:2"]));
+        inventory.put(image(b"new", &["r.io/a:2"]));
+        let (one, two): (ImageName, ImageName) = ("r.io/a:1".parse().unwrap(), "r.io/a:2".parse().unwrap());
+        assert_eq!(inventory.named(&one).map(|image| image.id), Some(ImageId::of(b"old")));
+        assert_eq!(inventory.named(&two).map(|image| image.id), Some(ImageId::of(b"new")));
+        inventory.put(image(b"new", &["r.io/a:1"]));
+        assert_eq!(inventory.images.len(), 2, "in place of what was known of it");
+        assert!(inventory.images.is_sorted_by_key(|image| image.id));
+        assert_eq!((inventory.named(&two), inventory.named(&one).map(|i| i.id)), (None, Some(ImageId::of(b"new"))));
     }
 }

@@ -102,6 +102,18 @@ impl Engine for Docker {
         Ok(Inventory { engine, images, containers })
     }
 
+    async fn still_holds(&self, known: &Inventory) -> Result<bool, EngineError> {
+        match known.engine.store {
+            // its list takes half a millisecond
+            StoreKind::Graphdriver => Ok(false),
+            // 70 ms and more for five images, and then each is inspected all the same
+            StoreKind::Containerd => {
+                Ok(images::are_these(&self.session, &known.images).await?
+                    && self.containers().await? == known.containers)
+            }
+        }
+    }
+
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
         images::one(&self.session, &self.layers, reference).await
     }

@@ -248,6 +248,14 @@ impl Engine for Fake {
         Ok(self.up()?.inventory())
     }
 
+    async fn still_holds(&self, known: &Inventory) -> Result<bool, EngineError> {
+        let now = self.up()?.inventory();
+        Ok(now.engine == known.engine
+            && now.engine.store == StoreKind::Containerd
+            && now.containers == known.containers
+            && known.images.iter().all(|image| now.images.contains(image)))
+    }
+
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
         let state = self.up()?;
         let id = state.find(reference);

@@ -37,6 +37,10 @@ pub trait Engine: Send + Sync + 'static {
     /// every state.
     async fn inventory(&self) -> Result<Inventory, EngineError>;
 
+    /// Is all that `known` shows still here and as it says, images, names and containers? Asked where that costs less than
+    /// a new [`Self::inventory`], else no. What came since is not noticed.
+    async fn still_holds(&self, known: &Inventory) -> Result<bool, EngineError>;
+
     /// The image behind a reference, or none when there is no such image here.
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError>;
 

@@ -10,6 +10,7 @@ pub(super) async fn all(case: &Case<'_>) {
     it_answers_and_names_its_store(case).await;
     the_inventory_shows_what_inspect_shows(case).await;
     an_image_in_an_index_is_known_by_the_indexs_digest(case).await;
+    what_was_seen_holds_until_something_of_it_goes_or_changes(case).await;
     images_that_come_and_go_do_not_spoil_the_list(case).await;
 }
 
@@ -72,6 +73,28 @@ async fn an_image_in_an_index_is_known_by_the_indexs_digest(case: &Case<'_>) {
         case.remove(&by_manifest).await;
         assert!(!case.holds_layers(&published.diff_ids).await);
     }
+}
+
+/// The classic store is never asked image by image: its list costs less.
+async fn what_was_seen_holds_until_something_of_it_goes_or_changes(case: &Case<'_>) {
+    let (one, _) = case.publish("holds/app:one", &["a"]).await;
+    let (other, _) = case.publish("holds/other:t", &["b"]).await;
+    case.pull_tag(&one).await;
+    let seen = ok(case.engine().inventory().await, "inventory");
+    let holds = async || ok(case.engine().still_holds(&seen).await, "still holds");
+    assert_eq!(holds().await, case.is_containerd());
+    case.pull_tag(&other).await;
+    assert_eq!(holds().await, case.is_containerd(), "what came since does not matter");
+    let container = case.subject.create_container(&one.to_reference()).await;
+    assert!(!holds().await, "a container holds it now");
+    case.subject.remove_container(&container).await;
+    assert_eq!(holds().await, case.is_containerd());
+    case.tag(&one.to_reference(), &other).await;
+    assert!(!holds().await, "it has one more name");
+    case.remove(&other.to_reference()).await;
+    assert_eq!(holds().await, case.is_containerd());
+    case.remove(&one.to_reference()).await;
+    assert!(!holds().await, "it is gone");
 }
 
 /// The containerd store fails the whole list when an image goes away in the middle of it.

@@ -56,6 +56,19 @@ pub(super) async fn all(session: &Session, cache: &LayerCache, store: StoreKind)
     Ok(images)
 }
 
+/// Does each of these images still bear just these names and digests? An id is a digest: its layers cannot change.
+pub(super) async fn are_these(session: &Session, images: &[Image]) -> Result<bool, EngineError> {
+    let is_it = |image: &Image| {
+        let image = image.clone();
+        async move {
+            let Some(inspect) = inspect(session, &image.id.to_string()).await? else { return Ok(false) };
+            Ok(names(inspect.repo_tags.as_deref().unwrap_or_default()) == image.names
+                && digests(inspect.repo_digests.as_deref().unwrap_or_default()) == image.digests)
+        }
+    };
+    stream::iter(images).map(is_it).buffered(AT_ONCE).try_all(|is_it| async move { is_it }).await
+}
+
 /// The containerd store fails the whole list when one image goes away while it is made ("failed to calculate size of image
 /// …: not found", measured on 26.1), so a list that failed like that is asked for again.
 async fn list(session: &Session) -> Result<Vec<ImageSummary>, EngineError> {

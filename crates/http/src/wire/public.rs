@@ -68,7 +68,7 @@ pub struct PublicPull {
     pub estimated_fetch_bytes: Option<(u64, u64)>,
     /// How often it was tried.
     pub attempts: usize,
-    /// From the first attempt's start to the verified end.
+    /// Of the pull, each attempt from its start to its end.
     pub duration_ms: u64,
     /// Bottom layer first.
     pub layers: Vec<PublicLayer>,

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
-use layerkeeper_core::{ImageId, ImageName, Inventory, JobId, Timestamp};
+use layerkeeper_core::{Image, ImageId, ImageName, Inventory, JobId, Timestamp};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::{DeployRow, StoreError};
 use tokio::time::Instant;
@@ -44,16 +44,39 @@ impl Context {
 
     /// What was last seen, where the engine's events say that nothing has changed since.
     pub fn unchanged(&self) -> Option<Arc<Inventory>> {
+        let changes = self.changes.load(Ordering::SeqCst);
+        self.recent().filter(|(told, _)| *told == changes).map(|(_, inventory)| inventory)
+    }
+
+    /// What was seen not long ago, with how many changes we had been told of then. The engine's events reach us, so that
+    /// whatever somebody else has done since is looked at within a moment.
+    fn recent(&self) -> Option<(u64, Arc<Inventory>)> {
         let view = self.view();
-        let (at, changes) = view.looked.filter(|_| view.error.is_none())?;
-        let told = self.changes.load(Ordering::SeqCst) != changes || !self.listening.load(Ordering::SeqCst);
-        view.inventory.filter(|_| !told && at.elapsed() < VIEW_AGE)
+        let (at, changes) = view.looked.filter(|_| view.error.is_none() && self.listening.load(Ordering::SeqCst))?;
+        view.inventory.filter(|_| at.elapsed() < VIEW_AGE).map(|inventory| (changes, inventory))
     }
 
     async fn look_at_engine(&self) -> Result<Inventory, EngineError> {
         let mut inventory = self.engine.inventory().await?;
         unlisted::add(self, &mut inventory).await?;
         Ok(inventory)
+    }
+
+    /// What was last seen, where the engine's events are silent since and all of it proves to be here still; else looks.
+    /// Events alone would not do: the containerd store is pruned without one.
+    pub async fn confirm(&self) -> Result<Arc<Inventory>, EngineError> {
+        match self.unchanged() {
+            Some(known) if self.engine.still_holds(&known).await? => Ok(known),
+            _ => self.observe().await,
+        }
+    }
+
+    /// The same where the changes since are this job's own, which it knows.
+    pub async fn confirm_rest(&self) -> Result<Arc<Inventory>, EngineError> {
+        match self.recent() {
+            Some((_, known)) if self.engine.still_holds(&known).await? => Ok(known),
+            _ => self.observe().await,
+        }
     }
 
     /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
@@ -68,17 +91,12 @@ impl Context {
             Ok(inventory) => {
                 let inventory = Arc::new(inventory);
                 self.notice_another_engine(&inventory.engine.instance()).await;
-                self.record_sightings(&inventory, now).await;
                 self.remember_ids(&inventory);
                 if was_down {
                     self.close_prune_gate().await;
                     tracing::info!(images = inventory.images.len(), "the engine answers again");
                 }
-                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-                *view = View { inventory: Some(inventory.clone()), seen_at: Some(now), error: None, looked };
-                drop(view);
-                self.metrics.engine_up.set(1);
-                self.renew_gauges(&inventory);
+                self.show(&inventory, now, looked).await;
                 Ok(inventory)
             }
             Err(error) => {
@@ -90,6 +108,25 @@ impl Context {
                 Err(error)
             }
         }
+    }
+
+    /// Adds the image that got its name while `seen` was asked for.
+    pub async fn observed(&self, seen: &Inventory, image: &Image) -> Arc<Inventory> {
+        let _one_at_a_time = self.observing.lock().await;
+        let mut inventory = seen.clone();
+        inventory.put(image.clone());
+        let inventory = Arc::new(inventory);
+        self.show(&inventory, self.now(), None).await;
+        inventory
+    }
+
+    /// Records which runtime tags are here, and renews what people see.
+    async fn show(&self, inventory: &Arc<Inventory>, at: Timestamp, looked: Option<(Instant, u64)>) {
+        self.record_sightings(inventory, at).await;
+        let view = View { inventory: Some(inventory.clone()), seen_at: Some(at), error: None, looked };
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        self.metrics.engine_up.set(1);
+        self.renew_gauges(inventory);
     }
 
     /// Another image store or data root than at the last look: what a deploy once made sure of there is long ago.

@@ -88,7 +88,7 @@ async fn succeed(
     let ctx = run.ctx;
     run.outcome.digest = Some(digest.to_string());
     run.save().await?;
-    let inventory = run.look().await?;
+    let inventory = run.glance().await?;
     let (name, instance) = (image.clone(), inventory.engine.instance());
     let row = DeployRow { name, digest, manifest, image_id: here.id, instance };
     let number = ctx.record_deploy(&run.job.id, row).await?;

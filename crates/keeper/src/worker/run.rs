@@ -1,14 +1,15 @@
 //! A job in hand: the job, its growing record, and what it needs around it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::progress::PullProgress;
-use layerkeeper_core::{Bytes, ImageName, Inventory, Job, JobState};
+use layerkeeper_core::{Bytes, Image, ImageName, Inventory, Job, JobState};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::{Outcome, PullRecord};
+use tokio::time::Instant;
 
 use crate::context::{Context, InFlight};
 use crate::follow::{Phase, Progress};
@@ -24,7 +25,7 @@ pub(super) struct Run<'a> {
 }
 
 /// Within this time a job need not look at the engine again that it has not changed. On the containerd store a look takes
-/// 50 ms and more, and a deploy would look once for each kept image.
+/// 100 ms and more, and a deploy would look once for each kept image.
 const LOOK_AGE: Duration = Duration::from_secs(1);
 
 impl<'a> Run<'a> {
@@ -65,12 +66,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What this very job saw a moment ago, where it has changed nothing since; else looks again.
+    /// What this very job saw a moment ago, where it has changed nothing since; else asks the engine again.
     pub async fn glance(&mut self) -> Result<Arc<Inventory>, EngineError> {
-        match &self.seen {
-            Some((at, inventory)) if at.elapsed() < LOOK_AGE => Ok(inventory.clone()),
-            _ => self.look().await,
+        if let Some((at, inventory)) = &self.seen
+            && at.elapsed() < LOOK_AGE
+        {
+            return Ok(inventory.clone());
         }
+        let at = Instant::now();
+        let inventory = self.ctx.confirm().await?;
+        self.seen = Some((at, inventory.clone()));
+        Ok(inventory)
+    }
+
+    /// Takes for seen what was asked for at `at`, beside the naming of `image`, and the image.
+    pub async fn saw(&mut self, at: Instant, inventory: &Inventory, image: &Image) {
+        self.seen = Some((at, self.ctx.observed(inventory, image).await));
     }
 
     /// From here on what was seen no longer holds: this job changes something on the engine.

@@ -63,6 +63,9 @@ impl Engine for Sneaky {
     async fn inventory(&self) -> Result<Inventory, EngineError> {
         self.fake.inventory().await
     }
+    async fn still_holds(&self, known: &Inventory) -> Result<bool, EngineError> {
+        self.fake.still_holds(known).await
+    }
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
         // the last look at the name before its removal
         if reference.to_string().ends_with("app:sha-1") && self.armed.swap(false, Ordering::SeqCst) {

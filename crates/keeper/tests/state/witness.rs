@@ -43,6 +43,11 @@ impl Engine for Witness {
         self.fake.inventory().await
     }
 
+    async fn still_holds(&self, known: &Inventory) -> Result<bool, EngineError> {
+        yield_now().await;
+        self.fake.still_holds(known).await
+    }
+
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
         yield_now().await;
         self.fake.image(reference).await
