@@ -120,6 +120,15 @@ impl Fake {
         self.shared.change(|state| state.foreign_prune(all));
     }
 
+    /// The same with `-a`, and nobody is told: so does the containerd store of 26.1 (measured).
+    pub fn foreign_prune_unheard(&self) {
+        self.shared.change(|state| {
+            let told = state.news.len();
+            state.foreign_prune(true);
+            state.news.truncate(told);
+        });
+    }
+
     /// Somebody else removes a name; not in the log.
     ///
     /// # Errors

@@ -65,18 +65,22 @@ impl Context {
     /// What was last seen, where the engine's events are silent since and all of it proves to be here still; else looks.
     /// Events alone would not do: the containerd store is pruned without one.
     pub async fn confirm(&self) -> Result<Arc<Inventory>, EngineError> {
-        match self.unchanged() {
-            Some(known) if self.engine.still_holds(&known).await? => Ok(known),
-            _ => self.observe().await,
-        }
+        self.confirmed(self.unchanged()).await
     }
 
     /// The same where the changes since are this job's own, which it knows.
     pub async fn confirm_rest(&self) -> Result<Arc<Inventory>, EngineError> {
-        match self.recent() {
-            Some((_, known)) if self.engine.still_holds(&known).await? => Ok(known),
-            _ => self.observe().await,
+        self.confirmed(self.recent().map(|(_, known)| known)).await
+    }
+
+    async fn confirmed(&self, known: Option<Arc<Inventory>>) -> Result<Arc<Inventory>, EngineError> {
+        if let Some(known) = known
+            && matches!(self.engine.still_holds(&known).await, Ok(true))
+        {
+            return Ok(known);
         }
+        // an engine that did not answer is told and remembered as one here
+        self.observe().await
     }
 
     /// Looks at the engine: reads the inventory, records which runtime tags are here, and renews what people see.
@@ -116,7 +120,10 @@ impl Context {
         let mut inventory = seen.clone();
         inventory.put(image.clone());
         let inventory = Arc::new(inventory);
-        self.show(&inventory, self.now(), None).await;
+        // an engine that went away since must not seem to have been here all the time: pruning would go on
+        if self.view().error.is_none() {
+            self.show(&inventory, self.now(), None).await;
+        }
         inventory
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use layerkeeper_core::ContainerState::Created;
 use layerkeeper_core::{ImageId, Intent, JobId, JobState, StoreKind, Timestamp, Trigger};
 use layerkeeper_engine::EngineError;
 use layerkeeper_engine::fake::{Call, Fault, PullEnd};
@@ -35,6 +36,32 @@ async fn kept_images_come_before_the_tag_and_in_the_order_of_the_file() {
         let wanted: Vec<_> = app("app:sha-1").layers.iter().map(|layer| layer.blob).collect();
         assert_eq!(served, wanted, "{store}: base, then what cache-python adds, then the tag's own");
         assert_eq!(row.outcome.pull.unwrap().downloaded_bytes, 20_000_000);
+    }
+}
+
+/// By the engine's events all is as it was.
+#[tokio::test]
+async fn a_prune_that_nobody_was_told_of_is_seen_before_anything_is_pulled() {
+    for store in STORES {
+        let ground = Ground::new(store, policy()).await;
+        ground.ship("app:sha-1").await;
+        ground.wind(Duration::from_secs(1));
+        let container = ground.engine.create_container("passing", &name("app:sha-1").to_reference(), Created);
+        ground.engine.remove_container(&container);
+        let now = ground.now();
+        let looked = async |ground: &Ground| ground.keeper.status().await.engine.seen_at >= Some(now.0);
+        ground.until("the last look", looked).await;
+        ground.engine.foreign_prune_unheard();
+        let row = ground.ship("app:sha-2").await;
+        let kept: Vec<u64> = row.outcome.kept.iter().map(|pull| pull.downloaded_bytes).collect();
+        assert_eq!(kept.iter().sum::<u64>(), 950_000_000, "{store}: the kept images came back first: {kept:?}");
+        let pull = row.outcome.pull.unwrap();
+        assert_eq!(
+            (pull.downloaded_bytes, pull.certainty.as_str()),
+            (20_000_000, "exact"),
+            "{store}: {:?}",
+            pull.doubts
+        );
     }
 }
 

@@ -154,14 +154,14 @@ impl<'a> Host<'a> {
     /// Wall clock, and what the job's record says: in all, and around the pull.
     fn ours(&self, business: Bytes) -> Result<(f64, f64, f64)> {
         let name = self.v2.reference();
-        let (time, job_of) = self.round(business, || self.server.facts(&["deploy", &name, "--follow"]))?;
-        let at = |key: &str| job_of[key].as_i64().with_context(|| format!("the job's record has no {key}"));
+        let (time, record) = self.round(business, || self.server.facts(&["deploy", &name, "--follow"]))?;
+        let at = |key: &str| record[key].as_i64().with_context(|| format!("the job's record has no {key}"));
         let (whole, job) = (time.as_secs_f64(), (at("finished")? - at("started")?) as f64 / 1e3);
         ensure!(
             job > whole / 2.0,
             "the deploy took {whole} s, and its own job only {job} s of them: another one pulled"
         );
-        let pull = job_of["outcome"]["pull"]["duration_ms"].as_u64().context("the job's record has no report")?;
+        let pull = record["outcome"]["pull"]["duration_ms"].as_u64().context("the job's record has no report")?;
         Ok((whole, job, job - pull as f64 / 1e3))
     }
 
