@@ -101,11 +101,7 @@ impl World {
                 self.meddled(&before);
             }
             Trouble::Create(name, state) if self.up => return self.create(*name, *state),
-            Trouble::Disk(room) if self.up => self.disk.leave(match room {
-                Room::Plenty => u64::MAX / 4,
-                Room::Tight(megabytes) => FLOOR + megabytes * 1_000_000,
-                Room::None => 0,
-            }),
+            Trouble::Disk(room) if self.up => self.leave(*room),
             Trouble::SpoilPull(fault) => self.fake.spoil_next_pull(fault.clone()),
             Trouble::SpoilRemoval(error) => self.fake.spoil_next_removal(error.clone()),
             Trouble::Release => self.fake.release(),
@@ -152,6 +148,17 @@ impl World {
         if *planned {
             ledger.snatched += names(before).difference(&names(&after)).count();
         }
+    }
+
+    /// A plan that is under way may have found less.
+    fn leave(&self, room: Room) {
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.least_free = ledger.least_free.min(self.disk.free());
+        self.disk.leave(match room {
+            Room::Plenty => u64::MAX / 4,
+            Room::Tight(megabytes) => FLOOR + megabytes * 1_000_000,
+            Room::None => 0,
+        });
     }
 
     /// Whoever listens must have heard, and listen again: a keeper takes a second for that, and no engine is faster.

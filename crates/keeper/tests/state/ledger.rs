@@ -87,6 +87,8 @@ pub struct Ledger {
     pub pulls: Vec<Pulled>,
     /// How many names somebody else took away or moved while a job ran: it may have made its plan before.
     pub snatched: usize,
+    /// Free on the disk when there was least of it, since the keeper was last idle.
+    pub least_free: u64,
     /// Names that somebody else gave while a job ran: its plan may be older.
     pub tagged: HashSet<ImageName>,
     /// The last step in which somebody else changed which images are here.
@@ -122,6 +124,7 @@ impl Ledger {
             orphaned: HashSet::new(),
             pulls: Vec::new(),
             snatched: 0,
+            least_free: u64::MAX,
             tagged: HashSet::new(),
             meddled: 0,
             died: 0,
@@ -213,6 +216,7 @@ impl Ledger {
             }
         }
         self.snatched = 0;
+        self.least_free = u64::MAX;
         self.tagged.clear();
         self.policies.drain(..self.policies.len() - 1);
         self.forgotten.values_mut().for_each(|strict| *strict = true);

@@ -86,7 +86,7 @@ impl Ledger {
         }
         let Some(image) = removal.before.named(name) else { return wrong };
         let floor = self.policies.iter().map(|policy| policy.min_free.0).max().unwrap_or_default();
-        let pressed = removal.free < floor + PEAK;
+        let pressed = removal.free.min(self.least_free) < floor + PEAK;
         if pressed && removal.done {
             self.count("removed under pressure");
         }
