@@ -154,7 +154,7 @@ impl Ledger {
     fn too_young(&self, removal: &Removal<'_>, name: &ImageName, image: &Image) -> Option<String> {
         let least = self.runtimes(&name.repository).iter().map(|r| r.min_age).min().unwrap_or_default();
         let instance = removal.instance();
-        let here = |name: &ImageName| self.stays.get(&(instance.clone(), name.clone())).copied();
+        let here = |name: &ImageName| self.stays.get(&(instance.clone(), name.clone())).map(|(_, since)| *since);
         let deployed = |name: &ImageName| self.deployed.get(name).map(|(_, at)| *at);
         let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
         let names = image.names.iter().filter(|other| other.repository == name.repository).filter(planned);
