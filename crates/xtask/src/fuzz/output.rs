@@ -14,8 +14,9 @@ pub fn read(text: &str) -> Option<Told> {
         let (_, rest) = line.split_once(" cov: ")?;
         rest.split_whitespace().next()?.parse().ok()
     })?;
-    let line = text.lines().rev().find(|line| line.starts_with('#'))?;
-    let executions = line.trim_start_matches('#').split_whitespace().next()?.parse().ok()?;
+    // other lines begin with a row of them
+    let executions =
+        text.lines().rev().find_map(|line| line.strip_prefix('#')?.split_whitespace().next()?.parse().ok())?;
     Some(Told { executions, edges })
 }
 
@@ -35,9 +36,10 @@ mod tests {
         let text = "INFO: Seed: 1\n#2\tINITED cov: 10 ft: 11 corp: 1/1b exec/s: 0 rss: 30Mb\n\
                     #512\tNEW    cov: 31 ft: 40 corp: 3/9b lim: 4 exec/s: 0 rss: 31Mb L: 4/4 MS: 1 InsertByte-\n\
                     #4096\tDONE   cov: 32 ft: 50 corp: 4/12b lim: 4 exec/s: 2048 rss: 31Mb\n\
-                    Done 4096 runs in 2 second(s)\nstat::number_of_executed_units: 4096\n";
+                    ###### Recommended dictionary. ######\n\"ab\" # Uses: 3\n\
+                    ###### End of recommended dictionary. ######\nDone 4096 runs in 2 second(s)\nstat::number_of_executed_units: 4096\n";
         assert_eq!(read(text), Some(Told { executions: 4096, edges: 32 }));
         assert_eq!(read("panicked at x"), None);
-        assert_eq!(end_of(text).lines().count(), 6);
+        assert_eq!(end_of(text).lines().count(), 9);
     }
 }
