@@ -7,4 +7,5 @@ mod prune;
 mod queue;
 mod refused;
 mod reuse;
+mod state;
 mod unreachable;
