@@ -115,8 +115,8 @@ fn all_is_well(world: &World) {
 
 async fn of_the_fake(world: &World, all: bool) -> Snapshot {
     let mut labels = Labels::default();
-    let mut asked: Vec<_> = operation::names().map(|name| builds::full(name).to_reference()).collect();
-    for name in operation::names() {
+    let mut asked: Vec<_> = shelf::names().map(|name| builds::full(name).to_reference()).collect();
+    for name in shelf::names() {
         for image in (0..world.built.get(&name).copied().unwrap_or_default()).map(|n| builds::build(name, n)) {
             labels.add(&image.label, image.resolved(), image.manifest_digest(), image.config_digest());
             asked.extend(all.then(|| builds::full(name).repository.by_digest(image.resolved())));
@@ -126,7 +126,8 @@ async fn of_the_fake(world: &World, all: bool) -> Snapshot {
 }
 
 async fn both_come_to_the_same_state(kind: EngineKind, usual: u64) {
-    let seed = std::env::var("LAYERKEEPER_STATE_SEED").map_or(usual, |text| text.parse().unwrap());
+    let other = std::env::var("LAYERKEEPER_STATE_SEED").ok().map(|text| text.parse().unwrap());
+    let seed = other.unwrap_or(usual);
     let operations = sequence(seed);
     let fake = tokio::task::spawn_blocking(move || on_the_fake(operations, kind)).await.unwrap();
     let mut server = Server::start(kind).await;
@@ -143,7 +144,10 @@ async fn both_come_to_the_same_state(kind: EngineKind, usual: u64) {
         assert!(found == *snapshot, "{story}\n{}\n{found:#?}", snapshot.differs_from(&found));
         server.catch_up(*passed);
     }
-    // all that can happen has happened, or the sequence shows nothing
+    if other.is_some() {
+        return;
+    }
+    // all that should has happened, or the sequence shows nothing
     let end = &fake.last().unwrap().snapshot;
     let words = [&["deploy", "downloaded"][..], &["deploy", "reused"], &["heal"], &["warm"], &["prune"], &["removed"]];
     for words in words {

@@ -117,12 +117,6 @@ pub fn name() -> impl Strategy<Value = Name> {
     ]
 }
 
-/// All names that something may happen to.
-pub fn names() -> impl Iterator<Item = Name> {
-    let kept = (0..KEPT.len()).map(Name::Kept);
-    kept.chain((0..VERSIONS).map(Name::Version)).chain((0..FOREIGN).map(Name::Foreign))
-}
-
 /// Anything that can be done to both engines.
 pub fn operation() -> impl Strategy<Value = Operation> {
     let superseded = prop_oneof![

@@ -9,8 +9,8 @@ use layerkeeper_store::{JobFilter, JobRow, Options, Store};
 use layerkeeper_testkit::{Engine, EngineKind, Scratch};
 use layerkeeper_tests::host::Host;
 
-use super::operation::{self, KEPT, Name, Operation, PINNED, Rules, Wish};
-use super::shelf::{SMALLER, Shelf};
+use super::operation::{KEPT, Name, Operation, PINNED, Rules, Wish};
+use super::shelf::{self, SMALLER, Shelf};
 use super::snapshot::Snapshot;
 use super::world;
 
@@ -180,7 +180,7 @@ impl Server {
     /// How it looks; `all`: the engine is asked also for all that was ever pushed.
     pub async fn snapshot(&self, all: bool) -> Snapshot {
         let host = self.host();
-        let asked = operation::names().map(|name| self.shelf.full(name).to_reference());
+        let asked = shelf::names().map(|name| self.shelf.full(name).to_reference());
         let asked: Vec<_> = asked.chain(self.shelf.by_digest().filter(|_| all)).collect();
         Snapshot::of(&*host.engine, &asked, &self.containers, &host.keeper, &self.shelf.labels).await
     }

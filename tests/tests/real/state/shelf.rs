@@ -7,7 +7,7 @@ use layerkeeper_engine::fake::FakeLayer;
 use layerkeeper_testkit::{Auth, Image, Index, Layer, Registry};
 
 use super::builds::build;
-use super::operation::{self, Name};
+use super::operation::{FOREIGN, KEPT, Name, VERSIONS};
 use super::snapshot::Labels;
 
 /// So much smaller than on the fake is all that moves.
@@ -45,7 +45,7 @@ impl Shelf {
 
     /// All that was ever pushed, by its digest.
     pub fn by_digest(&self) -> impl Iterator<Item = Reference> {
-        let built = operation::names().flat_map(|name| self.builds(name).iter().map(move |digest| (name, *digest)));
+        let built = names().flat_map(|name| self.builds(name).iter().map(move |digest| (name, *digest)));
         built.map(|(name, digest)| self.full(name).repository.by_digest(digest))
     }
 
@@ -65,6 +65,12 @@ impl Shelf {
         self.labels.add(&fake.label, pushed.digest, pushed.manifest.digest, pushed.config.digest);
         self.built.entry(name).or_default().push(pushed.digest);
     }
+}
+
+/// All names that something may happen to.
+pub fn names() -> impl Iterator<Item = Name> {
+    let kept = (0..KEPT.len()).map(Name::Kept);
+    kept.chain((0..VERSIONS).map(Name::Version)).chain((0..FOREIGN).map(Name::Foreign))
 }
 
 /// The same content for the same layer, in a thousandth of its size; nothing makes it smaller.
