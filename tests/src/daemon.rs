@@ -15,6 +15,8 @@ use layerkeeper_testkit::http::Server;
 use layerkeeper_testkit::{Process, Program, Scratch, free_port};
 use serde_json::Value;
 
+use crate::clock::FakeClock;
+
 /// The webhook's secret in every test.
 pub const SECRET: &str = "a secret for tests, of no use elsewhere";
 
@@ -48,6 +50,17 @@ impl Daemon {
     /// Writes the configuration (ours for engine, listeners, secret and state; the test's `rest`) and starts the binary.
     /// Does not wait.
     pub fn start(engine: &str, rest: &str) -> Self {
+        Self::with(engine, rest, &[])
+    }
+
+    /// As above, on a wall clock of its own, and waits until it serves.
+    pub fn on_clock(engine: &str, rest: &str, clock: &FakeClock) -> Self {
+        let mut daemon = Self::with(engine, rest, &clock.env());
+        daemon.until_healthy();
+        daemon
+    }
+
+    fn with(engine: &str, rest: &str, env: &[(&str, String)]) -> Self {
         let scratch = Scratch::new("daemon").expect("a scratch folder");
         let dir = scratch.path().to_owned();
         fs::create_dir_all(dir.join("state")).expect("a folder");
@@ -66,6 +79,7 @@ impl Daemon {
             .arg(&config)
             .env("LAYERKEEPER_LOG", "info")
             .env("DOCKER_HOST", "");
+        let program = env.iter().fold(program, |program, (key, value)| program.env(key, value));
         let process = program.start(&scratch).expect("the daemon starts");
         Self { process, program, config, webhook, status, scratch }
     }

@@ -1,6 +1,7 @@
 //! What worker, schedule, watch and handle share.
 
 mod observe;
+mod tombstones;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::Engine;
 use layerkeeper_store::record::PruneRecord;
-use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store, StoreError, Tombstone};
+use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store, Tombstone};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -209,29 +210,6 @@ impl Context {
     /// What should be here and is not.
     pub fn open_losses(&self) -> MutexGuard<'_, BTreeMap<ImageName, Open>> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is not to be brought back.
-    pub fn buried(&self) -> MutexGuard<'_, BTreeMap<ImageName, Tombstone>> {
-        self.tombstones.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The image is no longer kept or healed, durably.
-    pub async fn bury(&self, image: &ImageName, who: String, reason: String) -> Result<(), StoreError> {
-        let tombstone = Tombstone { image: image.clone(), who, reason, at: self.now() };
-        self.store.bury(tombstone.clone()).await?;
-        self.buried().insert(image.clone(), tombstone);
-        Ok(())
-    }
-
-    /// The image is kept and healed again, durably.
-    pub async fn lift(&self, image: &ImageName) -> Result<(), StoreError> {
-        if self.buried().contains_key(image) {
-            self.store.lift(image).await?;
-            self.buried().remove(image);
-            tracing::info!(%image, "is no longer forgotten");
-        }
-        Ok(())
     }
 
     pub fn last_prune(&self) -> MutexGuard<'_, Option<PruneRecord>> {

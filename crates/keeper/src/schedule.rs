@@ -20,7 +20,11 @@ use crate::context::{Context, StartError};
 use crate::settings::KeepSchedule;
 
 /// The longest time for which one shot is armed: wall clock may jump, and what was computed must not outlive that.
-const REARM: Duration = Duration::from_secs(600);
+const REARM: Duration = Duration::from_secs(30);
+
+/// A clock that is set back by no more than this (a day and an hour of daylight saving) does not make an instant run again
+/// that has run. One that was further ahead was wrong, and what ran by it counts for nothing.
+const SET_BACK: Duration = Duration::from_secs(25 * 3600);
 
 /// The instant after `after` at which the image is due; none where the line never comes true again.
 pub fn next_due(schedule: &KeepSchedule, after: Timestamp) -> Option<Timestamp> {
@@ -49,11 +53,16 @@ pub(crate) async fn run(ctx: Arc<Context>) -> Result<(), StartError> {
     let mut lines = BTreeMap::new();
     let mut armed_at = ctx.now();
     loop {
+        let now = ctx.now();
         // what was worked out by a clock that has been set back since is an instant of another time
-        if ctx.now() < armed_at {
+        if now < armed_at {
+            tracing::info!(
+                by_ms = (armed_at - now).as_millis() as u64,
+                "the wall clock was set back: schedules are worked out anew"
+            );
             ctx.next_runs().clear();
         }
-        armed_at = ctx.now();
+        armed_at = now;
         let armed = arm(&ctx, &host, &mut lines);
         let wait = armed.map_or(REARM, |at| (at - ctx.now()).min(REARM));
         let shot = rang.clone();
@@ -105,7 +114,7 @@ fn arm(ctx: &Context, host: &str, lines: &mut Lines) -> Option<Timestamp> {
     for schedule in &settings.schedules {
         let due = match next.get(&schedule.image) {
             Some(due) => Some(*due),
-            None => next_due(schedule, now),
+            None => next_due(schedule, ran_until(ctx, &schedule.image, now)),
         };
         let Some(due) = due else { continue };
         next.insert(schedule.image.clone(), due);
@@ -114,6 +123,12 @@ fn arm(ctx: &Context, host: &str, lines: &mut Lines) -> Option<Timestamp> {
     // what could not be queued a moment ago is due still
     let soonest = now.plus(Duration::from_secs(1));
     next.values().map(|due| due.plus(jitter(host, *due, settings.jitter)).max(soonest)).min()
+}
+
+/// The instant after which the image is due next: now, or the last run where that lies ahead.
+fn ran_until(ctx: &Context, image: &ImageName, now: Timestamp) -> Timestamp {
+    let last = ctx.kept(image).and_then(|kept| kept.state.last_scheduled);
+    last.filter(|last| *last > now && *last - now <= SET_BACK).unwrap_or(now)
 }
 
 /// Queues what is due, in the order of the file.

@@ -76,11 +76,12 @@ impl Store {
                 ))?;
             connection
                 .prepare_cached(
-                    "INSERT INTO names (engine, image, sighting, first_seen) VALUES (?1, ?2, ?3, ?4)
+                    "INSERT INTO names (engine, image, sighting, first_seen, image_id) VALUES (?1, ?2, ?3, ?4, ?5)
                      ON CONFLICT (engine, image)
-                     DO UPDATE SET first_seen = excluded.first_seen, gone = NULL WHERE gone IS NOT NULL",
+                     DO UPDATE SET first_seen = excluded.first_seen, image_id = excluded.image_id, gone = NULL
+                     WHERE gone IS NOT NULL OR image_id IS NOT excluded.image_id",
                 )?
-                .execute((engine, &image, signed(seq), now.0))?;
+                .execute((engine, &image, signed(seq), now.0, deploy.image_id.to_string()))?;
             connection.prepare_cached("UPDATE engines SET deployed_at = ?2 WHERE id = ?1")?.execute((engine, now.0))?;
             connection.prepare_cached("DELETE FROM tombstones WHERE image = ?1")?.execute([&image])?;
             Ok(seq)

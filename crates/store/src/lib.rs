@@ -44,5 +44,6 @@ pub use names::{Made, MadeFor, Superseded};
 pub use record::Outcome;
 pub use retention::{Retention, Swept};
 pub use schema::{APPLICATION_ID, VERSION};
+pub use sightings::Sighting;
 pub use store::{FILE, Options, Store};
 pub use tombstones::Tombstone;

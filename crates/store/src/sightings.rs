@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use layerkeeper_core::{ImageName, Timestamp};
+use layerkeeper_core::{ImageId, ImageName, Timestamp};
 use rusqlite::Connection;
 
 use layerkeeper_core::plan::NameHistory;
@@ -16,15 +16,21 @@ use crate::engine::engine_row;
 use crate::error::{Fault, StoreError};
 use crate::store::Store;
 
+/// A tag that is on an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Which.
+    pub name: ImageName,
+    /// What it stands for.
+    pub image: ImageId,
+    /// A container in whatever state holds that.
+    pub held: bool,
+}
+
 impl Store {
-    /// Takes down one full look at an engine: every tag on it, and whether a container in any state holds its image.
-    /// What is not among `seen` is gone from then on. A name that comes back keeps its place, but its stay starts anew.
-    pub async fn observe_names(
-        &self,
-        instance: &str,
-        seen: Vec<(ImageName, bool)>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    /// Takes down one full look at an engine: every tag on it. What is not among `seen` is gone from then on. A name that
+    /// comes back, or stands for another image, keeps its place, but its stay starts anew.
+    pub async fn observe_names(&self, instance: &str, seen: Vec<Sighting>, now: Timestamp) -> Result<(), StoreError> {
         let instance = instance.to_owned();
         self.write(move |connection| observe(connection, &instance, &seen, now)).await
     }
@@ -73,27 +79,30 @@ impl Store {
     }
 }
 
-fn observe(connection: &Connection, instance: &str, seen: &[(ImageName, bool)], now: Timestamp) -> Result<(), Fault> {
+fn observe(connection: &Connection, instance: &str, seen: &[Sighting], now: Timestamp) -> Result<(), Fault> {
     let engine = engine_row(connection, instance, now)?;
     // only what changed is written: most looks find what the last one found
     let mut known = known_names(connection, engine)?;
     let mut place = None;
     let mut come = connection.prepare_cached(
-        "INSERT INTO names (engine, image, sighting, first_seen) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (engine, image) DO UPDATE SET first_seen = excluded.first_seen, gone = NULL",
+        "INSERT INTO names (engine, image, sighting, first_seen, image_id) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (engine, image)
+         DO UPDATE SET first_seen = excluded.first_seen, image_id = excluded.image_id, gone = NULL",
     )?;
+    let mut learn = connection.prepare_cached("UPDATE names SET image_id = ?3 WHERE engine = ?1 AND image = ?2")?;
     let mut hold = connection.prepare_cached("UPDATE names SET last_held = ?3 WHERE engine = ?1 AND image = ?2")?;
-    for (name, held) in seen {
-        let image = name.to_string();
+    for Sighting { name, image: id, held } in seen {
+        let (image, id) = (name.to_string(), id.to_string());
         match known.remove(&image) {
-            Some(Stay { here: true, .. }) => {}
-            Some(Stay { sighting, .. }) => drop(come.execute((engine, &image, sighting, now.0))?),
+            Some(Stay { here: true, image_id: Some(before), .. }) if before == id => {}
+            Some(Stay { here: true, image_id: None, .. }) => drop(learn.execute((engine, &image, &id))?),
+            Some(Stay { sighting, .. }) => drop(come.execute((engine, &image, sighting, now.0, &id))?),
             None => {
                 let shared = match place {
                     Some(shared) => shared,
                     None => *place.insert(signed(next_in_sequence(connection)?)),
                 };
-                come.execute((engine, &image, shared, now.0))?;
+                come.execute((engine, &image, shared, now.0, &id))?;
             }
         }
         if *held {
@@ -109,14 +118,16 @@ fn observe(connection: &Connection, instance: &str, seen: &[(ImageName, bool)], 
 
 struct Stay {
     sighting: i64,
+    image_id: Option<String>,
     here: bool,
 }
 
 fn known_names(connection: &Connection, engine: i64) -> Result<HashMap<String, Stay>, Fault> {
-    let mut statement =
-        connection.prepare_cached("SELECT image, sighting, gone IS NULL AS here FROM names WHERE engine = ?1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT image, sighting, image_id, gone IS NULL AS here FROM names WHERE engine = ?1")?;
     let rows = statement.query_map([engine], |row| {
-        Ok((row.get("image")?, Stay { sighting: row.get("sighting")?, here: row.get("here")? }))
+        let stay = Stay { sighting: row.get("sighting")?, image_id: row.get("image_id")?, here: row.get("here")? };
+        Ok((row.get("image")?, stay))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -51,3 +51,8 @@ pub(crate) fn copy_state(from: &Path, to: &Path) {
         std::fs::copy(from.join(&name), to.join(&name)).unwrap();
     }
 }
+
+/// The name as seen on an engine; whatever was deployed there.
+pub fn sighting(text: &str, held: bool) -> crate::sightings::Sighting {
+    crate::sightings::Sighting { name: name(text), image: layerkeeper_core::ImageId::of(b"i"), held }
+}

@@ -33,6 +33,8 @@ pub enum Part {
     Browser,
     /// What the step in CI uses: curl and openssl; and shellcheck, which judges the scripts.
     Ci,
+    /// libfaketime, for a daemon on a wall clock of its own.
+    Clock,
     /// adnanh/webhook, to compare with.
     Bench,
     /// A C++ compiler, for libFuzzer; no test needs it.
@@ -49,6 +51,7 @@ pub const ALL: &[Part] = &[
     Part::Prometheus,
     Part::Browser,
     Part::Ci,
+    Part::Clock,
     Part::Bench,
 ];
 
@@ -63,6 +66,7 @@ impl Part {
             Self::Prometheus => &["prometheus"],
             Self::Browser => &["chromium", "fonts-dejavu-core"],
             Self::Ci => &["curl", "openssl", "ca-certificates", "shellcheck"],
+            Self::Clock => &["libfaketime"],
             Self::Bench => &["webhook"],
             Self::Cpp => &["g++"],
         }

@@ -29,7 +29,8 @@ fn what_was_removed_by_hand_is_back_after_the_next_scheduled_run() {
     until_present(&daemon);
 }
 
-fn until_present(daemon: &Daemon) {
+/// Waits until the first kept image is here.
+pub fn until_present(daemon: &Daemon) {
     eventually_blocking(Duration::from_secs(30), || {
         let kept = daemon.json("/v1/status")["kept"].clone();
         if kept[0]["present"] == true { Ok(()) } else { Err(kept.to_string()) }

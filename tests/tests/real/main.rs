@@ -7,5 +7,6 @@ mod prune;
 mod queue;
 mod refused;
 mod reuse;
+mod stalled;
 mod state;
 mod unreachable;

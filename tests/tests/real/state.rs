@@ -97,20 +97,20 @@ fn on_the_fake(operations: Vec<Operation>, kind: EngineKind) -> Vec<Seen> {
         let (steps, mut seen) = (operations.len(), Vec::new());
         for operation in operations {
             world.step(&Step { event: Event::Does(operation), then: Patience::UntilIdle }).await;
-            all_is_well(&world);
+            all_is_well(&world).await;
             assert_eq!(world.under_way().await, (0, 0), "{}", world.log.join("\n"));
             let snapshot = of_the_fake(&world, seen.len() + 1 == steps).await;
             seen.push(Seen { operation, snapshot, passed: world.clocks.now() - begun });
         }
         world.calm().await;
-        all_is_well(&world);
+        all_is_well(&world).await;
         seen
     })
 }
 
-fn all_is_well(world: &World) {
+async fn all_is_well(world: &World) {
     let wrong = world.ledger.lock().unwrap().wrong.join("\n");
-    assert!(wrong.is_empty(), "{wrong}\n{}", world.log.join("\n"));
+    assert!(wrong.is_empty(), "{wrong}\n\n{}\n\n{}", world.log.join("\n"), world.record().await);
 }
 
 async fn of_the_fake(world: &World, all: bool) -> Snapshot {

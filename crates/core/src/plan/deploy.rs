@@ -1,7 +1,7 @@
 //! How a digest comes here under a name: what must move, and how the name is made.
 
 use crate::digest::Digest;
-use crate::inventory::{Image, Inventory};
+use crate::inventory::{Container, Image, Inventory};
 use crate::manifest::ImageManifest;
 use crate::reference::ImageName;
 
@@ -46,13 +46,20 @@ pub fn arrival(name: &ImageName, digest: Digest, manifest: Option<&ImageManifest
     }
 }
 
-/// How to make the name, given what the registry's tag shows now (`None`: nothing, or no answer).
-pub fn naming(name: &ImageName, digest: Digest, tag_shows: Option<Digest>, inventory: &Inventory) -> Naming {
+/// How to make the name, given what the registry's tag shows now (`None`: nothing, or no answer), the image that the name
+/// stands for here, and the containers.
+pub fn naming(
+    name: &ImageName,
+    digest: Digest,
+    tag_shows: Option<Digest>,
+    named: Option<&Image>,
+    containers: &[Container],
+) -> Naming {
     if tag_shows == Some(digest) {
         return Naming::ByPull;
     }
-    let taken = inventory.named(name).is_some_and(|image| !image.has_digest(&name.repository, digest));
-    let creator = inventory.containers.iter().find(|container| container.created_from.as_ref() == Some(name));
+    let taken = named.is_some_and(|image| !image.has_digest(&name.repository, digest));
+    let creator = containers.iter().find(|container| container.created_from.as_ref() == Some(name));
     match creator {
         Some(container) if taken => Naming::Forbidden(container.name.clone()),
         _ => Naming::ByLocalTag,

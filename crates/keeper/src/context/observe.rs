@@ -7,7 +7,7 @@ use std::time::Duration;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::{Image, ImageId, ImageName, Inventory, JobId, Timestamp};
 use layerkeeper_engine::EngineError;
-use layerkeeper_store::{DeployRow, StoreError};
+use layerkeeper_store::{DeployRow, Sighting, StoreError};
 use tokio::time::Instant;
 
 use super::Context;
@@ -174,7 +174,7 @@ impl Context {
         for image in &inventory.images {
             let held = inventory.holders(image).next().is_some();
             let ours = image.names.iter().filter(|name| settings.policy.runtime(&name.repository).is_some());
-            seen.extend(ours.map(|name| (name.clone(), held)));
+            seen.extend(ours.map(|name| Sighting { name: name.clone(), image: image.id, held }));
         }
         if let Err(error) = self.store.observe_names(&inventory.engine.instance(), seen, now).await {
             tracing::error!(%error, "could not store which tags are here");

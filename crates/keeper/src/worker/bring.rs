@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::layers::Presence;
-use layerkeeper_core::plan::{Arrival, Naming, arrival, naming};
+use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
@@ -19,7 +19,7 @@ use crate::follow::Phase;
 use crate::heal;
 use crate::job_error::JobError;
 use crate::worker::knowledge::{holdings, remember};
-use crate::worker::name::give_name;
+use crate::worker::name::{allowed, give_name};
 use crate::worker::pull::pull;
 use crate::worker::resolve::Target;
 use crate::worker::room::make_room;
@@ -54,9 +54,7 @@ pub(super) async fn bring(
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
         return Ok(image.clone());
     }
-    if let Naming::Forbidden(container) = naming(name, target.digest, target.tag_shows, &inventory) {
-        return Err(JobError::NameInUse { name: Box::new(name.clone()), digest: target.digest, container });
-    }
+    allowed(name, target, target.tag_shows, &inventory)?;
     let estimate = match &target.manifest {
         Some(manifest) => Some(estimate(manifest, &holdings(ctx, &inventory, manifest).await?)),
         None => None,

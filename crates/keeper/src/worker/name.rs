@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use layerkeeper_core::plan::{Naming, naming};
-use layerkeeper_core::{Bytes, Digest, Image};
+use layerkeeper_core::{Bytes, Digest, Image, ImageName, Inventory};
 use layerkeeper_registry::Error as RegistryError;
 use layerkeeper_store::Superseded;
 use layerkeeper_store::record::AttemptRecord;
@@ -12,6 +12,7 @@ use layerkeeper_store::record::AttemptRecord;
 use crate::job_error::JobError;
 use crate::worker::bring::{Job, check};
 use crate::worker::pull::{Pulled, pull};
+use crate::worker::resolve::Target;
 use crate::worker::run::Run;
 
 /// For so long the registry's and the engine's word from before the pull stands after it.
@@ -43,9 +44,8 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
             "{} moved at the registry while it was pulled; it is named here as it was asked for",
             job.name
         ));
-        let inventory = run.look().await?;
-        allowed(job, naming(job.name, job.target.digest, None, &inventory))?;
     }
+    still_free(run, job).await?;
     let source = job.name.repository.by_digest(job.target.digest);
     run.changes();
     run.ctx.engine.tag(&source, job.name).await?;
@@ -58,9 +58,8 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
 /// have created a container from the name.
 async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
     let mut shows = job.target.tag_shows;
-    let before = naming(job.name, job.target.digest, shows, &job.inventory);
     if job.begun.elapsed() < ANSWER_AGE {
-        return allowed(job, before);
+        return allowed(job.name, job.target, shows, &job.inventory);
     }
     match run.ctx.registry.resolve(&job.name.to_reference()).await {
         Ok(now) => shows = Some(now.digest),
@@ -69,14 +68,34 @@ async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
         Err(error) => tracing::debug!(image = %job.name, %error, "could not ask for the tag once more"),
     }
     let inventory = run.look().await?;
-    allowed(job, naming(job.name, job.target.digest, shows, &inventory))
+    allowed(job.name, job.target, shows, &inventory)
 }
 
-fn allowed(job: &Job<'_>, naming: Naming) -> Result<Naming, JobError> {
+/// How the name is made, if it may be.
+pub(super) fn allowed(
+    name: &ImageName,
+    target: &Target,
+    shows: Option<Digest>,
+    inventory: &Inventory,
+) -> Result<Naming, JobError> {
+    unless_in_use(name, target, naming(name, target.digest, shows, inventory.named(name), &inventory.containers))
+}
+
+/// A local tag is judged as a removal is: by the containers that the engine lists right before it.
+async fn still_free(run: &Run<'_>, job: &Job<'_>) -> Result<(), JobError> {
+    let containers = run.ctx.engine.containers().await?;
+    if containers.iter().all(|container| container.created_from.as_ref() != Some(job.name)) {
+        return Ok(());
+    }
+    let named = run.ctx.engine.image(&job.name.to_reference()).await?;
+    let how = naming(job.name, job.target.digest, None, named.as_ref(), &containers);
+    unless_in_use(job.name, job.target, how).map(drop)
+}
+
+fn unless_in_use(name: &ImageName, target: &Target, naming: Naming) -> Result<Naming, JobError> {
     match naming {
         Naming::Forbidden(container) => {
-            let name = Box::new(job.name.clone());
-            Err(JobError::NameInUse { name, digest: job.target.digest, container })
+            Err(JobError::NameInUse { name: Box::new(name.clone()), digest: target.digest, container })
         }
         naming => Ok(naming),
     }

@@ -37,7 +37,7 @@ impl<'a> Removals<'a> {
             RemovalReason::OwnRow { of } if !self.went.contains(&of.to_reference()) => {
                 ("skipped", format!("{of} did not go"))
             }
-            _ => remove(run.ctx, removal).await,
+            _ => bury_and_remove(run.ctx, removal).await,
         };
         let image = self.inventory.images.iter().find(|image| image.id == removal.image);
         let freed = match (outcome, image) {
@@ -62,6 +62,23 @@ impl<'a> Removals<'a> {
         }
         record
     }
+}
+
+/// A tag's tombstone is set before it goes: were we killed in between, it would look lost and be healed.
+async fn bury_and_remove(ctx: &Context, removal: &Removal) -> (&'static str, String) {
+    let Selector::Tag(tag) = &removal.name.selector else { return remove(ctx, removal).await };
+    let name = removal.name.repository.tagged(tag.clone());
+    let earlier = ctx.buried().get(&name).cloned();
+    if let Err(error) = ctx.bury(&name, "layerkeeper".to_owned(), format!("{REMOVED}{}", removal.reason.what())).await {
+        return ("failed", error.to_string());
+    }
+    let (outcome, detail) = remove(ctx, removal).await;
+    if matches!(outcome, "held" | "skipped")
+        && let Err(error) = ctx.unbury(&name, earlier).await
+    {
+        tracing::error!(image = %name, %error, "could not store that it stays: it is healed only after a new deploy of it");
+    }
+    (outcome, detail)
 }
 
 /// Judges once more by a container list read now, then removes by name. 409 and 404 are outcomes, not errors.
@@ -116,17 +133,16 @@ async fn holder(ctx: &Context, name: &Reference) -> Result<Here, EngineError> {
     })
 }
 
-/// It is gone: counted, written into the trail, and not to be brought back.
+/// It is gone: counted, and written into the trail.
 async fn after(run: &Run<'_>, removal: &Removal, record: &RemovalRecord, instance: &str) {
     let ctx = run.ctx;
     let told = format!("{}: {} (freed {})", record.outcome, record.reason, Bytes(record.freed_bytes));
     ctx.note("pruned", Some(record.name.clone()), Some(&run.job.id), told).await;
     let stored = match (&removal.name.selector, removal.reason.what()) {
-        (Selector::Tag(tag), reason) => {
+        (Selector::Tag(tag), _) => {
             ctx.metrics.pruned.with_label_values(&[&removal.name.repository.to_string()]).inc();
             let name = removal.name.repository.tagged(tag.clone());
-            let gone = ctx.store.name_went(instance, &name, ctx.now()).await;
-            gone.and(ctx.bury(&name, "layerkeeper".to_owned(), format!("{REMOVED}{reason}")).await)
+            ctx.store.name_went(instance, &name, ctx.now()).await
         }
         (Selector::Digest(digest), RemovalReason::Superseded { .. }) => {
             ctx.store.superseded_gone(instance, &removal.name.repository, *digest, None).await

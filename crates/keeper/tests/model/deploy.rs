@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use layerkeeper_core::ContainerState::Created;
 use layerkeeper_core::{ImageId, Intent, JobId, JobState, StoreKind, Timestamp, Trigger};
-use layerkeeper_engine::EngineError;
 use layerkeeper_engine::fake::{Call, Fault, PullEnd};
+use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_keeper::{DeployRequest, Refusal, Settings};
 use layerkeeper_store::{DeployRow, NewJob, Options, Store};
 
@@ -244,6 +244,35 @@ async fn the_last_words_of_a_pull_that_falls_silent_are_told_and_kept() {
         .await;
     ground.engine.release();
     assert_eq!(ground.end(&id).await.job.state, JobState::Succeeded);
+}
+
+/// It was created after the deploy had looked at the containers: only those listed right before the local tag count.
+#[tokio::test]
+async fn a_container_that_is_created_from_the_name_while_its_digest_is_pulled_keeps_the_name() {
+    let ground = Ground::new(StoreKind::Containerd, policy()).await;
+    let first = ground.ship("app:sha-1").await.outcome.pull.unwrap().digest;
+    // the tag moves on at the registry, and the deploy wants what it showed before
+    let wanted = ground.publish("app:sha-1", &app("app:sha-1, built anew"));
+    ground.publish("app:sha-1", &app("app:sha-1, built once more"));
+    ground.engine.spoil_next_pull(Fault::HangAt(3));
+    let image = name("app:sha-1");
+    let request = DeployRequest { image: image.clone(), digest: Some(wanted) };
+    let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
+    let pulls = async |ground: &Ground| {
+        let wanted = image.repository.by_digest(wanted);
+        let begun = |call: &Call| matches!(call, Call::Pull { reference, .. } if *reference == wanted);
+        ground.engine.log().iter().any(begun)
+    };
+    ground.until("its digest is pulled", pulls).await;
+    ground.engine.create_container("web", &image.to_reference(), Created);
+    ground.engine.release();
+    let row = ground.end(&id).await;
+    assert_eq!(row.job.state, JobState::Refused, "{:?}", row.outcome);
+    let detail = row.outcome.error.unwrap().detail;
+    assert!(detail.contains("web"), "{detail}");
+    let inventory = ground.engine.inventory().await.unwrap();
+    let here: Vec<_> = inventory.named(&image).unwrap().digests_in(&image.repository).map(|d| d.to_string()).collect();
+    assert!(here.contains(&first.unwrap()), "{here:?}");
 }
 
 /// CI names the platform's manifest; what is here is the index that holds it. Who knows that is our own record, so it

@@ -68,7 +68,8 @@ async fn nothing_goes_before_a_deploy_has_succeeded_on_this_engine() {
 /// sha-1 and sha-2 share a layer; somebody takes hold of sha-1 in the last moment.
 #[tokio::test]
 async fn freed_is_what_really_went_when_a_removal_does_not_happen() {
-    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
     let shared = |own: &str| FakeImage::new(own, &[("os", 50_000_000), ("shared", 30_000_000), (own, 10_000_000)]);
     for tag in ["app:sha-1", "app:sha-2"] {
         ground.publish(tag, &shared(tag));
@@ -85,11 +86,31 @@ async fn freed_is_what_really_went_when_a_removal_does_not_happen() {
     assert_eq!(went, [("held", 0), ("removed", 30_000_000)], "the layer that both have stays: {prune:?}");
     assert_eq!(prune.freed_bytes, 30_000_000);
     assert_eq!(prune.removals[0].detail, "container web is using it");
+    let buried: Vec<_> = store.tombstones().await.unwrap().into_iter().map(|stone| stone.image).collect();
+    assert_eq!(buried, [name("app:sha-2")], "what stays is healed, and what went is not");
+}
+
+/// Somebody has forgotten it, then pulled it by hand: that it could not go changes nothing about that.
+#[tokio::test]
+async fn a_tag_that_was_forgotten_and_could_not_go_is_forgotten_still() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    for tag in ["app:sha-1", "app:sha-2", "app:sha-3"] {
+        ground.ship(tag).await;
+    }
+    ground.keeper.forget(&name("app:sha-1"), 7).await.unwrap();
+    ground.wind(HOUR * 2);
+    ground.engine.spoil_next_removal(EngineError::Conflict("container web is using it".to_owned()));
+    let answer = ground.keeper.prune(false, 0).await.unwrap();
+    assert_eq!(ground.end(&answer.job.id).await.outcome.prune.unwrap().removals[0].outcome, "held");
+    let who: Vec<_> = store.tombstones().await.unwrap().into_iter().map(|stone| (stone.image, stone.who)).collect();
+    assert_eq!(who, [(name("app:sha-1"), "uid 7".to_owned())]);
 }
 
 #[tokio::test]
 async fn one_removal_that_fails_never_stops_the_rest_and_a_failing_prune_no_deploy() {
-    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
     for tag in ["app:sha-1", "app:sha-2", "app:sha-3", "app:sha-4"] {
         ground.ship(tag).await;
     }
@@ -100,6 +121,8 @@ async fn one_removal_that_fails_never_stops_the_rest_and_a_failing_prune_no_depl
     let went: Vec<_> = prune.removals.iter().map(|removal| removal.outcome.as_str()).collect();
     assert_eq!(went, ["failed", "removed", "removed"]);
     assert_eq!(ground.tags().await, ["sha-1", "sha-4", "sha-5"]);
+    let buried = store.tombstones().await.unwrap().len();
+    assert_eq!(buried, 3, "before each call: whether the failed one went is not known, and it was to go");
 }
 
 /// The containerd store would take the tag along with its row.

@@ -64,6 +64,16 @@ fn a_time_in_the_fold_comes_once() {
     assert_eq!(due, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
 }
 
+/// Shanghai's clocks were changed last in 1991: on 14 April 02:00 became 03:00, on 15 September 02:00 became 01:00.
+#[test]
+fn shanghai_had_gaps_and_folds_too() {
+    let due = next("0 30 2 * * *", "Asia/Shanghai", "1991-04-13T00:00:00Z", 2);
+    assert!(at(&due[0]) >= at("1991-04-13T18:00:00Z") && at(&due[0]) <= at("1991-04-13T18:30:00Z"), "{due:?}");
+    assert_eq!(due[1], "1991-04-14T17:30:00Z");
+    let due = next("0 30 1 * * *", "Asia/Shanghai", "1991-09-14T00:00:00Z", 2);
+    assert_eq!(due, ["1991-09-14T16:30:00Z", "1991-09-15T17:30:00Z"]);
+}
+
 #[test]
 fn a_line_that_never_comes_true_has_no_next_instant() {
     assert_eq!(next_due(&schedule("0 0 3 30 2 *", "UTC"), at("2026-01-01T00:00:00Z")), None);

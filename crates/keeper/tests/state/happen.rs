@@ -17,10 +17,10 @@ impl World {
     /// Says what came of it.
     pub async fn does(&mut self, operation: Operation) -> String {
         let meddles = matches!(operation, Operation::Untag(_) | Operation::CleanUp | Operation::Tag { .. });
-        let before = if meddles { now(&self.fake) } else { None };
+        let before = if meddles { self.before().await } else { None };
         let said = self.happens(operation).await;
         if let Some(before) = before {
-            self.meddled(&before).await;
+            self.meddled(&before);
         }
         said
     }
@@ -90,22 +90,18 @@ impl World {
                 return self.ask(name, digest).await;
             }
             Trouble::CleanUpDangling if self.up => {
-                let before = now(&self.fake).unwrap();
+                let before = self.before().await.unwrap();
                 self.fake.foreign_prune(false);
-                self.meddled(&before).await;
+                self.meddled(&before);
             }
             Trouble::Pull(name) if self.up => {
                 let Some(image) = self.shop.shows(&full(*name)) else { return "not there".to_owned() };
-                let before = now(&self.fake).unwrap();
+                let before = self.before().await.unwrap();
                 self.fake.preload(&full(*name).to_reference(), &image);
-                self.meddled(&before).await;
+                self.meddled(&before);
             }
             Trouble::Create(name, state) if self.up => return self.create(*name, *state),
-            Trouble::Disk(room) if self.up => self.disk.leave(match room {
-                Room::Plenty => u64::MAX / 4,
-                Room::Tight(megabytes) => FLOOR + megabytes * 1_000_000,
-                Room::None => 0,
-            }),
+            Trouble::Disk(room) if self.up => self.leave(*room),
             Trouble::SpoilPull(fault) => self.fake.spoil_next_pull(fault.clone()),
             Trouble::SpoilRemoval(error) => self.fake.spoil_next_removal(error.clone()),
             Trouble::Release => self.fake.release(),
@@ -134,18 +130,35 @@ impl World {
         String::new()
     }
 
-    /// Somebody else has changed what is here.
-    async fn meddled(&mut self, before: &Inventory) {
+    /// What is here before somebody else changes it, and whether a job that is under way may have made its plan by then.
+    async fn before(&self) -> Option<(Inventory, bool)> {
+        let (queued, running) = self.under_way().await;
+        now(&self.fake).map(|inventory| (inventory, queued + running > 0))
+    }
+
+    /// Somebody else has changed what is here. The keeper must not go on before this is written down, so nothing is
+    /// awaited here.
+    fn meddled(&self, (before, planned): &(Inventory, bool)) {
         let Some(after) = now(&self.fake) else { return };
         let names = |inventory: &Inventory| -> BTreeSet<(ImageName, ImageId)> {
             inventory.images.iter().flat_map(|image| image.names.iter().map(|name| (name.clone(), image.id))).collect()
         };
-        let (_, running) = self.under_way().await;
         let mut ledger = self.ledger.lock().unwrap();
         ledger.meddled = ledger.step;
-        if running > 0 {
+        if *planned {
             ledger.snatched += names(before).difference(&names(&after)).count();
         }
+    }
+
+    /// A plan that is under way may have found less.
+    fn leave(&self, room: Room) {
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.least_free = ledger.least_free.min(self.disk.free());
+        self.disk.leave(match room {
+            Room::Plenty => u64::MAX / 4,
+            Room::Tight(megabytes) => FLOOR + megabytes * 1_000_000,
+            Room::None => 0,
+        });
     }
 
     /// Whoever listens must have heard, and listen again: a keeper takes a second for that, and no engine is faster.

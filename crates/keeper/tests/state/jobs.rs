@@ -45,6 +45,16 @@ impl World {
         }
     }
 
+    /// What the keeper itself says of the last jobs and of the names that are here, for whoever looks for the fault.
+    pub async fn record(&self) -> String {
+        let rows = self.store.jobs(JobFilter { limit: 8, ..JobFilter::default() }).await.unwrap();
+        let rows = rows
+            .iter()
+            .map(|row| format!("job {} {} {}: {:?}\n", row.job.seq, row.job.intent, row.job.state, row.outcome));
+        let names = self.store.name_history(&format!("FAKE/{}", self.kind)).await.unwrap();
+        rows.chain(names.iter().map(|(name, history)| format!("{name}: {history:?}\n"))).collect()
+    }
+
     /// At the end of all: every job has come to its end, and to no other since.
     pub async fn all_have_ended(&mut self) {
         let jobs: Vec<_> = self.ledger.lock().unwrap().jobs.values().cloned().collect();

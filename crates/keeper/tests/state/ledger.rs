@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use layerkeeper_core::{Digest, ImageName, Intent, Inventory, JobId, JobState, Policy, Reference};
+use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Inventory, JobId, JobState, Policy, Reference};
 use layerkeeper_engine::fake::PullEnd;
 
 /// Shared by those who write it.
@@ -65,8 +65,11 @@ pub struct Ledger {
     pub newest: Option<ImageName>,
     pub deployed: HashMap<ImageName, (Place, Duration)>,
     pub sighted: HashMap<(String, ImageName), Place>,
-    /// Since when a name is here, in boot time.
-    pub stays: HashMap<(String, ImageName), Duration>,
+    /// Since when a name stands for an image here, in boot time.
+    pub stays: HashMap<(String, ImageName), (ImageId, Duration)>,
+    /// Stays that ended since the keeper was last idle: where the name comes back to the same image before its next look,
+    /// it cannot know.
+    pub ended: HashMap<(String, ImageName), (ImageId, Duration)>,
     /// What each tag has shown: of every build the digests by which it is known.
     pub shown: HashMap<ImageName, Vec<[Digest; 2]>>,
     /// Not to be brought here. True once whatever was under way has ended.
@@ -87,6 +90,8 @@ pub struct Ledger {
     pub pulls: Vec<Pulled>,
     /// How many names somebody else took away or moved while a job ran: it may have made its plan before.
     pub snatched: usize,
+    /// Free on the disk when there was least of it, since the keeper was last idle.
+    pub least_free: u64,
     /// Names that somebody else gave while a job ran: its plan may be older.
     pub tagged: HashSet<ImageName>,
     /// The last step in which somebody else changed which images are here.
@@ -111,6 +116,7 @@ impl Ledger {
             deployed: HashMap::new(),
             sighted: HashMap::new(),
             stays: HashMap::new(),
+            ended: HashMap::new(),
             shown: HashMap::new(),
             forgotten: HashMap::new(),
             had: HashMap::new(),
@@ -122,6 +128,7 @@ impl Ledger {
             orphaned: HashSet::new(),
             pulls: Vec::new(),
             snatched: 0,
+            least_free: u64::MAX,
             tagged: HashSet::new(),
             meddled: 0,
             died: 0,
@@ -184,12 +191,16 @@ impl Ledger {
             for name in &image.names {
                 let key = (instance.clone(), name.clone());
                 self.sighted.entry(key.clone()).or_insert(Place { least: step.saturating_sub(1), most: usize::MAX });
-                self.stays.entry(key.clone()).or_insert(now);
+                if self.stays.get(&key).is_none_or(|(id, _)| *id != image.id) {
+                    let same = self.ended.get(&key).filter(|(id, _)| *id == image.id);
+                    let stay = same.copied().unwrap_or((image.id, now));
+                    self.ended.extend(self.stays.insert(key.clone(), stay).map(|before| (key.clone(), before)));
+                }
                 self.had.entry(name.clone()).or_default().extend(image.digests_in(&name.repository));
                 here.insert(key);
             }
         }
-        self.stays.retain(|key, _| key.0 != instance || here.contains(key));
+        self.ended.extend(self.stays.extract_if(|key, _| key.0 == instance && !here.contains(key)));
         let open: Vec<u64> = self.jobs.iter().filter(|(_, job)| !job.state.is_final()).map(|(seq, _)| *seq).collect();
         for seq in open {
             let job = &self.jobs[&seq];
@@ -213,6 +224,8 @@ impl Ledger {
             }
         }
         self.snatched = 0;
+        self.least_free = u64::MAX;
+        self.ended.clear();
         self.tagged.clear();
         self.policies.drain(..self.policies.len() - 1);
         self.forgotten.values_mut().for_each(|strict| *strict = true);

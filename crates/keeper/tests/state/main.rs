@@ -116,10 +116,11 @@ fn live_through(steps: &[Step], kind: StoreKind) -> Result<Tally, String> {
         if !wrong(&world) {
             world.calm().await;
         }
+        let record = if wrong(&world) { world.record().await } else { String::new() };
         let ledger = world.ledger.lock().unwrap();
         match &*ledger.wrong {
             [] => Ok(ledger.tally.clone()),
-            wrong => Err(format!("{}\n\n{}", wrong.join("\n"), world.log.join("\n"))),
+            wrong => Err(format!("{}\n\n{}\n\n{record}", wrong.join("\n"), world.log.join("\n"))),
         }
     })
 }

@@ -113,9 +113,14 @@ impl Ledger {
     fn report(&mut self, pull: &PullRecord, since: usize, shop: &Shop) -> Result<(), String> {
         let [attempt] = &*pull.attempts else { return Ok(()) };
         let unsure = pull.certainty != "exact" && !pull.doubts.is_empty();
-        // without a manifest nobody knows what came before a kill
-        let unseen = pull.reuse_ratio.is_none() && self.died >= since;
-        if attempt.failure.is_some() || pull.wasted_bytes > 0 || unsure && (unseen || self.meddled >= since) {
+        // the stream of a pull that a kill cut is lost, and without a manifest nobody knows what came before
+        let unseen = unsure && self.died >= since;
+        let no_manifest = pull.reuse_ratio.is_none();
+        if attempt.failure.is_some()
+            || pull.wasted_bytes > 0
+            || unseen && no_manifest
+            || unsure && self.meddled >= since
+        {
             return Ok(());
         }
         let name: ImageName = pull.image.parse().map_err(|_| "no name")?;
@@ -126,6 +131,10 @@ impl Ledger {
         let total: u64 = image.layers.iter().map(|layer| layer.size.0).sum();
         if pull.reuse_ratio.is_some() && pull.reused_bytes + pull.downloaded_bytes != total {
             return Err(format!("the layers are {total} bytes"));
+        }
+        // then the estimate has to do: a pull that failed before may have taught the engine more than it told
+        if unseen {
+            return Ok(());
         }
         let served = |pull: &Pulled| -> u64 {
             let size = |blob: &Digest| image.layers.iter().find(|l| l.blob == *blob).map_or(0, |l| l.size.0);

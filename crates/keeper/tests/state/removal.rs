@@ -6,7 +6,7 @@ use std::time::Duration;
 use layerkeeper_core::policy::{RemoveSuperseded, Runtime};
 use layerkeeper_core::{Image, ImageId, ImageName, Intent, Inventory, Policy, Reference, Repository, Selector};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Place};
 
 /// More than any pull here takes at its peak: with so much free above the floor nothing is removed to make room.
 pub const PEAK: u64 = 4_500_000_000;
@@ -86,7 +86,7 @@ impl Ledger {
         }
         let Some(image) = removal.before.named(name) else { return wrong };
         let floor = self.policies.iter().map(|policy| policy.min_free.0).max().unwrap_or_default();
-        let pressed = removal.free < floor + PEAK;
+        let pressed = removal.free.min(self.least_free) < floor + PEAK;
         if pressed && removal.done {
             self.count("removed under pressure");
         }
@@ -101,7 +101,7 @@ impl Ledger {
         self.policies.iter().filter_map(|policy| policy.runtime(repository)).collect()
     }
 
-    /// So many images must be here that are newer, and the newest deploy's is not to go at all.
+    /// So many images must be here that are newer, and the newest deploy of those here is not to go at all.
     fn newest_enough(&self, removal: &Removal<'_>, name: &ImageName, image: &Image, pressed: bool) -> Vec<String> {
         let runtimes = self.runtimes(&name.repository);
         let keep = |r: &&Runtime| if pressed { r.keep_min.min(r.keep_last) } else { r.keep_last };
@@ -113,33 +113,48 @@ impl Ledger {
         let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
         let mine = prunable(image);
         let mine = mine.iter().filter(planned).map(|name| self.place(&instance, name).least).max().unwrap_or_default();
-        let newer: BTreeSet<ImageId> = removal
-            .before
-            .images
-            .iter()
-            .filter(|other| other.id != image.id)
-            .filter(|other| {
-                let names = prunable(other);
-                let leads = names.iter().any(|name| self.newest.as_ref() == Some(name));
-                leads || names.iter().any(|name| self.place(&instance, name).most >= mine)
-            })
-            .map(|other| other.id)
-            .collect();
+        let others: Vec<&Image> = removal.before.images.iter().filter(|other| other.id != image.id).collect();
+        let deploys: Vec<Place> = others.iter().filter_map(|other| self.deploy_among(&prunable(other))).collect();
+        let led = self.deploy_among(&prunable(image));
+        let lead = deploys.iter().chain(&led).map(|place| place.least).max().unwrap_or_default();
+        let is_newer = |other: &&&Image| {
+            let names = prunable(other);
+            let leads = self.deploy_among(&names).is_some_and(|place| place.most >= lead);
+            leads || names.iter().any(|name| self.place(&instance, name).most >= mine)
+        };
+        let newer: BTreeSet<ImageId> = others.iter().filter(is_newer).map(|other| other.id).collect();
         let mut wrong = Vec::new();
         if newer.len() + self.snatched < keep {
             wrong.push(format!("{} newer ones are here, {keep} must be", newer.len()));
         }
         let undecided = self.open().any(|job| job.placed);
-        if !undecided && self.newest.as_ref().is_some_and(|newest| image.names.contains(newest)) {
-            wrong.push("it is the newest deploy".to_owned());
+        let newest = self.newest.as_ref().is_some_and(|newest| image.names.contains(newest));
+        let leads = led.is_some_and(|led| deploys.iter().all(|place| place.most < led.least));
+        if !undecided && (newest || leads && self.snatched == 0) {
+            wrong.push("it is the newest deploy of those here".to_owned());
         }
         wrong
+    }
+
+    /// The place of the newest deploy among these names. One that is under way may be the newest already.
+    fn deploy_among(&self, names: &[ImageName]) -> Option<Place> {
+        let place = |name: &ImageName| {
+            let known = self.deployed.get(name).map(|(place, _)| *place);
+            match self.deploys_of(name).next() {
+                Some(_) => Some(Place { least: known.map_or(0, |place| place.least), most: usize::MAX }),
+                None => known,
+            }
+        };
+        let places: Vec<Place> = names.iter().filter_map(place).collect();
+        let least = places.iter().map(|place| place.least).max()?;
+        let most = places.iter().map(|place| place.most).max()?;
+        Some(Place { least, most })
     }
 
     fn too_young(&self, removal: &Removal<'_>, name: &ImageName, image: &Image) -> Option<String> {
         let least = self.runtimes(&name.repository).iter().map(|r| r.min_age).min().unwrap_or_default();
         let instance = removal.instance();
-        let here = |name: &ImageName| self.stays.get(&(instance.clone(), name.clone())).copied();
+        let here = |name: &ImageName| self.stays.get(&(instance.clone(), name.clone())).map(|(_, since)| *since);
         let deployed = |name: &ImageName| self.deployed.get(name).map(|(_, at)| *at);
         let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
         let names = image.names.iter().filter(|other| other.repository == name.repository).filter(planned);

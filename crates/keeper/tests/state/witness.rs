@@ -101,6 +101,8 @@ impl Engine for Witness {
         let after = now(&self.fake);
         let mut ledger = self.ledger.lock().unwrap();
         if let (Some(before), Some(after)) = (before, after) {
+            // what stood here already when its job came may not have been seen since
+            ledger.look(&before);
             ledger.removal(&Removal { reference, before: &before, after: &after, free, done: result.is_ok() });
             ledger.look(&after);
         }

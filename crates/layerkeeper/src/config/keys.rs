@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "not_yet_timeout", "duration", Is("\"2m\""),
         "How long a deploy waits for a tag that the registry does not show yet."),
     key("limits", "stall_timeout", "duration", Is("\"5m\""),
-        "A pull that neither downloads nor extracts anything for so long is cancelled and tried again, with twice the patience each time. A slow pull that moves is left alone."),
+        "A pull that neither downloads nor extracts anything for so long is cancelled and tried again, with twice the patience each time. A slow pull that moves is left alone. The containerd image store tells of every whole MiB only: on a very slow link it must be longer than a MiB takes."),
     key("limits", "look_every", "duration", Is("\"1m\""),
         "How often the engine's images are listed to find what its events did not tell."),
     key("limits", "max_attempts", "whole number", Is("5"),

@@ -11,7 +11,7 @@ use crate::jobs::{JobFilter, JobRow, WebhookIdRecord};
 use crate::record::{EstimateRecord, LayerEstimateRecord, LayerRecordJson, Outcome, PullRecord};
 use crate::retention::Retention;
 use crate::store::{FILE, Options, Store};
-use crate::testing::{ENGINE, deploy, id, name, new, store};
+use crate::testing::{ENGINE, deploy, id, name, new, sighting, store};
 use crate::tombstones::Tombstone;
 
 const DAY: i64 = 86_400_000;
@@ -170,7 +170,7 @@ async fn an_unfinished_job_and_a_live_name_s_deploy_stay_whatever_their_age() {
         store.finish(&id(n), JobState::Succeeded, &Outcome::default(), Timestamp(5)).await.unwrap();
     }
     store.enqueue(new(4, Intent::Warm { image: name("base:1") })).await.unwrap();
-    store.observe_names(ENGINE, vec![(name("a:1"), false)], Timestamp(6)).await.unwrap();
+    store.observe_names(ENGINE, vec![sighting("a:1", false)], Timestamp(6)).await.unwrap();
     let swept = store.sweep(Timestamp(400 * DAY), &Retention::default()).await.unwrap();
     assert_eq!((swept.jobs, swept.deploys, swept.names, swept.engines), (3, 2, 1, 0), "{swept:?}");
     let left = store.jobs(JobFilter::default()).await.unwrap();
@@ -194,7 +194,7 @@ async fn only_engines_of_the_past_are_forgotten_with_all_that_was_on_them() {
     };
     for (instance, at) in [("old/overlay2", 1), (ENGINE, 2)] {
         store.record_layers(instance, vec![layer.clone()], Timestamp(at)).await.unwrap();
-        store.observe_names(instance, vec![(name("a:1"), true)], Timestamp(at)).await.unwrap();
+        store.observe_names(instance, vec![sighting("a:1", true)], Timestamp(at)).await.unwrap();
     }
     let swept = store.sweep(Timestamp(50 * DAY), &Retention::default()).await.unwrap();
     assert_eq!(swept.engines, 0, "it may come back within the time");

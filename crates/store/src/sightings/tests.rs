@@ -3,13 +3,13 @@
 use layerkeeper_core::{Digest, ImageId, Timestamp};
 
 use crate::deploys::DeployRow;
-use crate::sightings::NameHistory;
+use crate::sightings::{NameHistory, Sighting};
 use crate::store::Store;
-use crate::testing::{ENGINE, deploy, id, name, store};
+use crate::testing::{ENGINE, deploy, id, name, sighting, store};
 use crate::tombstones::Tombstone;
 
 async fn look(store: &Store, names: &[(&str, bool)], now: i64) {
-    let seen = names.iter().map(|(text, held)| (name(text), *held)).collect();
+    let seen = names.iter().map(|(text, held)| sighting(text, *held)).collect();
     store.observe_names(ENGINE, seen, Timestamp(now)).await.unwrap();
 }
 
@@ -53,6 +53,36 @@ async fn a_tag_that_we_removed_and_somebody_made_again_before_a_look_is_new() {
     let after = history(&store, "a:1").await;
     assert_eq!((after.first_seen, after.place), (Timestamp(30), before.place));
     assert_eq!(history(&store, "a:2").await.first_seen, Timestamp(10));
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_moved_keeps_its_place_and_starts_its_stay_anew() {
+    let store = store();
+    look(&store, &[("a:1", false)], 10).await;
+    let before = history(&store, "a:1").await;
+    let moved = || vec![Sighting { image: ImageId::of(b"another"), ..sighting("a:1", false) }];
+    for now in [20, 30] {
+        store.observe_names(ENGINE, moved(), Timestamp(now)).await.unwrap();
+        let after = history(&store, "a:1").await;
+        assert_eq!((after.first_seen, after.place), (Timestamp(20), before.place), "at {now}");
+    }
+    // by our own deploy as well, whatever is looked at first
+    deployed(&store, 1, "a:1", ENGINE, 40).await;
+    look(&store, &[("a:1", false)], 50).await;
+    assert_eq!(history(&store, "a:1").await.first_seen, Timestamp(40));
+}
+
+/// Version 1 did not write down which image it was.
+#[tokio::test]
+async fn a_tag_that_was_seen_by_version_1_stays_as_old_as_it_is() {
+    let store = store();
+    look(&store, &[("a:1", false)], 10).await;
+    store.write_alone(|db| Ok(db.execute("UPDATE names SET image_id = NULL", []).map(drop)?)).await.unwrap();
+    look(&store, &[("a:1", false)], 20).await;
+    assert_eq!(history(&store, "a:1").await.first_seen, Timestamp(10));
+    let moved = Sighting { image: ImageId::of(b"another"), ..sighting("a:1", false) };
+    store.observe_names(ENGINE, vec![moved], Timestamp(30)).await.unwrap();
+    assert_eq!(history(&store, "a:1").await.first_seen, Timestamp(30));
 }
 
 #[tokio::test]
@@ -133,7 +163,7 @@ async fn after_a_flip_of_the_store_deployed_names_keep_their_order() {
     let first = deployed(&store, 1, "a:1", ENGINE, 10).await;
     let second = deployed(&store, 2, "a:2", ENGINE, 20).await;
     let other = "AAAA:BBBB/containerd";
-    store.observe_names(other, vec![(name("a:1"), false), (name("a:2"), false)], Timestamp(30)).await.unwrap();
+    store.observe_names(other, vec![sighting("a:1", false), sighting("a:2", false)], Timestamp(30)).await.unwrap();
     let there = store.name_history(other).await.unwrap();
     assert_eq!((there[&name("a:1")].place, there[&name("a:2")].place), (first, second));
     assert_eq!(there[&name("a:1")].first_seen, Timestamp(30));

@@ -87,6 +87,24 @@ async fn files_that_are_not_ours_are_left_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_file_of_version_1_is_brought_up_to_date_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = include_str!("../schema.sql");
+    let rows = "INSERT INTO engines (instance, first_seen, last_seen) VALUES ('e/overlay2', 5, 5);
+        INSERT INTO names (engine, image, sighting, first_seen) SELECT id, 'ghcr.io/acme/app:sha-1', 3, 7 FROM engines;";
+    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+    Connection::open(dir.path().join(FILE)).unwrap().execute_batch(&format!("{sql}{rows}{marks}")).unwrap();
+    let store = open(dir.path()).unwrap();
+    let history = store.name_history("e/overlay2").await.unwrap();
+    let (name, record) = history.first_key_value().unwrap();
+    assert_eq!((name.to_string().as_str(), record.first_seen.0, record.place), ("ghcr.io/acme/app:sha-1", 7, 3));
+    store.close().await;
+    let version = Connection::open(dir.path().join(FILE)).unwrap();
+    let version: u32 = version.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, VERSION);
+}
+
+#[tokio::test]
 async fn a_page_that_is_damaged_under_a_running_store_is_reported_by_the_call_that_needs_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();

@@ -3,7 +3,6 @@
 use super::*;
 use crate::ContainerState;
 use crate::bytes::Bytes;
-use crate::inventory::Container;
 use crate::manifest::{Descriptor, Platform};
 use crate::testing::*;
 
@@ -28,6 +27,11 @@ fn from(name_: &str) -> Container {
         image: None,
         created_from: Some(name(name_)),
     }
+}
+
+fn how_named(host: &Host, tag: &str, word: &str, shows: Option<&str>) -> Naming {
+    let (name, inventory) = (name(tag), &host.inventory);
+    naming(&name, digest(word), shows.map(digest), inventory.named(&name), &inventory.containers)
 }
 
 #[test]
@@ -68,7 +72,7 @@ fn an_index_and_its_platforms_manifest_are_one_content() {
 #[test]
 fn the_tag_is_pulled_only_while_it_shows_the_digest() {
     let host = Host::keeping(1).named("v1", "sha-1");
-    let how = |shows: Option<&str>| naming(&name("sha-2"), digest("v2"), shows.map(digest), &host.inventory);
+    let how = |shows: Option<&str>| how_named(&host, "sha-2", "v2", shows);
     assert_eq!(how(Some("v2")), Naming::ByPull);
     assert_eq!(how(Some("v1")), Naming::ByLocalTag);
     assert_eq!(how(None), Naming::ByLocalTag);
@@ -78,8 +82,7 @@ fn the_tag_is_pulled_only_while_it_shows_the_digest() {
 fn a_name_that_a_container_was_made_from_is_not_moved_by_a_local_tag() {
     let mut host = Host::keeping(1).named("v1", "sha-1");
     host.inventory.containers.push(from("sha-1"));
-    let how =
-        |word: &str, shows: Option<&str>| naming(&name("sha-1"), digest(word), shows.map(digest), &host.inventory);
+    let how = |word: &str, shows: Option<&str>| how_named(&host, "sha-1", word, shows);
     assert_eq!(how("v2", None), Naming::Forbidden("web".to_owned()));
     assert_eq!(how("v2", Some("v1")), Naming::Forbidden("web".to_owned()));
     assert_eq!(how("v2", Some("v2")), Naming::ByPull, "a move by a pull keeps the old content");
@@ -90,5 +93,5 @@ fn a_name_that_a_container_was_made_from_is_not_moved_by_a_local_tag() {
 fn a_free_name_is_made_even_where_a_container_was_made_from_it() {
     let mut host = Host::keeping(1).named("v1", "sha-1");
     host.inventory.containers.push(from("sha-2"));
-    assert_eq!(naming(&name("sha-2"), digest("v2"), None, &host.inventory), Naming::ByLocalTag);
+    assert_eq!(how_named(&host, "sha-2", "v2", None), Naming::ByLocalTag);
 }
