@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::follow::Phase;
 use crate::heal;
 use crate::job_error::JobError;
+use crate::unlisted;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::name::{allowed, give_name};
 use crate::worker::pull::pull;
@@ -50,6 +51,7 @@ pub(super) async fn bring(
     let begun = Instant::now();
     // not by the engine's events: what is estimated, and what counts as done, must hold
     let inventory = run.glance().await?;
+    let inventory = unlisted::expected(ctx, inventory, &name.repository.by_digest(target.digest)).await?;
     let arrival = judge(name, target, &inventory);
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
         return Ok(image.clone());
