@@ -6,7 +6,6 @@
 //! know of are therefore asked for one by one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use layerkeeper_core::{Image, Inventory, Reference, StoreKind};
 use layerkeeper_engine::EngineError;
@@ -30,22 +29,6 @@ pub(crate) async fn add(ctx: &Context, inventory: &mut Inventory) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Adds what is about to be pulled, where it is here already: a pull that broke off at its very end may have left it without
-/// a name that we know of.
-pub(crate) async fn expected(
-    ctx: &Context,
-    inventory: Arc<Inventory>,
-    reference: &Reference,
-) -> Result<Arc<Inventory>, EngineError> {
-    if inventory.engine.store != StoreKind::Containerd || inventory.find(reference).is_some() {
-        return Ok(inventory);
-    }
-    let Some(image) = ctx.engine.image(reference).await? else { return Ok(inventory) };
-    let mut inventory = Inventory::clone(&inventory);
-    insert(&mut inventory, image);
-    Ok(Arc::new(inventory))
 }
 
 /// Kept images, the runtime tags that were here at the last look or should be, and what they left behind.

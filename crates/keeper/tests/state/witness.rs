@@ -66,7 +66,11 @@ impl Engine for Witness {
 
     async fn pull(&self, reference: &Reference, login: Option<&Login>) -> Result<PullStream, EngineError> {
         let before = now(&self.fake);
-        let at = self.ledger.lock().unwrap().pull_begins(reference);
+        let listed = self.fake.inventory().await.ok();
+        let is_listed = |image: &Image| listed.as_ref().is_none_or(|listed| listed.images.contains(image));
+        let is_hidden = |image: &Image| image.names.is_empty() && !is_listed(image);
+        let blind = before.as_ref().is_some_and(|before| before.images.iter().any(is_hidden));
+        let at = self.ledger.lock().unwrap().pull_begins(reference, blind);
         let mut watched =
             Watched { fake: self.fake.clone(), ledger: self.ledger.clone(), before, at, inner: None, ended: false };
         match self.fake.pull(reference, login).await {
