@@ -1,5 +1,6 @@
 //! A deploy server in miniature: a keeper of its own over a real engine, a real registry client and a real database.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -78,6 +79,16 @@ impl Host {
         store: Store,
         change: impl FnOnce(&mut Settings, &mut RegistrySettings),
     ) -> Self {
+        Self::by(Arc::new(Ahead(AtomicI64::new(0))), engine, registry, store, change).await
+    }
+
+    async fn by(
+        clock: Arc<Ahead>,
+        engine: &Engine,
+        registry: &str,
+        store: Store,
+        change: impl FnOnce(&mut Settings, &mut RegistrySettings),
+    ) -> Self {
         crate::each::uses(registry);
         let mut client = RegistrySettings::default();
         let mut settings = Settings {
@@ -95,7 +106,6 @@ impl Host {
         change(&mut settings, &mut client);
         let told = settings.clone();
         let docker = Arc::new(Docker::connect(&engine.host()).expect("an engine's address"));
-        let clock = Arc::new(Ahead(AtomicI64::new(0)));
         let parts = Parts {
             engine: docker.clone(),
             registry: Arc::new(Client::new(client).expect("a registry client")),
@@ -195,6 +205,20 @@ impl Host {
         let ended = (&mut self.task).await;
         assert!(ended.is_err_and(|error| error.is_cancelled()));
         self.store.clone().close().await;
+    }
+
+    /// The same, and another keeper with these settings starts on what is left: the database in this directory, and all
+    /// around it.
+    pub async fn killed(self, engine: &Engine, dir: &Path, settings: &Settings) -> Self {
+        let (clock, registry) = (self.clock.clone(), self.registry.clone());
+        self.kill().await;
+        let store = Store::open(dir, Options::default()).expect("a store");
+        Self::by(clock, engine, &registry, store, |told, _| *told = settings.clone()).await
+    }
+
+    /// What it was told at the start.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
     }
 
     /// Refreshes the kept images and waits for the end.

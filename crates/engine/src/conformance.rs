@@ -60,7 +60,7 @@ pub trait Subject: Send + Sync {
 }
 
 /// An image to publish.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Recipe {
     /// Goes into its config.
     pub label: String,
@@ -68,6 +68,8 @@ pub struct Recipe {
     pub layers: Vec<(String, u64)>,
     /// Inside an index?
     pub indexed: bool,
+    /// Compressed by somebody else: other blobs of the same content?
+    pub recompressed: bool,
 }
 
 /// A published image.
@@ -114,22 +116,22 @@ impl Case<'_> {
 
     /// Publishes `path:tag` made of these layers, named so that no other case shares them.
     async fn publish(&self, name: &str, layers: &[&str]) -> (ImageName, Published) {
-        self.publish_as(name, layers, false).await
+        self.publish_as(name, layers, Recipe::default()).await
     }
 
     /// Publishes the very image of `twin`, to the byte, under another name.
     async fn publish_twin(&self, name: &str, twin: &str, layers: &[&str]) -> ImageName {
         let case = name.split('/').next().unwrap_or_default();
         let layers = layers.iter().map(|layer| (format!("{case} {layer}"), 20_000)).collect();
-        self.subject.publish(name, &Recipe { label: twin.to_owned(), layers, indexed: false }).await;
+        self.subject.publish(name, &Recipe { label: twin.to_owned(), layers, ..Recipe::default() }).await;
         self.name(name)
     }
 
-    async fn publish_as(&self, name: &str, layers: &[&str], indexed: bool) -> (ImageName, Published) {
+    async fn publish_as(&self, name: &str, layers: &[&str], like: Recipe) -> (ImageName, Published) {
         let path = name.split(':').next().unwrap_or_default();
         let case = path.split('/').next().unwrap_or_default();
         let layers = layers.iter().map(|layer| (format!("{case} {layer}"), 20_000)).collect();
-        let recipe = Recipe { label: name.to_owned(), layers, indexed };
+        let recipe = Recipe { label: name.to_owned(), layers, ..like };
         let published = self.subject.publish(name, &recipe).await;
         (self.name(name), published)
     }

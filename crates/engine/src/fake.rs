@@ -65,6 +65,14 @@ impl Fake {
         &self.registry
     }
 
+    /// All that it holds, also what its list leaves out.
+    ///
+    /// # Errors
+    /// It is down.
+    pub fn everything(&self) -> Result<Inventory, EngineError> {
+        Ok(self.up()?.everything())
+    }
+
     /// All changing calls so far.
     pub fn log(&self) -> Vec<Call> {
         self.shared.lock().log.clone()
@@ -73,7 +81,7 @@ impl Fake {
     /// Puts an image here as an earlier pull would have, without a call in the log and without moving a byte.
     pub fn preload(&self, reference: &Reference, image: &FakeImage) {
         self.shared.change(|state| {
-            state.blobs.extend(image.layers.iter().map(|layer| layer.blob));
+            image.layers.iter().for_each(|layer| state.keep_blob(layer.blob));
             state.commit(reference, image);
         });
     }
@@ -83,6 +91,7 @@ impl Fake {
         self.shared.change(|state| {
             let id = state.id_of(image, image.manifest_digest());
             state.hold(id, image, image.manifest_digest());
+            image.layers.iter().for_each(|layer| state.keep_blob(layer.blob));
             state.move_name(id, name, true);
             state.news.push(EngineEvent::Appeared { name: name.to_string() });
         });
@@ -185,7 +194,6 @@ impl Fake {
                 state.info = EngineInfo { id: state.info.id.clone(), version: state.info.version.clone(), ..fresh };
                 let state = &mut *state;
                 std::mem::swap(&mut state.images, &mut state.other_store);
-                state.blobs.clear();
             }
         });
     }
@@ -258,7 +266,7 @@ impl Engine for Fake {
     }
 
     async fn still_holds(&self, known: &Inventory) -> Result<bool, EngineError> {
-        let now = self.up()?.inventory();
+        let now = self.up()?.everything();
         Ok(now.engine == known.engine
             && now.engine.store == StoreKind::Containerd
             && now.containers == known.containers

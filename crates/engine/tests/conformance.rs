@@ -52,10 +52,11 @@ fn seed(name: &str) -> u64 {
 
 fn build(recipe: &Recipe) -> Image {
     let image = Image::new().label("label", &recipe.label).env("A", "b");
-    recipe
-        .layers
-        .iter()
-        .fold(image, |image, (name, size)| image.layer(Layer::random(seed(name), Bytes(*size)).unwrap()))
+    let layer = |(name, size): &(String, u64)| {
+        let layer = Layer::random(seed(name), Bytes(*size)).unwrap();
+        if recipe.recompressed { layer.gzip(6) } else { layer }
+    };
+    recipe.layers.iter().map(layer).fold(image, Image::layer)
 }
 
 fn published(pushed: &Pushed) -> Published {
@@ -134,7 +135,7 @@ async fn credentials_reach_the_registry(kind: EngineKind) {
     let docker = Docker::connect(&Engines::of(kind).host()).unwrap();
     let password = "~~~???>>>~?>ÿ";
     let registry = Registry::start(Auth::Htpasswd { user: "ci".into(), password: password.into() }).unwrap();
-    let recipe = Recipe { label: "login".into(), layers: vec![("login a".into(), 1000)], indexed: false };
+    let recipe = Recipe { label: "login".into(), layers: vec![("login a".into(), 1000)], ..Recipe::default() };
     let pushed = build(&recipe).push(&registry, "login/app:t").unwrap();
     let login = |password: &str| Login {
         username: "ci".into(),

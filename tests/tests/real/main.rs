@@ -8,4 +8,5 @@ mod queue;
 mod refused;
 mod reuse;
 mod stalled;
+mod state;
 mod unreachable;

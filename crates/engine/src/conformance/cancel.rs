@@ -16,7 +16,7 @@ pub(super) async fn all(case: &Case<'_>) {
     let recipe = Recipe {
         label: "cancel".to_owned(),
         layers: vec![("cancel a".to_owned(), 2_000_000), ("cancel b".to_owned(), 2_000_000)],
-        indexed: false,
+        ..Recipe::default()
     };
     let published = case.subject.publish("cancel/app:t", &recipe).await;
     let name: ImageName = ok(format!("{}/cancel/app:t", case.subject.slow_registry()).parse(), "a name");

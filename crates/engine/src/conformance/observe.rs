@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use layerkeeper_core::Bytes;
 
-use super::{Case, ok};
+use super::{Case, Recipe, ok};
 
 pub(super) async fn all(case: &Case<'_>) {
     it_answers_and_names_its_store(case).await;
@@ -51,7 +51,7 @@ async fn the_inventory_shows_what_inspect_shows(case: &Case<'_>) {
 /// The tag stands for the index. The platform's manifest pulled by digest as well: the classic store keeps one image with
 /// two rows, which go with the last tag; the containerd store keeps two images, and the second one stays.
 async fn an_image_in_an_index_is_known_by_the_indexs_digest(case: &Case<'_>) {
-    let (name, published) = case.publish_as("index/app:t", &["a"], true).await;
+    let (name, published) = case.publish_as("index/app:t", &["a"], Recipe { indexed: true, ..Recipe::default() }).await;
     assert_ne!(published.resolved, published.manifest);
     let progress = case.pull_tag(&name).await;
     assert_eq!(progress.digest, Some(published.resolved));

@@ -55,7 +55,8 @@ impl Subject for OnFake {
     }
 
     async fn publish(&self, name: &str, recipe: &Recipe) -> Published {
-        let layers = recipe.layers.iter().map(|(name, size)| FakeLayer::new(name, *size)).collect();
+        let how = if recipe.recompressed { "otherwise" } else { "gzip" };
+        let layers = recipe.layers.iter().map(|(name, size)| FakeLayer::compressed_as(name, how, *size)).collect();
         let image = FakeImage::of_layers(&recipe.label, layers);
         let image = if recipe.indexed { image.in_index() } else { image };
         for host in [FAST, SLOW] {

@@ -2,7 +2,7 @@
 
 use layerkeeper_core::{Bytes, Digest};
 
-use super::{Case, err, ok};
+use super::{Case, Recipe, err, ok};
 use crate::EngineError;
 
 pub(super) async fn all(case: &Case<'_>) {
@@ -11,6 +11,7 @@ pub(super) async fn all(case: &Case<'_>) {
     shared_layers_are_reused(case).await;
     a_blob_that_stands_twice_is_fetched_once(case).await;
     a_blob_under_another_parent_is_reused_by_containerd_only(case).await;
+    content_that_came_in_another_blob_is_fetched_again_by_the_classic_store_only(case).await;
     what_the_registry_lacks_is_not_found(case).await;
     a_blob_that_the_registry_lost_is_no_missing_image(case).await;
     a_registry_that_does_not_answer_is_unreachable(case).await;
@@ -97,6 +98,33 @@ async fn a_blob_under_another_parent_is_reused_by_containerd_only(case: &Case<'_
     }
     case.remove(&one.to_reference()).await;
     case.remove(&two.to_reference()).await;
+}
+
+/// The classic store knows a layer by its blob, also after the image has gone. The containerd store skips what is unpacked,
+/// then lacks blobs of that image, and does not list it: it is here all the same.
+async fn content_that_came_in_another_blob_is_fetched_again_by_the_classic_store_only(case: &Case<'_>) {
+    let (one, _) = case.publish("blob/app:one", &["a", "b"]).await;
+    let otherwise = Recipe { recompressed: true, ..Recipe::default() };
+    let (two, published) = case.publish_as("blob/app:two", &["a", "b", "c"], otherwise).await;
+    case.pull_tag(&one).await;
+    let (_, moved) = case.pull_counting(&two.to_reference()).await;
+    let wanted = if case.is_containerd() { &published.blobs[2..] } else { &published.blobs[..] };
+    assert_eq!(sorted(moved), sorted(wanted.to_vec()));
+    let image = case.must_have(&two.to_reference()).await;
+    assert_eq!((&image.names, &image.layers), (&[two.clone()].into(), &published.diff_ids));
+    let inventory = ok(case.engine().inventory().await, "inventory");
+    assert_eq!(inventory.named(&two).is_some(), !case.is_containerd(), "is it listed?");
+    let container = case.subject.create_container(&two.to_reference()).await;
+    let containers = ok(case.engine().containers().await, "containers");
+    let created = containers.iter().find(|other| other.id == container);
+    assert_eq!(created.and_then(|container| container.image), Some(image.id));
+    case.subject.remove_container(&container).await;
+    case.remove(&two.to_reference()).await;
+    case.must_lack(&two.to_reference()).await;
+    let (_, moved) = case.pull_counting(&two.to_reference()).await;
+    assert_eq!(moved, published.blobs[2..], "by now the classic store knows both blobs of what is here");
+    case.remove(&two.to_reference()).await;
+    case.remove(&one.to_reference()).await;
 }
 
 async fn what_the_registry_lacks_is_not_found(case: &Case<'_>) {

@@ -112,7 +112,7 @@ impl Run {
                     if let Err(error) = self.registry.serve(blob) {
                         return Some(Err(error));
                     }
-                    self.shared.lock().blobs.insert(blob);
+                    self.shared.lock().keep_blob(blob);
                 }
                 Step::Commit => self.shared.change(|state| state.commit(&self.reference, &self.image)),
             }

@@ -78,9 +78,34 @@ impl State {
         }
     }
 
+    /// All that it lists.
     pub(super) fn inventory(&self) -> Inventory {
-        let images = self.images.iter().map(|(id, held)| self.view(*id, held)).collect();
+        self.inventory_of(|held| self.is_listed(held))
+    }
+
+    /// All that it holds.
+    pub(super) fn everything(&self) -> Inventory {
+        self.inventory_of(|_| true)
+    }
+
+    fn inventory_of(&self, counts: impl Fn(&Held) -> bool) -> Inventory {
+        let images = self.images.iter().filter(|(_, held)| counts(held));
+        let images = images.map(|(id, held)| self.view(*id, held)).collect();
         Inventory { engine: self.info.clone(), images, containers: self.shown_containers() }
+    }
+
+    /// The containerd store leaves out an image whose blobs are not all here: a pull skips what is unpacked already, also
+    /// where that came in another blob. It can be inspected, run and removed all the same.
+    fn is_listed(&self, held: &Held) -> bool {
+        self.info.store == StoreKind::Graphdriver
+            || held.image.layers.iter().all(|layer| self.blobs.contains(&layer.blob))
+    }
+
+    /// A blob is here, where the store keeps blobs.
+    pub(super) fn keep_blob(&mut self, blob: Digest) {
+        if self.info.store == StoreKind::Containerd {
+            self.blobs.insert(blob);
+        }
     }
 
     /// As the engine shows it.

@@ -9,7 +9,7 @@ use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
-use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory};
+use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory, Reference, StoreKind};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
@@ -50,6 +50,7 @@ pub(super) async fn bring(
     let begun = Instant::now();
     // not by the engine's events: what is estimated, and what counts as done, must hold
     let inventory = run.glance().await?;
+    let inventory = with_unlisted(run, inventory, &name.repository.by_digest(target.digest)).await?;
     let arrival = judge(name, target, &inventory);
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
         return Ok(image.clone());
@@ -82,6 +83,23 @@ pub(super) async fn bring(
         say(run, &job, report).await;
     }
     Ok(image)
+}
+
+/// Asks the containerd store, which does not list all that it holds, for what is about to be pulled: a pull that broke off at
+/// its very end, or a kill after one, may have left it under a name that we do not know of, or under none.
+async fn with_unlisted(
+    run: &mut Run<'_>,
+    inventory: Arc<Inventory>,
+    reference: &Reference,
+) -> Result<Arc<Inventory>, EngineError> {
+    if inventory.engine.store != StoreKind::Containerd || inventory.find(reference).is_some() {
+        return Ok(inventory);
+    }
+    let at = Instant::now();
+    let Some(image) = run.ctx.engine.image(reference).await? else { return Ok(inventory) };
+    // also for the next look that builds on this one
+    run.saw(at, &inventory, &image).await;
+    run.glance().await
 }
 
 /// Verifies the content and gives it its name. A name that was not here is taken from nobody: what else is here can be

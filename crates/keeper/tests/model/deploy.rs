@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use layerkeeper_core::ContainerState::Created;
 use layerkeeper_core::{ImageId, Intent, JobId, JobState, StoreKind, Timestamp, Trigger};
-use layerkeeper_engine::fake::{Call, Fault, PullEnd};
+use layerkeeper_engine::fake::{Call, FakeImage, FakeLayer, Fault, PullEnd};
 use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_keeper::{DeployRequest, Refusal, Settings};
 use layerkeeper_store::{DeployRow, NewJob, Options, Store};
@@ -62,6 +62,28 @@ async fn a_prune_that_nobody_was_told_of_is_seen_before_anything_is_pulled() {
             "{store}: {:?}",
             pull.doubts
         );
+    }
+}
+
+/// The containerd store does not list it: it skipped the lowest layer, which had come in another blob.
+#[tokio::test]
+async fn what_a_pull_that_broke_off_at_its_end_left_here_is_not_counted_as_moved_again() {
+    for (store, lines) in [(StoreKind::Graphdriver, 23), (StoreKind::Containerd, 5)] {
+        let ground = Ground::new(store, policy()).await;
+        ground.ship("app:sha-1").await;
+        let layers = [FakeLayer::compressed_as("os", "zstd", 40_000_000), FakeLayer::new("torch", 900_000_000)];
+        let own = FakeLayer::new("own", 20_000_000);
+        ground.publish("app:sha-2", &FakeImage::of_layers("sha-2", layers.into_iter().chain([own]).collect()));
+        ground.engine.spoil_next_pull(Fault::CutAt(lines));
+        let before = ground.engine.registry().served().len();
+        let row = ground.deploy("app:sha-2", None).await;
+        assert_eq!((row.job.state, row.job.attempts), (JobState::Succeeded, 2), "{store}: {:?}", row.outcome);
+        let moved = ground.engine.registry().served().len() - before;
+        assert_eq!(moved, if store == StoreKind::Containerd { 1 } else { 3 }, "{store}: all in the first attempt");
+        let pull = row.outcome.pull.unwrap();
+        assert_eq!((pull.downloaded_bytes, pull.reused_bytes), (0, 960_000_000), "{store}: {:?}", pull.doubts);
+        let all = if store == StoreKind::Containerd { 20_000_000 } else { 960_000_000 };
+        assert_eq!((pull.certainty.as_str(), pull.wasted_bytes), ("exact", all), "{store}: {:?}", pull.doubts);
     }
 }
 

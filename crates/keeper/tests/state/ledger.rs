@@ -35,6 +35,8 @@ pub struct Pulled {
     pub served: std::ops::Range<usize>,
     /// None while it runs.
     pub end: Option<PullEnd>,
+    /// When it began, the engine held an image without a name that it does not list: nobody could know of its layers.
+    pub blind: bool,
 }
 
 /// A name's place in the order of deploys and first sightings: at least and at most, in steps.

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use layerkeeper_core::{
     Bytes, ChainId, DiffId, Digest, ImageName, Platform, Reference, Repository, Selector, StoreKind, Timestamp,
 };
 use layerkeeper_engine::fake::{Fake, FakeImage};
-use layerkeeper_engine::{Engine, EngineError, Login};
+use layerkeeper_engine::{EngineError, Login};
 use layerkeeper_keeper::{Clock, Disks, FileSystem, Registry};
 use layerkeeper_registry::{Error, Fetched, Resolved};
 
@@ -162,7 +161,7 @@ impl Platter {
     /// Each layer on each stack below it, unpacked; the containerd store keeps the blob, a third of that, once for each
     /// content.
     fn used(&self) -> u64 {
-        let Some(Ok(inventory)) = self.fake.inventory().now_or_never() else { return 0 };
+        let Ok(inventory) = self.fake.everything() else { return 0 };
         let mut unpacked: HashMap<ChainId, u64> = HashMap::new();
         let mut blobs: HashMap<DiffId, u64> = HashMap::new();
         for image in &inventory.images {

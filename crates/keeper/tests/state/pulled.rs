@@ -10,7 +10,7 @@ use super::outside::Shop;
 
 impl Ledger {
     /// The keeper begins a pull; its number among all.
-    pub fn pull_begins(&mut self, reference: &Reference) -> usize {
+    pub fn pull_begins(&mut self, reference: &Reference, blind: bool) -> usize {
         let served = self.served.len();
         self.count("pull");
         if self.pulls.last().is_some_and(|pull| pull.end.is_none()) {
@@ -22,7 +22,7 @@ impl Ledger {
         if matches!(reference.selector, Selector::Digest(_)) {
             self.rows.insert(reference.clone());
         }
-        self.pulls.push(Pulled { reference: reference.clone(), served: served..served, end: None });
+        self.pulls.push(Pulled { reference: reference.clone(), served: served..served, end: None, blind });
         self.pulls.len() - 1
     }
 
@@ -133,7 +133,9 @@ impl Ledger {
             return Err(format!("the layers are {total} bytes"));
         }
         // then the estimate has to do: a pull that failed before may have taught the engine more than it told
-        if unseen {
+        let last = self.pulls.iter().rfind(|pull| pull.reference == reference);
+        // and of layers that nobody could know of it may only say that it is unsure
+        if unseen || unsure && last.is_some_and(|pull| pull.blind) {
             return Ok(());
         }
         let served = |pull: &Pulled| -> u64 {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, Stream};
+use futures_util::Stream;
 use layerkeeper_core::progress::PullEvent;
 use layerkeeper_core::{Container, Digest, EngineInfo, Image, ImageName, Inventory, Reference};
 use layerkeeper_engine::fake::{Fake, PullEnd};
@@ -25,7 +25,7 @@ pub struct Witness {
 
 /// What the engine holds at this moment; none while it is away.
 pub fn now(fake: &Fake) -> Option<Inventory> {
-    fake.inventory().now_or_never().and_then(Result::ok)
+    fake.everything().ok()
 }
 
 #[async_trait]
@@ -66,7 +66,11 @@ impl Engine for Witness {
 
     async fn pull(&self, reference: &Reference, login: Option<&Login>) -> Result<PullStream, EngineError> {
         let before = now(&self.fake);
-        let at = self.ledger.lock().unwrap().pull_begins(reference);
+        let listed = self.fake.inventory().await.ok();
+        let is_listed = |image: &Image| listed.as_ref().is_none_or(|listed| listed.images.contains(image));
+        let is_hidden = |image: &Image| image.names.is_empty() && !is_listed(image);
+        let blind = before.as_ref().is_some_and(|before| before.images.iter().any(is_hidden));
+        let at = self.ledger.lock().unwrap().pull_begins(reference, blind);
         let mut watched =
             Watched { fake: self.fake.clone(), ledger: self.ledger.clone(), before, at, inner: None, ended: false };
         match self.fake.pull(reference, login).await {
