@@ -236,6 +236,26 @@ impl Engine {
         self.process.signal("CONT")
     }
 
+    /// Kills its containerd, which it starts again by itself; gives the process id that it had.
+    pub fn kill_containerd(&self) -> Result<u32> {
+        let pid = self.containerd().ok_or_else(|| Error::failed("kill", "it runs no containerd"))?;
+        let status = Command::new("kill").args(["-9", &pid.to_string()]).status().doing(|| "running kill".into())?;
+        if status.success() { Ok(pid) } else { Err(Error::failed("kill", status.to_string())) }
+    }
+
+    /// Its containerd's process id, while that runs.
+    pub fn containerd(&self) -> Option<u32> {
+        let parent = self.pid()?;
+        let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.into_iter().find(|pid: &u32| {
+            // `PID (NAME) STATE PARENT …`, proc(5)
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let Some((_, rest)) = stat.split_once("(containerd) ") else { return false };
+            let mut words = rest.split(' ');
+            words.next() != Some("Z") && words.next().and_then(|word| word.parse().ok()) == Some(parent)
+        })
+    }
+
     /// All that it logged so far.
     pub fn log(&self) -> String {
         self.process.err()

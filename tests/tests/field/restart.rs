@@ -71,6 +71,48 @@ async fn field_failure_04_the_engine_is_restarted_in_mid_pull() {
     .await;
 }
 
+/// dockerd stays and starts it again by itself. The classic store pulls on without it; the containerd store cannot.
+#[tokio::test(flavor = "multi_thread")]
+async fn containerd_is_killed_in_mid_pull_and_the_deploy_succeeds() {
+    on_own(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let proxy = Proxy::start(&registry.host()).unwrap();
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host = Host::over(&engine, &proxy.host(), store, |settings, _| {
+            settings.policy.keep.clear();
+            settings.max_attempts = 10;
+        })
+        .await;
+        let mut here = Vec::new();
+        for (n, percent) in (1..).zip([10, 50, 90]) {
+            let image = Image::new().layer(layer(97, number, n, Bytes(SIZE)));
+            let pushed = image.push(&registry, &format!("acme/app:sha-{n}")).unwrap();
+            // slow enough for the engine to tell of bytes before they stop
+            proxy.throttle(Some(Bytes(4_000_000)));
+            proxy.hold_after(Bytes(SIZE * percent / 100 + 700_000));
+            let tag = format!("sha-{n}");
+            let id = host.ask(&tag, None).await.job.id;
+            eventually(SOON, || async { proxy.is_holding() }).await;
+            moved(&host, &id, Bytes(1)).await;
+            let before = engine.kill_containerd().unwrap();
+            eventually(SOON, || async { engine.containerd().is_some_and(|pid| pid != before) }).await;
+            proxy.throttle(None);
+            proxy.release();
+            let row = host.end(&id).await;
+            assert_eq!(row.job.state, JobState::Succeeded, "at {percent} %: {:?}", row.outcome);
+            let pull = row.outcome.pull.unwrap();
+            assert_eq!(Bytes(pull.reused_bytes + pull.downloaded_bytes), pushed.layer_bytes(), "{pull:?}");
+            assert_eq!(host.here(&format!("app:{tag}")).await.unwrap().layers, pushed.diff_ids());
+            // and nothing that was here is lost
+            here.push(tag);
+            for tag in &here {
+                assert!(host.has(&format!("app:{tag}")).await, "{tag} at {percent} %");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_accepts_and_never_answers_is_waited_for_and_nothing_is_lost() {
     on_own(|mut engine, number| async move {
