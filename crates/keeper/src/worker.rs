@@ -178,7 +178,13 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
     };
     let ended = match result {
         Ok(()) => Ended::Final(JobState::Succeeded),
-        Err(error) => settle(&mut run, kind, &error),
+        Err(error) => {
+            // it may never be taken again: what a name was to leave behind, and has not, must not be listed until then
+            if run.changed {
+                tidy::tidy(&mut run).await;
+            }
+            settle(&mut run, kind, &error)
+        }
     };
     if matches!(ended, Ended::Final(_)) {
         run.count_waste();

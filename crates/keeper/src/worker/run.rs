@@ -22,6 +22,8 @@ pub(super) struct Run<'a> {
     pub outcome: Outcome,
     /// What this job last saw of the engine, and when.
     seen: Option<(Instant, Arc<Inventory>)>,
+    /// It has changed something on the engine, or tried to.
+    pub changed: bool,
 }
 
 /// Within this time a job need not look at the engine again that it has not changed. On the containerd store a look takes
@@ -45,7 +47,7 @@ impl<'a> Run<'a> {
         let mut outcome = row.map(|row| row.outcome).unwrap_or_default();
         outcome.error = None;
         outcome.warnings.clear();
-        Self { ctx, job, outcome, seen: None }
+        Self { ctx, job, outcome, seen: None, changed: false }
     }
 
     /// Looks at the engine.
@@ -87,6 +89,7 @@ impl<'a> Run<'a> {
     /// From here on what was seen no longer holds: this job changes something on the engine.
     pub fn changes(&mut self) {
         self.seen = None;
+        self.changed = true;
         self.ctx.changed();
     }
 

@@ -353,3 +353,32 @@ async fn a_tag_that_is_not_there_is_not_waited_for_a_day_when_the_clock_is_set_b
     let row = ground.end(&job).await;
     assert_eq!((row.job.state, row.outcome.error.unwrap().class.as_str()), (JobState::Failed, "not_found"));
 }
+
+/// The record of what a name leaves behind is made before the name moves; where the job fails in between, a person's later
+/// move of the tag is not ours.
+#[tokio::test]
+async fn what_a_name_was_to_leave_behind_and_has_not_is_not_superseded() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    // brought by somebody else: a row of our own pull may go without a tag
+    ground.engine.preload(&name("app:sha-1").to_reference(), &app("app:sha-1"));
+    ground.ship("app:sha-2").await;
+    let kept = ground.engine.image(&name("app:sha-1").to_reference()).await.unwrap().unwrap();
+    ground.publish("app:sha-1", &app("app:sha-1 built again"));
+    let no = || EngineError::RegistryUnreachable("no".to_owned());
+    ground.engine.spoil_next_pull(Fault::FailAt(usize::MAX, no()));
+    for _ in 0..3 {
+        ground.engine.spoil_next_pull(Fault::Refuse(no()));
+    }
+    let row = ground.deploy("app:sha-1", None).await;
+    assert_eq!(row.job.state, JobState::Failed, "{:?}", row.outcome);
+    ground.engine.foreign_tag(&name("app:sha-2").to_reference(), &name("app:sha-1")).unwrap();
+    ground.engine.clear_faults();
+    assert_eq!(ground.deploy("app:sha-1", None).await.job.state, JobState::Succeeded);
+    let answer = ground.keeper.prune(true, 0).await.unwrap();
+    let prune = ground.end(&answer.job.id).await.outcome.prune.unwrap();
+    let gone = prune.removals.iter().find(|removal| removal.image_id == kept.id.to_string());
+    assert_eq!(gone, None, "a person moved the tag");
+    let by_digest = kept.digests_in(&name("app:sha-1").repository).next().unwrap();
+    let by_digest = name("app:sha-1").repository.by_digest(by_digest);
+    assert!(ground.engine.image(&by_digest).await.unwrap().is_some());
+}

@@ -73,6 +73,19 @@ impl Ledger {
         }
     }
 
+    /// The keeper has died. A name that it was about to move may be written down as moved: only its next job finds out, and
+    /// somebody else may have moved the name by then.
+    pub fn was_moving(&mut self, here: Option<&Inventory>) {
+        let moving: Vec<ImageName> = self.open().filter_map(|job| job.intent.image().cloned()).collect();
+        for name in moving {
+            for digest in
+                here.and_then(|here| here.named(&name)).iter().flat_map(|old| old.digests_in(&name.repository))
+            {
+                self.left.entry(name.repository.by_digest(digest)).or_default().insert(name.clone());
+            }
+        }
+    }
+
     /// By a local tag it may do so only where no container was created from the name.
     pub fn tagged_locally(&mut self, name: &ImageName, before: &Inventory, after: &Inventory) {
         let (Some(old), Some(new)) = (before.named(name), after.named(name)) else { return };

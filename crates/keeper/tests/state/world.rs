@@ -117,8 +117,10 @@ impl World {
         let parts = parts(witness, &self.shop, &self.store, &self.clocks, &self.doom, self.rules);
         self.keeper = Keeper::new(parts).await.unwrap();
         self.task = run(&self.keeper, &self.polls);
+        let here = now(&self.fake);
         let mut ledger = self.ledger.lock().unwrap();
         ledger.died = ledger.step;
+        ledger.was_moving(here.as_ref());
     }
 
     /// The keeper dies where it stands.
