@@ -76,7 +76,8 @@ impl Ledger {
     /// The keeper has died. A name that it was about to move may be written down as moved: only its next job finds out, and
     /// somebody else may have moved the name by then.
     pub fn was_moving(&mut self, here: Option<&Inventory>) {
-        let moving: Vec<ImageName> = self.open().filter_map(|job| job.intent.image().cloned()).collect();
+        let kept = self.policy().keep.iter().map(|keep| keep.image.clone());
+        let moving: Vec<ImageName> = self.open().filter_map(|job| job.intent.image().cloned()).chain(kept).collect();
         for name in moving {
             for digest in
                 here.and_then(|here| here.named(&name)).iter().flat_map(|old| old.digests_in(&name.repository))
