@@ -35,7 +35,7 @@ pub struct Pulled {
     pub served: std::ops::Range<usize>,
     /// None while it runs.
     pub end: Option<PullEnd>,
-    /// When it began, the engine held an image without a name that it does not list: nobody could know of its layers.
+    /// When it began, the engine held an image that it does not list, under no name of ours: nobody could know of its layers.
     pub blind: bool,
 }
 
