@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod estimate;
+pub mod explain;
 #[cfg(test)]
 mod properties;
 
@@ -16,6 +17,7 @@ use crate::reference::Reference;
 
 pub use account::{Attempt, account};
 pub use estimate::estimate;
+pub use explain::{Explanation, explain};
 
 /// One layer before the pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
