@@ -111,11 +111,12 @@ impl Ledger {
             image.names.iter().filter(|name| runtimes.iter().any(|r| r.may_prune(name))).cloned().collect()
         };
         let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
-        let mine = prunable(image);
-        let mine = mine.iter().filter(planned).map(|name| self.place(&instance, name).least).max().unwrap_or_default();
+        let mine: Vec<ImageName> = prunable(image).into_iter().filter(|other| planned(&other)).collect();
+        let led = self.deploy_among(&mine);
+        let newest = self.newest.as_ref().is_some_and(|newest| mine.contains(newest));
+        let mine = mine.iter().map(|name| self.place(&instance, name).least).max().unwrap_or_default();
         let others: Vec<&Image> = removal.before.images.iter().filter(|other| other.id != image.id).collect();
         let deploys: Vec<Place> = others.iter().filter_map(|other| self.deploy_among(&prunable(other))).collect();
-        let led = self.deploy_among(&prunable(image));
         let lead = deploys.iter().chain(&led).map(|place| place.least).max().unwrap_or_default();
         let is_newer = |other: &&&Image| {
             let names = prunable(other);
@@ -128,7 +129,6 @@ impl Ledger {
             wrong.push(format!("{} newer ones are here, {keep} must be", newer.len()));
         }
         let undecided = self.open().any(|job| job.placed);
-        let newest = self.newest.as_ref().is_some_and(|newest| image.names.contains(newest));
         let leads = led.is_some_and(|led| deploys.iter().all(|place| place.most < led.least));
         if !undecided && (newest || leads && self.snatched == 0) {
             wrong.push("it is the newest deploy of those here".to_owned());

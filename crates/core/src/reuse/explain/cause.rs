@@ -180,7 +180,10 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = &self.image;
         if let Some(base) = &self.base {
-            return write!(f, "the first layer that differs from {image}: it is no longer built on {base} as it is here");
+            return write!(
+                f,
+                "the first layer that differs from {image}: it is no longer built on {base} as it is here"
+            );
         }
         match (&self.wanted, &self.here) {
             (Some(_), Some(_)) if self.is_again() => {
