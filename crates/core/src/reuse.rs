@@ -126,6 +126,15 @@ impl ReuseReport {
         self.downloaded + self.overhead + self.wasted
     }
 
+    /// By how much the layer bytes that moved lie above what was expected, or below (negative): 0 within the range. None where
+    /// nothing was expected.
+    pub fn estimate_error(&self) -> Option<i64> {
+        let estimate = self.estimate.as_ref()?;
+        let beyond = |bytes: Bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX);
+        let (over, under) = (self.downloaded - estimate.fetch_most, estimate.fetch_least - self.downloaded);
+        Some(beyond(over) - beyond(under))
+    }
+
     /// How many layers came from there.
     pub fn layers_from(&self, source: Source) -> usize {
         self.layers.iter().filter(|layer| layer.source == source).count()

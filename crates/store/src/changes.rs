@@ -189,9 +189,8 @@ fn last_held(
         if wanted.peek().is_none() {
             continue;
         }
-        let last = went.query_map((instance, image), |row| {
-            Ok(LastHeld { name: row.get("name")?, gone: time(row, "gone")? })
-        })?;
+        let last =
+            went.query_map((instance, image), |row| Ok(LastHeld { name: row.get("name")?, gone: time(row, "gone")? }))?;
         let Some(last) = last.collect::<rusqlite::Result<Vec<_>>>()?.pop() else { continue };
         for layer in wanted {
             if held.get(layer).is_none_or(|known| known.gone < last.gone) {

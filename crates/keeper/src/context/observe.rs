@@ -130,6 +130,7 @@ impl Context {
     /// Records which runtime tags are here, and renews what people see.
     async fn show(&self, inventory: &Arc<Inventory>, at: Timestamp, looked: Option<(Instant, u64)>) {
         self.record_sightings(inventory, at).await;
+        self.record_changes(inventory, at).await;
         let view = View { inventory: Some(inventory.clone()), seen_at: Some(at), error: None, looked };
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         self.metrics.engine_up.set(1);

@@ -168,7 +168,8 @@ impl Ledger {
         let row = removal.reference;
         let mut wrong = Vec::new();
         let left = self.left.get(row);
-        if left.is_none() && !self.rows.contains(row) {
+        let maybe = self.maybe_left.contains(row);
+        if left.is_none() && !maybe && !self.rows.contains(row) {
             wrong.push("the keeper neither made nor superseded it".to_owned());
         }
         let Some(image) = removal.before.find(row) else { return wrong };
@@ -193,7 +194,9 @@ impl Ledger {
             Some(other) => other.id != image.id,
             None => self.pruned.contains(name),
         };
-        if self.snatched == 0 && left.is_some_and(|names| !names.iter().any(successor)) {
+        // somebody else may have taken a name from what our own pull brought
+        let taken = self.names_with(row, digest).any(|name| self.rows.contains(row) && successor(&name));
+        if self.snatched == 0 && !maybe && !taken && left.is_some_and(|names| !names.iter().any(successor)) {
             wrong.push("what took its place is not here".to_owned());
         }
         wrong
