@@ -73,3 +73,18 @@ async fn a_layer_was_last_held_until_its_name_moved_or_went() {
     assert_eq!(of("os"), Some(("r/python:1", 30)), "the last one that went");
     assert_eq!((of("code"), of("never")), (None, None), "its image is still here; it never was");
 }
+
+#[tokio::test]
+async fn old_lines_go_and_what_still_stands_stays_with_its_layers() {
+    let store = three_days().await;
+    let keep = crate::Retention { traces: std::time::Duration::from_millis(1), ..crate::Retention::default() };
+    let swept = store.sweep(Timestamp(1000), &keep).await.unwrap();
+    assert_eq!(swept.changes, 3);
+    let rows = store.changes(ENGINE, ChangeFilter::default()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.change.name.as_str()).collect::<Vec<_>>(), ["r/app:1"]);
+    assert_eq!(rows[0].layers, [diff("os"), diff("code")]);
+    let stacks = |db: &rusqlite::Connection| Ok(db.query_row("SELECT count(*) FROM stacks", [], |row| row.get(0))?);
+    assert_eq!(store.read(stacks).await, Ok(1i64), "the layers of what went, went with it");
+    let few = crate::Retention { max_changes: 0, ..crate::Retention::default() };
+    assert_eq!(store.sweep(Timestamp(1000), &few).await.unwrap().changes, 0, "what still stands stays");
+}
