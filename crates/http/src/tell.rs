@@ -8,17 +8,19 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use layerkeeper_core::{JobId, Reference};
+use layerkeeper_core::{JobId, Reference, Timestamp};
 use layerkeeper_keeper::status::ImageStatus;
 use layerkeeper_keeper::{Estimated, Keeper, Refusal, Status};
-use layerkeeper_store::JobFilter;
+use layerkeeper_store::{ChangeFilter, JobFilter};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::events::{self, Followers};
 use crate::page;
 use crate::problem::{Audience, Kind, Problem};
-use crate::wire::{EventView, EventsQuery, JobView, JobsQuery, PlanQuery, Readiness};
+use crate::wire::{
+    ChangeView, ChangesQuery, EventView, EventsQuery, JobView, JobsQuery, NamesQuery, PlanQuery, Readiness,
+};
 
 /// Content type of Prometheus' text format.
 const METRICS: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
@@ -51,6 +53,8 @@ pub fn routes(tell: Tell) -> Router {
         .route("/v1/jobs/{id}", get(job).fallback(only_get))
         .route("/v1/jobs/{id}/events", get(follow).fallback(only_get))
         .route("/v1/events", get(trail).fallback(only_get))
+        .route("/v1/changes", get(changes).fallback(only_get))
+        .route("/v1/names", get(names).fallback(only_get))
         .route("/v1/plan", get(plan).fallback(only_get))
         .route("/readyz", get(readyz).fallback(only_get))
         .with_state(tell.clone())
@@ -116,6 +120,25 @@ async fn trail(
     let limit = query.map_err(bad_query)?.limit.unwrap_or(LIST).clamp(1, LIST_MOST);
     let events = tell.keeper.events(limit).await.map_err(refused)?;
     Ok(Json(events.into_iter().map(EventView::from).collect()))
+}
+
+async fn changes(
+    State(tell): State<Tell>,
+    query: Result<Query<ChangesQuery>, QueryRejection>,
+) -> Result<Json<Vec<ChangeView>>, Problem> {
+    let ChangesQuery { limit, name } = query.map_err(bad_query)?.0;
+    let filter = ChangeFilter { limit: limit.unwrap_or(LIST).clamp(1, LIST_MOST), name, until: None };
+    let rows = tell.keeper.changes(filter).await.map_err(refused)?;
+    Ok(Json(rows.into_iter().map(ChangeView::from).collect()))
+}
+
+async fn names(
+    State(tell): State<Tell>,
+    query: Result<Query<NamesQuery>, QueryRejection>,
+) -> Result<Json<Vec<ChangeView>>, Problem> {
+    let at = Timestamp(query.map_err(bad_query)?.0.at);
+    let rows = tell.keeper.names_at(at).await.map_err(refused)?;
+    Ok(Json(rows.into_iter().map(ChangeView::from).collect()))
 }
 
 async fn plan(

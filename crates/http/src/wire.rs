@@ -8,7 +8,7 @@ pub mod public;
 
 use serde::{Deserialize, Serialize};
 
-pub use job::{EventView, JobView};
+pub use job::{ChangeView, EventView, JobView};
 pub use public::{PublicError, PublicJob, PublicLayer, PublicPrune, PublicPull, PublicReport};
 
 /// `POST /v1/deploys`, from CI and from the operator.
@@ -70,6 +70,26 @@ pub struct PruneBody {
     /// Only tell what would go and what would stay.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// Which changes `GET /v1/changes` lists, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesQuery {
+    /// At most so many; 50 when not given, 500 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Which instant `GET /v1/names` looks back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamesQuery {
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
 }
 
 /// Which jobs `GET /v1/jobs` lists, newest first.

@@ -203,6 +203,12 @@ impl Context {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The engine that was last seen; empty where none ever was.
+    pub fn instance(&self) -> String {
+        let seen = self.view().inventory.map(|inventory| inventory.engine.instance());
+        seen.or_else(|| self.engine_before.clone()).unwrap_or_default()
+    }
+
     pub fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

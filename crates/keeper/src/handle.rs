@@ -6,7 +6,8 @@ use layerkeeper_core::policy::Admission;
 use layerkeeper_core::{Digest, ImageName, Intent, Job, JobId, JobState, Policy, Reference, Timestamp, Trigger};
 use layerkeeper_store::record::{EstimateRecord, PruneRecord};
 use layerkeeper_store::{
-    Accepted, Enqueued, Event, EventFilter, JobFilter, JobRow, StoreError, WebhookAccepted, WebhookIdRecord,
+    Accepted, ChangeFilter, ChangeRow, Enqueued, Event, EventFilter, JobFilter, JobRow, StoreError, WebhookAccepted,
+    WebhookIdRecord,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch as watch_channel;
@@ -273,6 +274,22 @@ impl Keeper {
         self.0.look.notify_one();
         let stone = self.0.buried().get(image).map(tell::forgotten);
         stone.ok_or_else(|| Refusal::Unavailable(format!("{image} was deployed again in the same moment")))
+    }
+
+    /// What names stood for, every change, newest first.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn changes(&self, filter: ChangeFilter) -> Result<Vec<ChangeRow>, Refusal> {
+        Ok(self.0.store.changes(&self.0.instance(), filter).await?)
+    }
+
+    /// Every name that stood here at an instant, and since when.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn names_at(&self, at: Timestamp) -> Result<Vec<ChangeRow>, Refusal> {
+        Ok(self.0.store.names_at(&self.0.instance(), at).await?)
     }
 
     /// Everything at a glance.

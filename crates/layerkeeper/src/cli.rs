@@ -8,7 +8,7 @@ pub mod exit;
 pub mod follow;
 mod forget;
 mod github;
-mod history;
+pub mod history;
 mod notify;
 pub mod output;
 pub mod plan;
@@ -75,7 +75,7 @@ pub enum Command {
     Prune(PruneArgs),
     /// Estimate what a pull would move, layer by layer.
     Plan(PlanArgs),
-    /// List past and present jobs, or those of one image and all that its newest did.
+    /// List past and present jobs, or those of one image, all that its newest did and what the name stood for.
     History(HistoryArgs),
     /// Post a signed deploy to a server's webhook, as CI does. With --follow, a step of GitHub Actions gets a table in its
     /// summary and the outputs bytes_downloaded, bytes_reused and reuse_ratio.
@@ -186,6 +186,14 @@ pub struct HistoryArgs {
     /// Show at most so many jobs.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub limit: u16,
+
+    /// Show instead what was here at a time: 2026-11-24 (its end), "2026-11-24 03:00" (local), or RFC 3339.
+    #[arg(long, value_name = "TIME", value_parser = history::instant)]
+    pub at: Option<i64>,
+
+    /// Print comma-separated values (RFC 4180): a line for each pull and each removal; with --at for each name.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 /// `layerkeeper notify`

@@ -1,6 +1,8 @@
 //! What people read: facts in, text out. Pure, so that every page of it is a golden file.
 
 pub mod amount;
+pub mod changes;
+pub mod csv;
 pub mod estimate;
 pub mod history;
 pub mod instruction;

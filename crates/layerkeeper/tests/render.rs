@@ -6,7 +6,7 @@ mod render {
     pub mod state;
 }
 
-use layerkeeper::render::{Width, estimate, history, markdown, prune, public, report, state, status};
+use layerkeeper::render::{Width, changes, csv, estimate, history, markdown, prune, public, report, state, status};
 use render::sample;
 use serde::Serialize;
 
@@ -94,4 +94,18 @@ fn a_deploy_as_a_step_of_github_actions_shows_it() {
 #[test]
 fn two_builds_compared() {
     insta::assert_snapshot!("plan_against", estimate::against(&sample::against(), TERMINAL));
+}
+
+#[test]
+fn what_names_stood_for_then_and_since() {
+    let names = sample::changes();
+    insta::assert_snapshot!("names_at", changes::at(&names[..2], sample::NOW, TERMINAL));
+    insta::assert_snapshot!("name_over_time", changes::of_a_name(&names, sample::NOW, TERMINAL));
+    insta::assert_snapshot!("names_csv", csv::names(&names[..2]).unwrap_or_default());
+    assert!(changes::at(&[], sample::NOW, TERMINAL).starts_with("Nothing is known to have been here at 20"));
+}
+
+#[test]
+fn history_for_a_spreadsheet() {
+    insta::assert_snapshot!("history_csv", csv::jobs(&sample::jobs()).unwrap_or_default());
 }

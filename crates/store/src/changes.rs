@@ -9,7 +9,7 @@ use layerkeeper_core::job::JobId;
 use layerkeeper_core::{DiffId, Digest, ImageId, Timestamp};
 use rusqlite::{Connection, Row};
 
-use crate::column::{maybe_parsed, number, parsed, signed, time, unreadable};
+use crate::column::{maybe_parsed, number, signed, time, unreadable};
 use crate::engine::engine_row;
 use crate::error::{Fault, StoreError};
 use crate::store::Store;
@@ -108,14 +108,28 @@ impl Store {
         .await
     }
 
-    /// Every name on this engine, as it was at an instant; as it was last seen without one.
-    pub async fn standing(
-        &self,
-        instance: &str,
-        at: Option<Timestamp>,
-    ) -> Result<BTreeMap<String, Standing>, StoreError> {
+    /// What every name on this engine stood for when it was last seen.
+    pub async fn standing(&self, instance: &str) -> Result<BTreeMap<String, Standing>, StoreError> {
+        let rows = self.names_at(instance, Timestamp(i64::MAX)).await?;
+        Ok(rows.into_iter().filter_map(|row| Some((row.change.name, row.change.to?))).collect())
+    }
+
+    /// Every name that stood on this engine at an instant, with what it stood for and since when; by name.
+    pub async fn names_at(&self, instance: &str, at: Timestamp) -> Result<Vec<ChangeRow>, StoreError> {
         let instance = instance.to_owned();
-        self.read(move |connection| standing(connection, &instance, at)).await
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT changes.*, layers FROM changes
+                 LEFT JOIN stacks ON stacks.engine = changes.engine AND stacks.image_id = changes.image_id
+                 WHERE seq IN (SELECT max(seq) FROM changes JOIN engines ON engines.id = engine
+                               WHERE instance = ?1 AND at <= ?2 GROUP BY name)
+                   AND changes.image_id IS NOT NULL
+                 ORDER BY name",
+            )?;
+            let rows = statement.query_map((instance, at.0), change_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
     }
 
     /// The record, newest first.
@@ -145,23 +159,6 @@ impl Store {
         let instance = instance.to_owned();
         self.read(move |connection| last_held(connection, &instance, &layers)).await
     }
-}
-
-fn standing(
-    connection: &Connection,
-    instance: &str,
-    at: Option<Timestamp>,
-) -> Result<BTreeMap<String, Standing>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, image_id, digest FROM changes
-         WHERE seq IN (SELECT max(seq) FROM changes JOIN engines ON engines.id = engine
-                       WHERE instance = ?1 AND (?2 IS NULL OR at <= ?2) GROUP BY name)
-           AND image_id IS NOT NULL",
-    )?;
-    let rows = statement.query_map((instance, at.map(|at| at.0)), |row| {
-        Ok((row.get("name")?, Standing { image: parsed(row, "image_id")?, digest: maybe_parsed(row, "digest")? }))
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Each image that has one of the layers, and the change by which its name went; the last one counts.

@@ -2,7 +2,7 @@
 
 use layerkeeper_core::Intent;
 use layerkeeper_store::record::Outcome;
-use layerkeeper_store::{Event, JobRow};
+use layerkeeper_store::{ChangeRow, Event, JobRow};
 use serde::{Deserialize, Serialize};
 
 /// A job, for the local listener and the control socket.
@@ -61,6 +61,41 @@ pub struct EventView {
     pub job: Option<String>,
     /// In words.
     pub message: String,
+}
+
+/// What a name stood for from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// When it was seen.
+    pub at: i64,
+    /// `repository:tag`, or `repository@digest` of an image without a tag.
+    pub name: String,
+    /// The engine's id of the image; none: the name was gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// Its digest in the name's repository; none for what was made on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Uncompressed layers, bottom first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
+    /// A job of ours that ran when it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
+impl From<ChangeRow> for ChangeView {
+    fn from(row: ChangeRow) -> Self {
+        let to = row.change.to;
+        Self {
+            at: row.at.0,
+            name: row.change.name,
+            image_id: to.as_ref().map(|to| to.image.to_string()),
+            digest: to.and_then(|to| to.digest).map(|digest| digest.to_string()),
+            layers: row.layers.iter().map(ToString::to_string).collect(),
+            job: row.job.map(|id| id.to_string()),
+        }
+    }
 }
 
 impl JobView {

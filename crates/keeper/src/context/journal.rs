@@ -21,7 +21,7 @@ impl Context {
         let instance = inventory.engine.instance();
         let mut journal = self.journal.lock().await;
         if journal.instance != instance {
-            match self.store.standing(&instance, None).await {
+            match self.store.standing(&instance).await {
                 Ok(standing) => *journal = Journal { instance: instance.clone(), standing },
                 Err(error) => return tracing::error!(%error, "could not read what was here before"),
             }

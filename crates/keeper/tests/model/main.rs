@@ -6,6 +6,7 @@ mod corridor;
 mod deploy;
 mod ground;
 mod heal;
+mod journal;
 mod keep;
 mod prune;
 mod room;

@@ -2,8 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeZone};
 use layerkeeper_http::client::path;
-use layerkeeper_http::wire::JobView;
+use layerkeeper_http::wire::{ChangeView, JobView};
 
 use super::HistoryArgs;
 use super::exit::Exit;
@@ -12,25 +13,60 @@ use super::remote::Control;
 use super::trouble::Trouble;
 use crate::render;
 
-/// Shows the newest jobs; of one image, also all that is known of its newest.
+/// Shows the newest jobs; of one image, also all that is known of its newest, and what the name stood for; or what was here
+/// at a time.
 pub async fn history(control: &Control, args: &HistoryArgs, output: &mut Output) -> Result<Exit, Trouble> {
+    if let Some(at) = args.at {
+        return names(control, args, at, output).await;
+    }
     let limit = args.limit.to_string();
     let image = args.image.as_ref().map(ToString::to_string);
     let mut query = vec![("limit", limit.as_str())];
     query.extend(image.as_deref().map(|image| ("image", image)));
     let jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &query)).await?;
-    let newest: Option<JobView> = match jobs.first().filter(|_| image.is_some()) {
-        // a list leaves out what is long
+    if args.csv {
+        // a list leaves out what is long, and removals are long
+        let mut whole: Vec<JobView> = Vec::new();
+        for job in &jobs {
+            whole.push(control.0.get(&format!("/v1/jobs/{}", job.id)).await?);
+        }
+        output.raw(render::csv::jobs(&whole)?.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    let Some(image) = image else {
+        output.facts(&jobs, |jobs, width| render::history::history(jobs, now(), width))?;
+        return Ok(Exit::Done);
+    };
+    let newest: Option<JobView> = match jobs.first() {
         Some(job) => Some(control.0.get(&format!("/v1/jobs/{}", job.id)).await?),
         None => None,
     };
+    let changes: Vec<ChangeView> =
+        control.0.get(&path("/v1/changes", &[("limit", limit.as_str()), ("name", &image)])).await?;
     output.facts(&jobs, |jobs, width| {
-        let list = render::history::history(jobs, now(), width);
-        match &newest {
-            Some(job) => format!("{list}\n{}", render::history::job(job, width)),
-            None => list,
+        let mut text = render::history::history(jobs, now(), width);
+        let newest = newest.as_ref().map(|job| render::history::job(job, width));
+        let changes = (!changes.is_empty()).then(|| render::changes::of_a_name(&changes, now(), width));
+        for paragraph in newest.into_iter().chain(changes) {
+            text.push('\n');
+            text.push_str(&paragraph);
         }
+        text
     })?;
+    Ok(Exit::Done)
+}
+
+/// What was here at a time; only the one image where one is named.
+async fn names(control: &Control, args: &HistoryArgs, at: i64, output: &mut Output) -> Result<Exit, Trouble> {
+    let mut names: Vec<ChangeView> = control.0.get(&path("/v1/names", &[("at", &at.to_string())])).await?;
+    if let Some(image) = &args.image {
+        names.retain(|row| row.name == image.to_string());
+    }
+    if args.csv {
+        output.raw(render::csv::names(&names)?.as_bytes())?;
+    } else {
+        output.facts(&names, |names, width| render::changes::at(names, at, width))?;
+    }
     Ok(Exit::Done)
 }
 
@@ -38,4 +74,32 @@ pub async fn history(control: &Control, args: &HistoryArgs, output: &mut Output)
 pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An instant as people write it, in milliseconds since the epoch. A day is meant to its end.
+pub fn instant(text: &str) -> Result<i64, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.timestamp_millis());
+    }
+    let local = |at: NaiveDateTime| Local.from_local_datetime(&at).latest().map(|at| at.timestamp_millis());
+    let minute = |format| NaiveDateTime::parse_from_str(text, format).ok().and_then(local);
+    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.succ_opt()?.and_hms_opt(0, 0, 0).and_then(local);
+    let found = minute("%Y-%m-%d %H:%M").or_else(|| minute("%Y-%m-%d %H:%M:%S")).or_else(|| day().map(|end| end - 1));
+    found.ok_or_else(|| "write 2026-11-24, \"2026-11-24 03:00\", or RFC 3339: 2026-11-24T03:00:00+08:00".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_a_minute_and_rfc_3339_are_instants() {
+        assert_eq!(instant("2026-11-24T03:00:00+08:00"), Ok(1_795_460_400_000));
+        let minute = instant("2026-11-24 03:00").unwrap();
+        assert_eq!(instant("2026-11-24 03:00:30"), Ok(minute + 30_000));
+        assert_eq!(instant("2026-11-24"), Ok(minute + 21 * 3_600_000 - 1), "to its end");
+        for wrong in ["tuesday", "24.11.2026", "2026-13-01", ""] {
+            assert!(instant(wrong).unwrap_err().starts_with("write 2026-11-24"), "{wrong}");
+        }
+    }
 }

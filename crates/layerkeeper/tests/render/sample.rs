@@ -1,7 +1,7 @@
 //! Records to be rendered, as a server in use has them.
 
 use layerkeeper::cli::plan::Against;
-use layerkeeper_http::wire::{JobView, PublicError, PublicJob, PublicReport};
+use layerkeeper_http::wire::{ChangeView, JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
     TagStatus,
@@ -454,4 +454,22 @@ pub fn against() -> Against {
         store: "graphdriver".to_owned(),
         estimate: EstimateRecord { shares: Vec::new(), peak_bytes: None, ..estimate_record("to fetch") },
     }
+}
+
+/// A name that stood for two images and went, and one that was made here; the newest first.
+pub fn changes() -> Vec<ChangeView> {
+    let change = |hours: i64, name: &str, byte: Option<u8>| ChangeView {
+        at: NOW - hours * HOUR,
+        name: format!("ghcr.io/acme/{name}"),
+        image_id: byte.map(digest),
+        digest: byte.filter(|byte| *byte != 0x10).map(|byte| digest(byte + 1)),
+        layers: byte.map(|byte| vec![digest(byte), digest(byte + 2)]).unwrap_or_default(),
+        job: byte.filter(|byte| *byte == 0xaa).map(|_| format!("{:032x}", 3)),
+    };
+    vec![
+        change(2, "app:sha-2", Some(0xaa)),
+        change(5, "made:here", Some(0x10)),
+        change(26, "app:sha-2", None),
+        change(50, "app:sha-2", Some(0xbb)),
+    ]
 }

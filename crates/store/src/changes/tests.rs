@@ -36,16 +36,19 @@ async fn three_days() -> Store {
 #[tokio::test]
 async fn what_was_here_on_a_day_has_an_answer() {
     let store = three_days().await;
-    let at = async |at: Option<i64>| -> Vec<(String, ImageId)> {
-        let standing = store.standing(ENGINE, at.map(Timestamp)).await.unwrap();
-        standing.into_iter().map(|(name, standing)| (name, standing.image)).collect()
+    let at = async |at: i64| -> Vec<(String, ImageId)> {
+        let rows = store.names_at(ENGINE, Timestamp(at)).await.unwrap();
+        rows.into_iter().map(|row| (row.change.name, row.change.to.unwrap().image)).collect()
     };
     let app = ("r/app:1".to_owned(), image("app"));
-    assert_eq!(at(Some(9)).await, []);
-    assert_eq!(at(Some(10)).await, [app.clone(), ("r/python:1".to_owned(), image("old"))]);
-    assert_eq!(at(Some(29)).await, [app.clone(), ("r/python:1".to_owned(), image("new"))]);
-    assert_eq!(at(None).await, [app]);
-    assert_eq!(store.standing("other/overlay2", None).await.unwrap(), BTreeMap::new());
+    assert_eq!(at(9).await, []);
+    assert_eq!(at(10).await, [app.clone(), ("r/python:1".to_owned(), image("old"))]);
+    assert_eq!(at(29).await, [app.clone(), ("r/python:1".to_owned(), image("new"))]);
+    assert_eq!(at(1000).await, [app]);
+    assert_eq!(store.standing(ENGINE).await.unwrap().into_keys().collect::<Vec<_>>(), ["r/app:1"]);
+    assert_eq!(store.standing("other/overlay2").await.unwrap(), BTreeMap::new());
+    let then = store.names_at(ENGINE, Timestamp(29)).await.unwrap();
+    assert_eq!((then[1].at.0, then[1].layers.len()), (20, 2), "since when, and of which layers");
 }
 
 #[tokio::test]

@@ -1,0 +1,111 @@
+//! History as comma-separated values (RFC 4180), for spreadsheets: bytes are whole numbers, instants RFC 3339.
+
+use layerkeeper_http::wire::{ChangeView, JobView};
+use layerkeeper_store::record::{PullRecord, RemovalRecord};
+
+use super::amount::instant;
+
+const HEAD: [&str; 17] = [
+    "time",
+    "job",
+    "kind",
+    "state",
+    "what",
+    "name",
+    "digest",
+    "reused_bytes",
+    "downloaded_bytes",
+    "overhead_bytes",
+    "wasted_bytes",
+    "reuse_ratio",
+    "estimate_error_bytes",
+    "certainty",
+    "duration_ms",
+    "freed_bytes",
+    "reason",
+];
+
+/// A line for each pull, each removal, and each job that has neither.
+///
+/// # Errors
+/// None in practice: the writer is a buffer.
+pub fn jobs(jobs: &[JobView]) -> std::io::Result<String> {
+    let mut lines = Vec::new();
+    for job in jobs {
+        let outcome = &job.outcome;
+        let before = lines.len();
+        lines.extend(outcome.kept.iter().chain(&outcome.pull).map(|pull| pulled(job, pull)));
+        let removals = outcome.pressure.iter().chain(&outcome.prune).flat_map(|prune| &prune.removals);
+        lines.extend(removals.map(|removal| removed(job, removal)));
+        if lines.len() == before {
+            let reason = outcome.error.as_ref().map_or(&outcome.summary, |error| &error.message);
+            lines.push(line(job, "job", job.image.as_deref().unwrap_or_default(), reason));
+        }
+    }
+    text(&HEAD, lines)
+}
+
+/// A line for each name that was here.
+///
+/// # Errors
+/// As above.
+pub fn names(names: &[ChangeView]) -> std::io::Result<String> {
+    let row = |row: &ChangeView| {
+        [
+            row.name.clone(),
+            row.digest.clone().unwrap_or_default(),
+            row.image_id.clone().unwrap_or_default(),
+            row.layers.join(" "),
+            instant(row.at),
+        ]
+    };
+    text(&["name", "digest", "image_id", "layers", "since"], names.iter().map(row))
+}
+
+fn line(job: &JobView, what: &str, name: &str, reason: &str) -> [String; 17] {
+    let mut cells: [String; 17] = Default::default();
+    let at = instant(job.finished.or(job.started).unwrap_or(job.created));
+    let known = [&at, &job.id, &job.kind, &job.state, what, name];
+    for (cell, value) in cells.iter_mut().zip(known) {
+        cell.clone_from(&value.to_owned());
+    }
+    cells[16] = reason.to_owned();
+    cells
+}
+
+fn pulled(job: &JobView, pull: &PullRecord) -> [String; 17] {
+    let mut cells = line(job, "pull", &pull.image, "");
+    let told = [
+        pull.digest.clone().unwrap_or_default(),
+        pull.reused_bytes.to_string(),
+        pull.downloaded_bytes.to_string(),
+        pull.overhead_bytes.to_string(),
+        pull.wasted_bytes.to_string(),
+        pull.reuse_ratio.map(|ratio| format!("{ratio:.4}")).unwrap_or_default(),
+        pull.estimate_error_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+        pull.certainty.clone(),
+        pull.duration_ms.to_string(),
+    ];
+    for (cell, value) in cells.iter_mut().skip(6).zip(told) {
+        *cell = value;
+    }
+    cells
+}
+
+fn removed(job: &JobView, removal: &RemovalRecord) -> [String; 17] {
+    let mut cells = line(job, &removal.outcome, &removal.name, &removal.reason);
+    cells[15] = removal.freed_bytes.to_string();
+    cells
+}
+
+fn text<const N: usize>(head: &[&str; N], lines: impl IntoIterator<Item = [String; N]>) -> std::io::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(head)?;
+    for line in lines {
+        // a cell that a spreadsheet would take for a formula is only a text
+        writer
+            .write_record(line.map(|cell| if cell.starts_with(['=', '+', '@']) { format!("'{cell}") } else { cell }))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
