@@ -8,7 +8,8 @@ pub mod removal;
 use serde::{Deserialize, Serialize};
 
 pub use pull::{
-    AttemptRecord, CauseRecord, EstimateRecord, LayerEstimateRecord, LayerRecordJson, PullRecord, ShareRecord,
+    AttemptRecord, CauseRecord, EstimateRecord, LayerEstimateRecord, LayerRecordJson, PhasesRecord, PullRecord,
+    ShareRecord,
 };
 pub use removal::{KeptRecord, PruneRecord, RemovalRecord};
 

@@ -69,7 +69,7 @@ fn every_command_does_what_it_says_and_exits_as_scripts_expect() {
     assert!(!says(&daemon, &["history", "--at", "2026-01-01"], 0, &["Nothing is known"]).contains(&app), "{then}");
     says(&daemon, &["history", "--at", "tuesday"], 2, &["write 2026-11-24"]);
     let csv = says(&daemon, &["history", "--csv"], 0, &["time,job,kind,state,what,name,digest,reused_bytes", "pull"]);
-    assert!(csv.lines().count() >= 5 && csv.lines().all(|line| line.split(',').count() >= 17), "{csv}");
+    assert!(csv.lines().count() >= 5 && csv.lines().all(|line| line.split(',').count() >= 21), "{csv}");
     let json = says(&daemon, &["--json", "history"], 0, &[]);
     let jobs: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(jobs.as_array().is_some_and(|jobs| jobs.len() >= 5), "{json}");

@@ -2,7 +2,7 @@
 //! errors or free text that could carry them; every field is picked by hand.
 
 use layerkeeper_store::JobRow;
-use layerkeeper_store::record::{EstimateRecord, LayerRecordJson, Outcome, PruneRecord, PullRecord};
+use layerkeeper_store::record::{EstimateRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/deploys/{id}`.
@@ -73,6 +73,9 @@ pub struct PublicPull {
     pub attempts: usize,
     /// Of the pull, each attempt from its start to its end.
     pub duration_ms: u64,
+    /// Where the time of the last attempt went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phases: Option<PhasesRecord>,
     /// Bottom layer first.
     pub layers: Vec<PublicLayer>,
 }
@@ -155,6 +158,7 @@ impl From<&PullRecord> for PublicPull {
             estimate_error_bytes: pull.estimate_error_bytes,
             attempts: pull.attempts.len(),
             duration_ms: pull.duration_ms,
+            phases: pull.phases,
             layers: pull.layers.iter().map(PublicLayer::from).collect(),
         }
     }
@@ -243,6 +247,7 @@ mod tests {
                 expected: None,
             }],
             duration_ms: 12,
+            phases: None,
         }
     }
 

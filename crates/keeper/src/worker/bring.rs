@@ -12,7 +12,7 @@ use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate}
 use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory, Reference, StoreKind};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::MadeFor;
-use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
+use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -178,6 +178,7 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
     let moved_earlier: Bytes = attempts.iter().filter(|a| a.failure.is_some()).map(|attempt| attempt.moved).sum();
     let mut overhead = job.target.overhead;
     let mut progress = PullProgress { digest: Some(job.target.digest), ..PullProgress::default() };
+    let mut phases = None;
     if arrival == Arrival::Pull {
         run.phase(Phase::Pulling);
         let expected = job.estimate.as_ref().map(|e| e.fetch_most.0);
@@ -198,6 +199,7 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
             return Err(failed(run, job, &pulled.attempt, error));
         }
         (run.ctx.at)("pulled");
+        phases = Some(PhasesRecord::of(job.target.took, pulled.attempt.duration, pulled.bytes_came));
         attempts.push(pulled.attempt);
         progress = pulled.progress;
         overhead += job.target.manifest.as_ref().map(ImageManifest::metadata_bytes).unwrap_or_default();
@@ -216,7 +218,7 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
     // the engine's own further tries are in what was wasted, and so is what counted at its time
     let again = report.wasted - moved_earlier;
     run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0 + again.0;
-    write_down(run, job, &report).await?;
+    write_down(run, job, PullRecord { phases, ..PullRecord::from(&report) }).await?;
     Ok(report)
 }
 
@@ -265,17 +267,16 @@ fn take_back(run: &mut Run<'_>) -> Bytes {
 }
 
 /// The report is durable before anything else can fail: what moved has moved.
-async fn write_down(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> Result<(), JobError> {
+async fn write_down(run: &mut Run<'_>, job: &Job<'_>, mut record: PullRecord) -> Result<(), JobError> {
     let image = job.name.to_string();
     // the report has them
     run.outcome.attempts.retain(|attempt| attempt.image != image);
     if job.own {
-        let mut record = PullRecord::from(report);
         record.estimate = job.explained.clone().or(record.estimate);
         run.outcome.pull = Some(record);
         run.outcome.estimate = None;
     } else {
-        run.outcome.kept.push(PullRecord::from(report));
+        run.outcome.kept.push(record);
     }
     Ok(run.save().await?)
 }

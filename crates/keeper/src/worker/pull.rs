@@ -22,6 +22,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Pulled {
     pub progress: PullProgress,
     pub attempt: Attempt,
+    /// When the first layer byte came, and the last, since the pull began; none where none came.
+    pub bytes_came: Option<(Duration, Duration)>,
     pub error: Option<JobError>,
 }
 
@@ -42,6 +44,7 @@ pub(super) async fn pull(
     // from here on bytes move, whatever becomes of the daemon
     save_so_far(run, name, (&progress, &expected), begun).await;
     let patience = patience(run, name);
+    let mut bytes_came: Option<(Duration, Duration)> = None;
     let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
         Err(error) => Some(error.into()),
         Ok(mut stream) => {
@@ -49,7 +52,12 @@ pub(super) async fn pull(
             loop {
                 match timeout_at(due.first(patience), stream.next()).await {
                     Ok(Some(Ok(event))) => {
+                        let before = progress.moved();
                         due.heard(progress.apply(&event));
+                        if progress.moved() > before {
+                            let now = begun.elapsed();
+                            bytes_came = Some((bytes_came.map_or(now, |(first, _)| first), now));
+                        }
                         run.in_flight(Some(in_flight(progress.moved().0)));
                     }
                     Ok(Some(Err(error))) => break Some(error.into()),
@@ -79,7 +87,7 @@ pub(super) async fn pull(
         failure: error.as_ref().map(ToString::to_string),
         cut,
     };
-    Ok(Pulled { progress, attempt, error })
+    Ok(Pulled { progress, attempt, bytes_came, error })
 }
 
 /// When what the engine told is to be passed on. By the clock: a pull that falls silent must not leave its last words

@@ -1,8 +1,11 @@
 //! What a name is to stand for: the digest, what the registry's tag shows, and the image behind it.
 
+use std::time::Duration;
+
 use layerkeeper_core::{Bytes, Digest, ImageManifest, ImageName, Inventory, Reference};
 use layerkeeper_engine::EngineError;
 use layerkeeper_registry::Error as RegistryError;
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::job_error::JobError;
@@ -20,6 +23,8 @@ pub(crate) struct Target {
     pub overhead: Bytes,
     /// Why the daemon had to do without the registry.
     pub unreachable: Option<String>,
+    /// How long it took to find all this out.
+    pub took: Duration,
 }
 
 /// What a name is to stand for.
@@ -50,7 +55,7 @@ pub(crate) async fn resolve(
     wish: Wanted,
     inventory: &Inventory,
 ) -> Result<Target, JobError> {
-    let wanted = wish.digest();
+    let (begun, wanted) = (Instant::now(), wish.digest());
     let mut target = match ctx.registry.resolve(&name.to_reference()).await {
         Ok(shown) => Target {
             digest: wanted.unwrap_or(shown.digest),
@@ -58,11 +63,13 @@ pub(crate) async fn resolve(
             manifest: None,
             overhead: shown.moved,
             unreachable: None,
+            took: Duration::ZERO,
         },
         Err(error @ RegistryError::NotFound { .. }) => match wanted {
             // the digest may be there without the tag: a rollback after the tag was cleaned up
             Some(digest) => {
-                Target { digest, tag_shows: None, manifest: None, overhead: Bytes::ZERO, unreachable: None }
+                let (overhead, took) = (Bytes::ZERO, Duration::ZERO);
+                Target { digest, tag_shows: None, manifest: None, overhead, unreachable: None, took }
             }
             None => return Err(error.into()),
         },
@@ -72,6 +79,7 @@ pub(crate) async fn resolve(
     if target.unreachable.is_none() {
         read_manifest(ctx, name, wish, &mut target, inventory).await?;
     }
+    target.took = begun.elapsed();
     Ok(target)
 }
 
@@ -88,8 +96,8 @@ async fn through_the_engine(
         && let Some(manifest) = here_under_its_index(ctx, name, digest, inventory).await
     {
         let (digest, overhead) = (manifest.resolved, Bytes::ZERO);
-        let target = Target { digest, tag_shows: None, manifest: Some(manifest), overhead, unreachable: Some(cause) };
-        return Ok(target);
+        let (manifest, unreachable, took) = (Some(manifest), Some(cause), Duration::ZERO);
+        return Ok(Target { digest, tag_shows: None, manifest, overhead, unreachable, took });
     }
     let login = ctx.registry.login(name.repository.registry()).await?;
     let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
@@ -109,7 +117,8 @@ async fn through_the_engine(
         (None, Err(_)) => return Err(JobError::NoDigest { cause, here: digest_here(name, inventory) }),
     };
     tracing::warn!(image = %name, %cause, "goes on without the registry's manifest, through the engine");
-    Ok(Target { digest, tag_shows: shown.ok(), manifest: None, overhead: Bytes::ZERO, unreachable: Some(cause) })
+    let (tag_shows, overhead, took) = (shown.ok(), Bytes::ZERO, Duration::ZERO);
+    Ok(Target { digest, tag_shows, manifest: None, overhead, unreachable: Some(cause), took })
 }
 
 /// The image that the name has here, where the wanted digest is the platform's manifest inside its index: what an earlier

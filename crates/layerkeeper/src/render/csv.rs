@@ -5,7 +5,7 @@ use layerkeeper_store::record::{PullRecord, RemovalRecord};
 
 use super::amount::instant;
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 21] = [
     "time",
     "job",
     "kind",
@@ -21,6 +21,10 @@ const HEAD: [&str; 17] = [
     "estimate_error_bytes",
     "certainty",
     "duration_ms",
+    "resolve_ms",
+    "first_byte_ms",
+    "download_ms",
+    "extract_ms",
     "freed_bytes",
     "reason",
 ];
@@ -62,19 +66,22 @@ pub fn names(names: &[ChangeView]) -> std::io::Result<String> {
     text(&["name", "digest", "image_id", "layers", "since"], names.iter().map(row))
 }
 
-fn line(job: &JobView, what: &str, name: &str, reason: &str) -> [String; 17] {
-    let mut cells: [String; 17] = Default::default();
+fn line(job: &JobView, what: &str, name: &str, reason: &str) -> [String; 21] {
+    let mut cells: [String; 21] = Default::default();
     let at = instant(job.finished.or(job.started).unwrap_or(job.created));
     let known = [&at, &job.id, &job.kind, &job.state, what, name];
     for (cell, value) in cells.iter_mut().zip(known) {
         cell.clone_from(&value.to_owned());
     }
-    cells[16] = reason.to_owned();
+    cells[20] = reason.to_owned();
     cells
 }
 
-fn pulled(job: &JobView, pull: &PullRecord) -> [String; 17] {
+fn pulled(job: &JobView, pull: &PullRecord) -> [String; 21] {
     let mut cells = line(job, "pull", &pull.image, "");
+    let phases = pull.phases.map(|p| [p.resolve_ms, p.first_byte_ms, p.download_ms, p.extract_ms]);
+    let [resolve, first_byte, download, extract] =
+        phases.map_or_else(Default::default, |phases| phases.map(|millis| millis.to_string()));
     let told = [
         pull.digest.clone().unwrap_or_default(),
         pull.reused_bytes.to_string(),
@@ -85,6 +92,10 @@ fn pulled(job: &JobView, pull: &PullRecord) -> [String; 17] {
         pull.estimate_error_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
         pull.certainty.clone(),
         pull.duration_ms.to_string(),
+        resolve,
+        first_byte,
+        download,
+        extract,
     ];
     for (cell, value) in cells.iter_mut().skip(6).zip(told) {
         *cell = value;
@@ -92,9 +103,9 @@ fn pulled(job: &JobView, pull: &PullRecord) -> [String; 17] {
     cells
 }
 
-fn removed(job: &JobView, removal: &RemovalRecord) -> [String; 17] {
+fn removed(job: &JobView, removal: &RemovalRecord) -> [String; 21] {
     let mut cells = line(job, &removal.outcome, &removal.name, &removal.reason);
-    cells[15] = removal.freed_bytes.to_string();
+    cells[19] = removal.freed_bytes.to_string();
     cells
 }
 

@@ -86,5 +86,6 @@ fn pull(public: &PublicPull) -> PullRecord {
         estimate_error_bytes: public.estimate_error_bytes,
         attempts: vec![attempt; public.attempts],
         duration_ms: public.duration_ms,
+        phases: public.phases,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use layerkeeper_store::record::{LayerRecordJson, Outcome, PullRecord};
+use layerkeeper_store::record::{LayerRecordJson, Outcome, PhasesRecord, PullRecord};
 
 use super::amount::{count, duration_ms, share, short, size, size_or_unknown};
 use super::instruction::instruction;
@@ -130,12 +130,22 @@ fn sums(record: &PullRecord) -> Table {
         let words = if error > 0 { "more than expected" } else { "less than expected" };
         line("", size(error.unsigned_abs()), words.to_owned());
     }
-    line("took", duration_ms(record.duration_ms), String::new());
+    line("took", duration_ms(record.duration_ms), record.phases.map(phases).unwrap_or_default());
     line("certainty", record.certainty.clone(), record.doubts.first().cloned().unwrap_or_default());
     for doubt in record.doubts.iter().skip(1) {
         line("", String::new(), doubt.clone());
     }
     table
+}
+
+fn phases(phases: PhasesRecord) -> String {
+    format!(
+        "{} to the first byte, {} download, {} extraction after it; {} before to resolve the name",
+        duration_ms(phases.first_byte_ms),
+        duration_ms(phases.download_ms),
+        duration_ms(phases.extract_ms),
+        duration_ms(phases.resolve_ms)
+    )
 }
 
 /// The kept images that the job pulled before its own.

@@ -9,7 +9,7 @@ use layerkeeper_keeper::status::{
 use layerkeeper_keeper::{Estimated, Status};
 use layerkeeper_store::record::{
     AttemptRecord, CauseRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, LayerRecordJson, Outcome,
-    PruneRecord, PullRecord, RemovalRecord, ShareRecord,
+    PhasesRecord, PruneRecord, PullRecord, RemovalRecord, ShareRecord,
 };
 
 /// When all this is looked at.
@@ -74,6 +74,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
             expected: None,
         }],
         duration_ms: 52_400,
+        phases: Some(PhasesRecord { resolve_ms: 310, first_byte_ms: 800, download_ms: 41_200, extract_ms: 10_400 }),
     }
 }
 

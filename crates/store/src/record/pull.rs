@@ -1,5 +1,7 @@
 //! Estimates and reuse reports.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use layerkeeper_core::layers::Presence;
@@ -117,6 +119,19 @@ pub struct AttemptRecord {
     pub expected: Option<EstimateRecord>,
 }
 
+/// Where the time of a pull went; the last attempt's, as far as the engine's stream tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PhasesRecord {
+    /// Asking the registry what the name is, before the pull.
+    pub resolve_ms: u64,
+    /// From the call to the first layer byte; all of it where no byte came.
+    pub first_byte_ms: u64,
+    /// From the first layer byte to the last.
+    pub download_ms: u64,
+    /// From the last layer byte to the end: extraction that the download had to be waited for.
+    pub extract_ms: u64,
+}
+
 /// A pull that succeeded: which bytes were here and which moved.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PullRecord {
@@ -153,6 +168,23 @@ pub struct PullRecord {
     pub attempts: Vec<AttemptRecord>,
     /// What the attempts took; waits between them do not count.
     pub duration_ms: u64,
+    /// Where the time of the last attempt went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phases: Option<PhasesRecord>,
+}
+
+impl PhasesRecord {
+    /// Of a pull that took `whole`, whose first and last layer byte came then.
+    pub fn of(resolve: Duration, whole: Duration, bytes_came: Option<(Duration, Duration)>) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (first, last) = bytes_came.unwrap_or((whole, whole));
+        Self {
+            resolve_ms: millis(resolve),
+            first_byte_ms: millis(first),
+            download_ms: millis(last.saturating_sub(first)),
+            extract_ms: millis(whole.saturating_sub(last)),
+        }
+    }
 }
 
 impl EstimateRecord {
@@ -278,6 +310,7 @@ impl From<&ReuseReport> for PullRecord {
             estimate_error_bytes: report.estimate_error(),
             attempts: report.attempts.iter().map(AttemptRecord::from).collect(),
             duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+            phases: None,
         }
     }
 }

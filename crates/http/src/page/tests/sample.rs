@@ -213,6 +213,7 @@ fn pull() -> PullRecord {
         estimate_error_bytes: Some(0),
         attempts: Vec::new(),
         duration_ms: 61_000,
+        phases: None,
     }
 }
 
