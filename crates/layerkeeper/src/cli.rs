@@ -4,6 +4,7 @@ mod check_config;
 mod check_state;
 mod deploy;
 mod dispatch;
+mod doctor;
 pub mod exit;
 pub mod follow;
 mod forget;
@@ -76,6 +77,9 @@ pub enum Command {
     Plan(PlanArgs),
     /// List past and present jobs, or those of one image and all that its newest did.
     History(HistoryArgs),
+    /// Look for what is wrong with this host, why it matters and what mends it; changes nothing, and needs no daemon.
+    /// Exits with 1 where something is a warning or a problem, with 0 where all is well or worth a note.
+    Doctor(DoctorArgs),
     /// Post a signed deploy to a server's webhook, as CI does.
     Notify(NotifyArgs),
     /// Print a completion script.
@@ -167,6 +171,14 @@ pub struct HistoryArgs {
     /// Show at most so many jobs.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub limit: u16,
+}
+
+/// `layerkeeper doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Where this host's files are: another tree in tests.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `layerkeeper notify`

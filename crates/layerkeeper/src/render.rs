@@ -1,6 +1,7 @@
 //! What people read: facts in, text out. Pure, so that every page of it is a golden file.
 
 pub mod amount;
+pub mod doctor;
 pub mod estimate;
 pub mod history;
 pub mod instruction;

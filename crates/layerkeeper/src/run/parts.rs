@@ -24,13 +24,7 @@ const GROUP: &str = "layerkeeper";
 pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
     let options = Options { max_queued: config.max_queued as u64, ..Options::default() };
     let store = Store::open(&config.state.dir, options)?;
-    let registry = RegistrySettings {
-        docker_config: config.registry.docker_config.clone(),
-        insecure: config.registry.insecure.clone(),
-        certs_dir: config.registry.certs_dir.clone(),
-        state_dir: Some(config.state.dir.clone()),
-        ..RegistrySettings::default()
-    };
+    let registry = registry_settings(config);
     let days = Duration::from_secs(u64::from(config.state.keep_days) * 86_400);
     let parts = Parts {
         engine: Arc::new(Docker::connect(&config.engine_host)?),
@@ -44,6 +38,17 @@ pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
         version: env!("CARGO_PKG_VERSION"),
     };
     Ok((store, parts))
+}
+
+/// How registries are reached.
+pub(crate) fn registry_settings(config: &Config) -> RegistrySettings {
+    RegistrySettings {
+        docker_config: config.registry.docker_config.clone(),
+        insecure: config.registry.insecure.clone(),
+        certs_dir: config.registry.certs_dir.clone(),
+        state_dir: Some(config.state.dir.clone()),
+        ..RegistrySettings::default()
+    }
 }
 
 /// In a debug build, where a test says so, the daemon dies by SIGKILL right after a named step (`POINTS`). A release does
