@@ -3,6 +3,7 @@
 
 mod cli;
 mod clock;
+mod doctor;
 mod kill;
 mod points;
 mod prometheus;
