@@ -65,6 +65,12 @@ fn up(status: &Status, version: &str) -> Vec<Finding> {
         let note = Finding::new(Level::Note, "daemon.prune", format!("nothing is removed for now: {reason}"));
         found.push(note.why("Old tags stay and use the disk until a deploy has succeeded here"));
     }
+    for kept in &status.kept {
+        let Some(error) = &kept.last_error else { continue };
+        let what = format!("the last refresh of {} failed: {error}", kept.image);
+        let warning = Finding::new(Level::Warning, "daemon.refresh", what).why("What is here of it grows old");
+        found.push(warning.mend(format!("layerkeeper prewarm {} --follow tells more", kept.image)));
+    }
     let slowed: Vec<&str> = status.losses.iter().filter(|loss| loss.slowed).map(|loss| loss.image.as_str()).collect();
     if !slowed.is_empty() {
         let what = format!("{} taken away again and again: {}", count(slowed.len(), "image"), slowed.join(", "));
@@ -77,7 +83,7 @@ fn up(status: &Status, version: &str) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use layerkeeper_keeper::status::{EngineStatus, LossStatus};
+    use layerkeeper_keeper::status::{EngineStatus, KeptStatus, LossStatus};
 
     use super::*;
 
@@ -96,6 +102,9 @@ mod tests {
         assert_eq!(ids(Status { version: "0.9.0".into(), ..status() }), ["daemon.ok", "daemon.version"]);
         assert_eq!(ids(Status { engine: EngineStatus::default(), ..status() }), ["daemon.ok", "daemon.engine"]);
         assert_eq!(ids(Status { prune_blocked: Some("x".into()), ..status() }), ["daemon.ok", "daemon.prune"]);
+        let kept = KeptStatus { last_error: Some("x".into()), ..KeptStatus::default() };
+        let kept = vec![KeptStatus::default(), kept];
+        assert_eq!(ids(Status { kept, ..status() }), ["daemon.ok", "daemon.refresh"]);
         let loss = |slowed| LossStatus { image: "a:1".into(), slowed, ..LossStatus::default() };
         assert_eq!(ids(Status { losses: vec![loss(false)], ..status() }), ["daemon.ok"]);
         assert_eq!(ids(Status { losses: vec![loss(true)], ..status() }), ["daemon.ok", "daemon.losing"]);

@@ -25,8 +25,10 @@ pub enum Shown {
     Gone,
     /// There is something, but no image that this engine can pull.
     Unfit(String),
-    /// It was not asked, or gave no answer.
+    /// It gave no answer.
     Unknown(String),
+    /// It was not asked, for a reason that is told elsewhere.
+    Unasked,
 }
 
 /// Judges one kept image. Without an inventory only the registry's side is judged.
@@ -61,6 +63,13 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>) -> Vec<Finding> {
         Some((State::Present | State::Unverified, reason)) if found.is_empty() => {
             found.push(Finding::ok("kept.ok", format!("{name} {reason}")));
         }
+        None if seen.tag == Shown::Unasked => {
+            found.push(Finding::new(
+                Level::Note,
+                "kept.unasked",
+                format!("{name} was looked for neither here nor at its registry"),
+            ));
+        }
         None if found.is_empty() => {
             found.push(Finding::ok("kept.ok", format!("{name} is at its registry; what is here was not looked at")));
         }
@@ -75,7 +84,7 @@ impl KeptSeen {
             Shown::Image(digest) => Remote::Digest(*digest),
             Shown::Gone => Remote::Gone,
             // what cannot be pulled is nothing to compare with
-            Shown::Unfit(_) | Shown::Unknown(_) => Remote::Unknown,
+            Shown::Unfit(_) | Shown::Unknown(_) | Shown::Unasked => Remote::Unknown,
         }
     }
 }
@@ -126,7 +135,7 @@ fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
             .why("A registry may remove digests that no tag shows; then the pin could not be brought here again")
             .mend(format!("a tag on {by_digest} keeps it there")),
         ),
-        (None, _) => None,
+        (Some(Shown::Unasked) | None, _) => None,
     }
 }
 
@@ -135,7 +144,7 @@ fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
     let name = &seen.keep.image;
     let level = if here { Level::Warning } else { Level::Problem };
     match &seen.tag {
-        Shown::Image(_) => None,
+        Shown::Image(_) | Shown::Unasked => None,
         Shown::Gone => Some(
             Finding::new(level, "kept.gone", format!("the registry has no {name}"))
                 .why("Once this host loses it, nothing brings it back")
@@ -185,6 +194,8 @@ mod tests {
             ("base:1", Shown::Gone, &[("kept.gone", Level::Warning)]),
             ("base:1", away(), &[("kept.unresolvable", Level::Warning)]),
             ("base:1", unfit(), &[("kept.unfit", Level::Warning)]),
+            ("base:1", Shown::Unasked, &[("kept.ok", Level::Ok)]),
+            ("lost:1", Shown::Unasked, &[("kept.absent", Level::Warning)]),
             ("lost:1", shown("new"), &[("kept.absent", Level::Warning)]),
             ("lost:1", Shown::Gone, &[("kept.gone", Level::Problem), ("kept.absent", Level::Warning)]),
             ("lost:1", unfit(), &[("kept.unfit", Level::Problem), ("kept.absent", Level::Warning)]),
@@ -222,6 +233,7 @@ mod tests {
     fn without_the_engine_the_registrys_side_is_judged() {
         let found = judge(&seen("base:1", None, Shown::Image(digest("x")), None), None);
         assert_eq!((found.len(), found[0].id), (1, "kept.ok"));
+        assert_eq!(judge(&seen("base:1", None, Shown::Unasked, None), None)[0].level, Level::Note);
         assert_eq!(judge(&seen("base:1", None, Shown::Gone, None), None)[0].level, Level::Problem);
     }
 }

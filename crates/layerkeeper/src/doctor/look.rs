@@ -1,4 +1,5 @@
-//! Gathers what the doctor judges. Nothing is changed, started or pulled; a credential helper may be asked.
+//! Gathers what the doctor judges. Nothing is changed, started or pulled. A credential helper is asked only as the daemon's
+//! own user: what another user's run of it left behind could keep the daemon's from working.
 
 mod cron;
 mod disk;

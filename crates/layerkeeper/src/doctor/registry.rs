@@ -39,6 +39,8 @@ pub enum Access {
     Refused(String),
     /// The file or its helper gave none.
     NoCredentials(String),
+    /// A helper has the credentials, and as this user it was not asked.
+    Unasked,
     /// It gave no answer, or another.
     Failed(String),
 }
@@ -48,6 +50,14 @@ pub fn judge(seen: &RegistrySeen, now: Timestamp) -> Vec<Finding> {
     let RegistrySeen { registry, login, asked, .. } = seen;
     let from = source(&seen.source);
     let found = match &seen.access {
+        Access::Unasked => Finding::new(
+            Level::Note,
+            "registry.unasked",
+            format!("whether {registry} lets us in is not known{from}: a helper has the credentials, and it is only asked as the daemon's user"),
+        )
+        .why("What a helper leaves behind when another user runs it may keep the daemon's from working; layerkeeper status \
+              tells whether the last refresh succeeded")
+        .mend(login_again(seen)),
         Access::NoCredentials(cause) if cause.contains("ermission denied") => {
             Finding::new(Level::Note, "registry.unread", format!("whether {registry} lets us in is not known: {cause}"))
                 .why("The daemon has its own copy of the credentials, which only root may read")
@@ -121,7 +131,10 @@ fn login_again(seen: &RegistrySeen) -> String {
     let folder = |file: &std::path::Path| file.parent().unwrap_or(file).display().to_string();
     match &seen.source {
         Ok(Source::Helper { program, .. }) => {
-            format!("echo {} | {program} get, as the daemon's user, shows what the helper says", seen.registry)
+            format!(
+                "echo {} | {program} get, as the daemon's user with HOME=/var/lib/layerkeeper, shows what the helper says",
+                seen.registry
+            )
         }
         Ok(Source::File(file) | Source::NoEntry(file))
             if file.file_name().is_some_and(|name| name == "config.json") =>
@@ -182,6 +195,10 @@ mod tests {
         assert!(
             what.contains("refuses ghcr.io/acme/base:1 as user \"ci\"") && what.ends_with("wrong password"),
             "{what}"
+        );
+        assert_eq!(
+            (judged(&seen(Access::Unasked)).0, judged(&seen(Access::Unasked)).1),
+            ("registry.unasked", Level::Note)
         );
         assert_eq!(judged(&seen(Access::NoCredentials("x".into()))).0, "registry.credentials");
         let unread = Access::NoCredentials("the file cannot be read: Permission denied (os error 13)".into());

@@ -1,12 +1,13 @@
 //! Asks every registry that the configuration names, and for every kept image.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use layerkeeper_core::{Digest, Inventory, Keep, Policy, Reference};
-use layerkeeper_registry::{Client, Error, Login, Settings};
+use layerkeeper_registry::{Client, Error, Login, Settings, Source};
 
 use super::files::Root;
 use crate::config::{Config, Environment};
@@ -38,17 +39,15 @@ pub async fn look(
     let policy = &config.settings.policy;
     let mut registries = Vec::new();
     for (_, asked) in to_ask(policy, inventory) {
-        registries.push(registry(&client, &asked).await);
+        registries.push(registry(&client, &asked, may_ask_helpers(&config.state.dir)).await);
     }
     let mut kept = Vec::new();
     for keep in &policy.keep {
-        let down = registries.iter().find_map(|seen| match &seen.access {
-            Access::Failed(cause) if seen.registry == keep.image.repository.registry() => Some(cause),
-            _ => None,
-        });
-        kept.push(match down {
-            Some(cause) => unasked(keep, cause),
-            None => one(&client, keep, inventory).await,
+        let access = registries.iter().find(|seen| seen.registry == keep.image.repository.registry());
+        kept.push(match access.map(|seen| &seen.access) {
+            Some(Access::Failed(cause)) => all(keep, &Shown::Unknown(cause.clone())),
+            Some(Access::Unasked) => all(keep, &Shown::Unasked),
+            _ => one(&client, keep, inventory).await,
         });
     }
     Ok((registries, kept))
@@ -82,10 +81,21 @@ fn to_ask(policy: &Policy, inventory: Option<&Inventory>) -> BTreeMap<String, Re
     asked
 }
 
-async fn registry(client: &Client, asked: &Reference) -> RegistrySeen {
+/// A helper may keep files in its HOME, which for the daemon's is the state directory: what root made there, the daemon's
+/// user could not write.
+fn may_ask_helpers(state: &Path) -> bool {
+    state.metadata().is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw())
+}
+
+async fn registry(client: &Client, asked: &Reference, may_ask_helpers: bool) -> RegistrySeen {
     let registry = asked.repository.registry().to_owned();
     let source = client.source(&registry).map_err(|error| error.to_string());
     let probe = client.probe(&registry).await.map_err(|error| error.to_string());
+    if let (Ok(Source::Helper { program, .. }), false) = (&source, may_ask_helpers) {
+        let (login, access) = (Login::Helper(program.clone()), Access::Unasked);
+        let asked = asked.to_string();
+        return RegistrySeen { registry, source, probe, login, expires: None, asked, access };
+    }
     let credential = client.credential(&registry).await;
     let (login, expires) = match &credential {
         Ok(Some(credential)) => (credential.login(), credential.expires()),
@@ -104,9 +114,8 @@ async fn registry(client: &Client, asked: &Reference) -> RegistrySeen {
     RegistrySeen { registry, source, probe, login, expires, asked: asked.to_string(), access }
 }
 
-fn unasked(keep: &Keep, cause: &str) -> KeptSeen {
-    let unknown = || Shown::Unknown(cause.to_owned());
-    KeptSeen { keep: keep.clone(), tag: unknown(), pinned: keep.pin.map(|_| unknown()) }
+fn all(keep: &Keep, shown: &Shown) -> KeptSeen {
+    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()) }
 }
 
 async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> KeptSeen {
