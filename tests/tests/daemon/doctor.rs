@@ -36,8 +36,12 @@ impl Tree {
 
 /// What the doctor says: exit code and findings.
 fn ask(config: &Path, tree: &Tree) -> (Option<i32>, Vec<Value>) {
+    ask_at(config, &tree.path())
+}
+
+fn ask_at(config: &Path, root: &Path) -> (Option<i32>, Vec<Value>) {
     let mut command = Command::new(binary());
-    command.args(["--json", "--config"]).arg(config).arg("doctor").arg("--root").arg(tree.path());
+    command.args(["--json", "--config"]).arg(config).arg("doctor").arg("--root").arg(root);
     let output = command.env_remove("DOCKER_HOST").env_remove("CREDENTIALS_DIRECTORY").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains(PASSWORD), "{text}");
@@ -96,6 +100,11 @@ fn a_host_that_is_well_has_nothing_worse_than_a_note_and_the_daemon_may_be_asked
     has(&found, "unit.unknown", "note", "");
     assert!(of(&found, "host.live_restore").len() == 1 && of(&found, "host.unpigz").len() == 1, "{found:#?}");
     assert!(registry.accesses(mark).iter().all(|access| matches!(access.method.as_str(), "GET" | "HEAD")));
+
+    // on the host's own files the engine's own process is looked at
+    let (_, own) = ask_at(daemon.config(), Path::new("/"));
+    let unpigz = of(&own, "host.unpigz")[0].1;
+    assert!(unpigz.contains("unpacks with") || unpigz.contains("the engine's PATH (/usr/local/sbin:"), "{unpigz}");
 
     // for people it is the same
     let text = daemon.cli(&["doctor", "--root", &tree.path().display().to_string()]);
