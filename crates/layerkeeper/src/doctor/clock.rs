@@ -34,7 +34,7 @@ fn one(registry: &str, skew: i64) -> Finding {
     let seconds = skew.abs() / 1000;
     let side = if skew > 0 { "ahead of" } else { "behind" };
     let level = match skew.abs() {
-        ..=SKEWED => {
+        0..=SKEWED => {
             let what = if seconds == 0 {
                 format!("our clock agrees with {registry}'s")
             } else {
@@ -42,7 +42,7 @@ fn one(registry: &str, skew: i64) -> Finding {
             };
             return Finding::ok("clock.ok", what);
         }
-        ..=WINDOW => Level::Warning,
+        off if off <= WINDOW => Level::Warning,
         _ => Level::Problem,
     };
     Finding::new(level, "clock.skew", format!("our clock is {seconds} s {side} {registry}'s"))

@@ -29,7 +29,7 @@ fn of_token(token: &str) -> Option<Timestamp> {
     let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
     let exp = serde_json::from_slice::<Claims>(&claims).ok()?.exp?;
     // beyond the year 9999 it is no time that somebody meant
-    (0.0..253_402_300_800.0).contains(&exp).then(|| Timestamp((exp * 1000.0) as i64))
+    (0.0..253_402_300_800.0).contains(&exp).then_some(Timestamp((exp * 1000.0) as i64))
 }
 
 #[cfg(test)]

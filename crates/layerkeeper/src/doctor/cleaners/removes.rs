@@ -52,10 +52,13 @@ pub fn newest(policy: &Policy, inventory: &Inventory, told: &[ImageName]) -> Vec
     all
 }
 
+/// Does this image go?
+type Goes<'a> = Box<dyn Fn(&Image) -> bool + 'a>;
+
 /// Judges an act.
 pub fn removes(act: &Act, stock: &Stock<'_>) -> Removes {
     let nothing = Prune { filter: Some(String::new()), ..Prune::default() };
-    let (goes, at_most): (Box<dyn Fn(&Image) -> bool>, bool) = match act {
+    let (goes, at_most): (Goes<'_>, bool) = match act {
         Act::Prune(prune) => {
             let until = prune.until.as_deref().and_then(age);
             let unsure = prune.filter.is_some() || prune.until.is_some() && until.is_none();

@@ -176,7 +176,7 @@ fn numbers(bits: u64, below: u32) -> Vec<u32> {
 fn step(numbers: &[u32], round: u32) -> Option<u32> {
     let step = if numbers.len() > 1 { numbers[1] } else { return None };
     let all = (0..round).step_by(step as usize);
-    (numbers[0] == 0 && round % step == 0 && all.eq(numbers.iter().copied())).then_some(step)
+    (numbers[0] == 0 && round.is_multiple_of(step) && all.eq(numbers.iter().copied())).then_some(step)
 }
 
 fn clock(hour: u32, minute: u32) -> String {
