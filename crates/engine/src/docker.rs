@@ -6,6 +6,7 @@
 
 mod containers;
 mod events;
+mod facts;
 mod history;
 mod images;
 mod info;
@@ -20,6 +21,7 @@ use bollard::query_parameters::{RemoveImageOptions, TagImageOptionsBuilder};
 use layerkeeper_core::{Container, Digest, EngineInfo, Image, ImageName, Inventory, Reference, Selector, StoreKind};
 use tracing::debug;
 
+pub use self::facts::Facts;
 use self::images::LayerCache;
 use self::session::{PING_LIMIT, Session};
 use crate::{Engine, EngineError, EventStream, Login, PullStream, Removed};

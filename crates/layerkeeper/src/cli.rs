@@ -4,6 +4,7 @@ mod check_config;
 mod check_state;
 mod deploy;
 mod dispatch;
+mod doctor;
 pub mod exit;
 pub mod follow;
 mod forget;
@@ -77,6 +78,9 @@ pub enum Command {
     Plan(PlanArgs),
     /// List past and present jobs, or those of one image, all that its newest did and what the name stood for.
     History(HistoryArgs),
+    /// Look for what is wrong with this host, why it matters and what mends it; changes nothing, and needs no daemon.
+    /// Exits with 1 where something is a warning or a problem, with 0 where all is well or worth a note.
+    Doctor(DoctorArgs),
     /// Post a signed deploy to a server's webhook, as CI does. With --follow, a step of GitHub Actions gets a table in its
     /// summary and the outputs bytes_downloaded, bytes_reused and reuse_ratio.
     Notify(NotifyArgs),
@@ -194,6 +198,14 @@ pub struct HistoryArgs {
     /// Print comma-separated values (RFC 4180): a line for each pull and each removal; with --at for each name.
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+}
+
+/// `layerkeeper doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Where this host's files are: another tree in tests.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `layerkeeper notify`

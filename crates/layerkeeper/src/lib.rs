@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod logging;
 pub mod notify_systemd;
 pub mod render;

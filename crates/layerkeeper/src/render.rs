@@ -3,6 +3,7 @@
 pub mod amount;
 pub mod changes;
 pub mod csv;
+pub mod doctor;
 pub mod estimate;
 pub mod history;
 pub mod instruction;

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::exit::Exit;
 use crate::config::{Config, ConfigError, Environment};
 use crate::{logging, notify_systemd};
+pub(crate) use parts::registry_settings;
 use reload::{Reload, read};
 use signals::{Asked, Signals};
 

@@ -2,11 +2,14 @@
 
 mod render {
     //! The facts that are shown.
+    pub mod doctor;
     pub mod sample;
     pub mod state;
 }
 
-use layerkeeper::render::{Width, changes, csv, estimate, history, markdown, prune, public, report, state, status};
+use layerkeeper::render::{
+    Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, state, status,
+};
 use render::sample;
 use serde::Serialize;
 
@@ -71,6 +74,16 @@ fn a_state_that_is_whole_and_one_that_is_damaged() {
     insta::assert_snapshot!("state", state::state(&render::state::whole(), sample::NOW, TERMINAL));
     insta::assert_snapshot!("state_damaged", state::state(&render::state::damaged(), sample::NOW, Width::Unbounded));
     insta::assert_snapshot!("state_json", json(&render::state::damaged()));
+}
+
+#[test]
+fn a_host_where_all_is_well_and_one_where_much_is_wrong() {
+    let (good, bad) =
+        (layerkeeper::doctor::judge(&render::doctor::good()), layerkeeper::doctor::judge(&render::doctor::bad()));
+    insta::assert_snapshot!("doctor", doctor::doctor(&good, TERMINAL));
+    insta::assert_snapshot!("doctor_in_trouble", doctor::doctor(&bad, TERMINAL));
+    insta::assert_snapshot!("doctor_unbounded", doctor::doctor(&bad, Width::Unbounded));
+    insta::assert_snapshot!("doctor_json", json(&bad));
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! The client: what a reference resolves to, and what its image is made of.
 
+mod probe;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Selector};
+
+pub use probe::Probe;
 
 use crate::cache::{self, Cache};
 use crate::credential::Credential;

@@ -1,8 +1,10 @@
 //! What one may show to a registry, and how errors speak of it.
 
+mod expiry;
 pub(crate) mod helper;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use layerkeeper_core::Digest;
 
@@ -36,6 +38,24 @@ pub enum Login {
     Token,
     /// What this program gave, `docker-credential-NAME`.
     Helper(String),
+}
+
+/// Where the credentials for a registry come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// There is no `config.json` in any of the places where one is looked for: anonymous.
+    NoFile,
+    /// This file says nothing of the registry: anonymous.
+    NoEntry(PathBuf),
+    /// They stand in this file.
+    File(PathBuf),
+    /// This file names a helper, which is asked each time.
+    Helper {
+        /// The file.
+        file: PathBuf,
+        /// `docker-credential-NAME`
+        program: String,
+    },
 }
 
 impl Credential {

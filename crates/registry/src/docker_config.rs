@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::credential::Credential;
 use crate::credential::helper::{self, Given, Helpers, Problem};
+use crate::credential::{Credential, Source};
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -93,6 +93,16 @@ impl DockerConfig {
                 Ok(given.map(|given| of_helper(given, program, server)))
             }
         }
+    }
+
+    /// Where that comes from; no helper is asked.
+    pub(crate) fn source(&self, registry: &str) -> Result<Source, Error> {
+        Ok(match self.entry(registry)? {
+            None => Source::NoFile,
+            Some((file, Entry::None)) => Source::NoEntry(file),
+            Some((file, Entry::Own(_))) => Source::File(file),
+            Some((file, Entry::Helper(name))) => Source::Helper { file, program: helper::program(&name) },
+        })
     }
 
     /// The file that counts, and what it says; none where there is no file.

@@ -26,8 +26,8 @@ mod tokens;
 mod transport;
 mod wire;
 
-pub use client::{Client, Fetched, Resolved};
-pub use credential::{Credential, Login};
+pub use client::{Client, Fetched, Probe, Resolved};
+pub use credential::{Credential, Login, Source};
 pub use error::{Detail, Error, NotAnImage};
 pub use secret::Secret;
 pub use settings::Settings;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod clock;
+mod doctor;
 mod github;
 mod kill;
 mod points;

@@ -25,6 +25,7 @@ fn the_unit_starts_serves_reloads_recovers_and_stops() {
     it_is_up_while_the_engine_is_down(&service, &mut engine);
     it_serves_from_inside_its_sandbox(&service);
     its_sandbox_is_as_tight_as_it_says(&service);
+    the_doctor_finds_the_unit_as_shipped_and_what_loosens_it(&service);
     ci_deploys_with_the_script(&service);
     the_credential_helper_runs_inside_the_sandbox(&service);
     a_good_reload_takes_effect(&service);
@@ -111,6 +112,36 @@ fn its_sandbox_is_as_tight_as_it_says(service: &Service) {
     let command = ["systemd-analyze", "security", "--no-pager", "--threshold=13", "layerkeeper"];
     let judged = service.container.ok(&command);
     assert!(judged.contains("Overall exposure level for layerkeeper.service: 1."), "{judged}");
+}
+
+fn the_doctor_finds_the_unit_as_shipped_and_what_loosens_it(service: &Service) {
+    let container = &service.container;
+    let doctor = || {
+        let told = container.run(&["layerkeeper", "--json", "doctor"]);
+        let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("{told:?}"));
+        told["findings"].as_array().unwrap().clone()
+    };
+    let of_the_unit = |found: &[serde_json::Value]| -> Vec<String> {
+        let ids = found.iter().filter_map(|finding| finding["id"].as_str());
+        ids.filter(|id| id.starts_with("unit.")).map(str::to_owned).collect()
+    };
+    container.ok(&["systemctl", "enable", "layerkeeper"]);
+    let found = doctor();
+    assert_eq!(of_the_unit(&found), ["unit.ok"], "{found:#?}");
+    let is_there = |id: &str| found.iter().any(|finding| finding["id"] == id);
+    assert!(is_there("daemon.ok") && is_there("engine.ok"), "{found:#?}");
+    // a file that root's run of the helper left would be in the way of the daemon's
+    assert!(is_there("registry.unasked") && !container.path("/var/lib/layerkeeper/probe").exists(), "{found:#?}");
+
+    let loose = container.path("/etc/systemd/system/layerkeeper.service.d/loose.conf");
+    fs::write(&loose, "[Service]\nProtectSystem=full\nMemoryDenyWriteExecute=no\n").unwrap();
+    container.ok(&["systemctl", "daemon-reload"]);
+    let found = doctor();
+    assert_eq!(of_the_unit(&found), ["unit.sandbox"], "{found:#?}");
+    let told = found.iter().find(|finding| finding["id"] == "unit.sandbox").unwrap()["what"].as_str().unwrap();
+    assert!(told.contains("loose.conf: ProtectSystem=full (shipped: strict), MemoryDenyWriteExecute=no"), "{told}");
+    fs::remove_file(&loose).unwrap();
+    container.ok(&["systemctl", "daemon-reload"]);
 }
 
 fn ci_deploys_with_the_script(service: &Service) {

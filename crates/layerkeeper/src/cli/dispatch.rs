@@ -10,7 +10,7 @@ use super::output::{Output, is_closed};
 use super::remote::Control;
 use super::trouble::Trouble;
 use super::{Cli, Command};
-use super::{check_config, check_state, deploy, forget, history, notify, plan, prewarm, prune, status};
+use super::{check_config, check_state, deploy, doctor, forget, history, notify, plan, prewarm, prune, status};
 use crate::run;
 
 /// The whole program.
@@ -52,6 +52,7 @@ async fn ask(cli: &Cli, command: &Command, output: &mut Output) -> Result<Exit, 
         Command::Prune(args) => prune::prune(&Control::of(cli)?, args, output).await,
         Command::Plan(args) => plan::plan(cli, args, output).await,
         Command::History(args) => history::history(&Control::of(cli)?, args, output).await,
+        Command::Doctor(args) => doctor::doctor(cli, args, output).await,
         Command::Notify(args) => notify::notify(args, output).await,
         Command::Run | Command::CheckConfig | Command::CheckState(_) | Command::Completions { .. } => Ok(Exit::Usage),
     }

@@ -47,7 +47,9 @@ fn usage(command: &Command) -> String {
 
 fn arguments<'a>(text: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
     let mut any = false;
-    for argument in arguments.filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
+    for argument in arguments
+        .filter(|argument| !argument.is_hide_set() && !matches!(argument.get_id().as_str(), "help" | "version"))
+    {
         any = true;
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let _ = write!(text, "- `{}`: {}", shape(argument), sentence(&help));
@@ -94,7 +96,7 @@ mod tests {
         let root = Cli::command();
         for command in root.get_subcommands() {
             assert!(page.contains(&format!("## `layerkeeper {}`", command.get_name())), "{}", command.get_name());
-            for argument in command.get_arguments() {
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
                 let name = argument.get_long().map_or_else(
                     || argument.get_value_names().unwrap_or_default()[0].to_string(),
                     |long| format!("--{long}"),
@@ -102,5 +104,6 @@ mod tests {
                 assert!(page.contains(&name), "{name}");
             }
         }
+        assert!(!page.contains("--root"), "what is hidden stays hidden");
     }
 }

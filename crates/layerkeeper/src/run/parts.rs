@@ -24,7 +24,7 @@ const GROUP: &str = "layerkeeper";
 pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
     let options = Options { max_queued: config.max_queued as u64, ..Options::default() };
     let store = Store::open(&config.state.dir, options)?;
-    let registry = RegistrySettings { state_dir: Some(config.state.dir.clone()), ..config.registry_settings() };
+    let registry = registry_settings(config);
     let days = Duration::from_secs(u64::from(config.state.keep_days) * 86_400);
     let parts = Parts {
         engine: Arc::new(Docker::connect(&config.engine_host)?),
@@ -38,6 +38,11 @@ pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
         version: env!("CARGO_PKG_VERSION"),
     };
     Ok((store, parts))
+}
+
+/// How registries are reached.
+pub(crate) fn registry_settings(config: &Config) -> RegistrySettings {
+    RegistrySettings { state_dir: Some(config.state.dir.clone()), ..config.registry_settings() }
 }
 
 /// In a debug build, where a test says so, the daemon dies by SIGKILL right after a named step (`POINTS`). A release does

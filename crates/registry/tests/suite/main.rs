@@ -6,6 +6,7 @@ mod content;
 mod debian;
 mod helper;
 mod image;
+mod probe;
 mod redirect;
 mod refusal;
 mod shelf;

@@ -1,0 +1,65 @@
+//! Lines of a crontab, `crontab(5)`.
+
+/// A line that runs something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// From 1 on.
+    pub line: usize,
+    /// Five fields, or a word such as `@daily`.
+    pub schedule: String,
+    /// What is run.
+    pub command: String,
+}
+
+/// Reads a crontab. System crontabs name a user between the time and the command.
+pub fn entries(text: &str, with_user: bool) -> Vec<Entry> {
+    text.lines().enumerate().filter_map(|(index, line)| entry(index + 1, line.trim(), with_user)).collect()
+}
+
+fn entry(line: usize, text: &str, with_user: bool) -> Option<Entry> {
+    let fields = if text.starts_with('@') { 1 } else { 5 };
+    // a comment, or NAME=value
+    let begins = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '*' | '@'));
+    begins.then_some(())?;
+    let (schedule, mut rest) = take(text, fields)?;
+    if with_user {
+        rest = take(rest, 1)?.1;
+    }
+    // what follows a percent sign is the command's input
+    let command = rest.split('%').next().unwrap_or(rest).trim();
+    (!command.is_empty()).then(|| Entry { line, schedule, command: command.to_owned() })
+}
+
+/// The first words, with one blank between them, and the rest.
+fn take(text: &str, words: usize) -> Option<(String, &str)> {
+    let (mut taken, mut rest) = (Vec::new(), text.trim_start());
+    for _ in 0..words {
+        let end = rest.find(char::is_whitespace)?;
+        taken.push(&rest[..end]);
+        rest = rest[end..].trim_start();
+    }
+    Some((taken.join(" "), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_with_and_without_a_user() {
+        let text = "# 0 3 * * * root no\nSHELL=/bin/sh\n\n0\t3 * *  * root docker system prune -af\n\
+                    @daily root /usr/local/bin/clean now % input\n0 3 * * * root\n*/5 * * * * me true\n";
+        let system = entries(text, true);
+        let wanted = [
+            (4, "0 3 * * *", "docker system prune -af"),
+            (5, "@daily", "/usr/local/bin/clean now"),
+            (7, "*/5 * * * *", "true"),
+        ];
+        assert_eq!(system.len(), wanted.len(), "{system:?}");
+        for (entry, (line, schedule, command)) in system.iter().zip(wanted) {
+            assert_eq!((entry.line, &*entry.schedule, &*entry.command), (line, schedule, command));
+        }
+        let own = entries("0 3 * * * docker image prune -f\n", false);
+        assert_eq!(own[0].command, "docker image prune -f");
+    }
+}

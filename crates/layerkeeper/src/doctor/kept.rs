@@ -1,0 +1,239 @@
+//! Each kept image: can it be brought here again, is it here, and does its pin hold?
+
+use layerkeeper_core::plan::{Finding as State, Remote, judge_kept};
+use layerkeeper_core::{Digest, Inventory, Keep};
+
+use super::finding::{Finding, Level};
+
+/// What was seen of one kept image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSeen {
+    /// What is wanted.
+    pub keep: Keep,
+    /// What its tag stands for at the registry.
+    pub tag: Shown,
+    /// Whether the registry still has the pinned digest; none without a pin, or where the tag shows it.
+    pub pinned: Option<Shown>,
+}
+
+/// What a registry says of a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// It is an image for this engine, of this digest.
+    Image(Digest),
+    /// There is no such thing.
+    Gone,
+    /// There is something, but no image that this engine can pull.
+    Unfit(String),
+    /// It gave no answer.
+    Unknown(String),
+    /// It was not asked, for a reason that is told elsewhere.
+    Unasked,
+}
+
+/// Judges one kept image. Without an inventory only the registry's side is judged.
+///
+/// A `[[keep]]` block has no assertions yet. Once it has, they are judged here, against the image's configuration, as
+/// findings named `kept.assertion`.
+pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>) -> Vec<Finding> {
+    let name = &seen.keep.image;
+    let mut found = Vec::new();
+    let state = inventory.map(|inventory| judge_kept(&seen.keep, inventory, &seen.remote(), None));
+    let here = state.as_ref().is_some_and(|verdict| verdict.finding != State::Absent);
+    found.extend(pin(seen, here));
+    if seen.keep.pin.is_none() {
+        found.extend(unresolvable(seen, here));
+    }
+    match state.as_ref().map(|verdict| (verdict.finding, &verdict.reason)) {
+        Some((State::Absent, _)) => {
+            let absent = Finding::new(Level::Warning, "kept.absent", format!("{name} is not here"));
+            let why = "The next deploy moves its layers too, instead of only what changed";
+            found.push(absent.why(why).mend(format!("layerkeeper prewarm {name} --follow")));
+        }
+        Some((State::MovedLocally, reason)) => {
+            let moved = Finding::new(Level::Warning, "kept.moved", format!("{name}: {reason}"));
+            let why = "Builds and deploys on this host use another image under its name";
+            found.push(moved.why(why).mend(format!("layerkeeper prewarm {name} --follow")));
+        }
+        Some((State::MovedAtRegistry, reason)) => {
+            let stale = Finding::new(Level::Note, "kept.stale", format!("{name}: {reason}"));
+            let why = "It comes with the next refresh by its schedule, or with the next deploy";
+            found.push(stale.why(why).mend(format!("layerkeeper prewarm {name} --follow")));
+        }
+        Some((State::Present | State::Unverified, reason)) if found.is_empty() => {
+            found.push(Finding::ok("kept.ok", format!("{name} {reason}")));
+        }
+        None if seen.tag == Shown::Unasked => {
+            found.push(Finding::new(
+                Level::Note,
+                "kept.unasked",
+                format!("{name} was looked for neither here nor at its registry"),
+            ));
+        }
+        None if found.is_empty() => {
+            found.push(Finding::ok("kept.ok", format!("{name} is at its registry; what is here was not looked at")));
+        }
+        _ => {}
+    }
+    found
+}
+
+impl KeptSeen {
+    fn remote(&self) -> Remote {
+        match &self.tag {
+            Shown::Image(digest) => Remote::Digest(*digest),
+            Shown::Gone => Remote::Gone,
+            // what cannot be pulled is nothing to compare with
+            Shown::Unfit(_) | Shown::Unknown(_) | Shown::Unasked => Remote::Unknown,
+        }
+    }
+}
+
+/// What is wrong with the pin.
+fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
+    let (name, pin) = (&seen.keep.image, seen.keep.pin?);
+    let shown = pin.short();
+    let by_digest = name.repository.by_digest(pin);
+    let level = if here { Level::Warning } else { Level::Problem };
+    match (&seen.pinned, &seen.tag) {
+        (Some(Shown::Gone), _) => Some(
+            Finding::new(
+                level,
+                "kept.pin_gone",
+                format!("{name} is pinned to {shown}, which its registry no longer has"),
+            )
+            .why(if here {
+                "Once this host loses it, by a prune or a new disk, nothing brings it back"
+            } else {
+                "It cannot be brought here"
+            })
+            .mend(format!(
+                "docker pull {name}, and pin what that says: digest = \"sha256:…\"; or push {by_digest} anew"
+            )),
+        ),
+        (Some(Shown::Unfit(cause)), _) => Some(
+            Finding::new(Level::Problem, "kept.unfit", format!("{name} is pinned to what cannot be pulled: {cause}"))
+                .why("It cannot be brought here")
+                .mend(format!("docker buildx imagetools inspect {by_digest}")),
+        ),
+        (Some(Shown::Unknown(cause)), _) => Some(not_told(seen, cause, here)),
+        (Some(Shown::Image(_)), Shown::Image(tag)) => Some(
+            Finding::new(
+                Level::Note,
+                "kept.pin_moved",
+                format!("{name} is pinned to {shown}; its tag shows {} by now, which is not followed", tag.short()),
+            )
+            .why("A registry may remove digests that no tag shows; then the pin could not be brought here again")
+            .mend(format!("digest = \"{tag}\" follows it; a tag on {shown} keeps it there")),
+        ),
+        (Some(Shown::Image(_)), _) => Some(
+            Finding::new(
+                Level::Note,
+                "kept.pin_moved",
+                format!("{name} is pinned to {shown}; its registry has no such tag"),
+            )
+            .why("A registry may remove digests that no tag shows; then the pin could not be brought here again")
+            .mend(format!("a tag on {by_digest} keeps it there")),
+        ),
+        (Some(Shown::Unasked) | None, _) => None,
+    }
+}
+
+/// What is wrong with the tag of an image that has no pin.
+fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
+    let name = &seen.keep.image;
+    let level = if here { Level::Warning } else { Level::Problem };
+    match &seen.tag {
+        Shown::Image(_) | Shown::Unasked => None,
+        Shown::Gone => Some(
+            Finding::new(level, "kept.gone", format!("the registry has no {name}"))
+                .why("Once this host loses it, nothing brings it back")
+                .mend(format!("push {name}, or take its [[keep]] block out")),
+        ),
+        Shown::Unfit(cause) => Some(
+            Finding::new(level, "kept.unfit", format!("{name} cannot be pulled: {cause}"))
+                .why("It cannot be refreshed or brought here")
+                .mend(format!("docker buildx imagetools inspect {name}")),
+        ),
+        Shown::Unknown(cause) => Some(not_told(seen, cause, here)),
+    }
+}
+
+fn not_told(seen: &KeptSeen, cause: &str, here: bool) -> Finding {
+    let level = if here { Level::Warning } else { Level::Problem };
+    Finding::new(
+        level,
+        "kept.unresolvable",
+        format!("{} was not found out about at its registry: {cause}", seen.keep.image),
+    )
+    .why("It cannot be refreshed, nor brought back where somebody removes it")
+    .mend("see the registries above")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::sample::{inventory, name};
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn seen(text: &str, pin: Option<&str>, tag: Shown, pinned: Option<Shown>) -> KeptSeen {
+        KeptSeen { keep: Keep { image: name(text), pin: pin.map(digest) }, tag, pinned }
+    }
+
+    #[test]
+    fn a_kept_image_is_judged_here_and_at_its_registry() {
+        let shown = |text: &str| Shown::Image(digest(text));
+        let away = || Shown::Unknown("no answer".to_owned());
+        let unfit = || Shown::Unfit("a build cache".to_owned());
+        for (text, tag, wanted) in [
+            ("base:1", shown("base:1"), &[("kept.ok", Level::Ok)][..]),
+            ("base:1", shown("new"), &[("kept.stale", Level::Note)]),
+            ("base:1", Shown::Gone, &[("kept.gone", Level::Warning)]),
+            ("base:1", away(), &[("kept.unresolvable", Level::Warning)]),
+            ("base:1", unfit(), &[("kept.unfit", Level::Warning)]),
+            ("base:1", Shown::Unasked, &[("kept.ok", Level::Ok)]),
+            ("lost:1", Shown::Unasked, &[("kept.absent", Level::Warning)]),
+            ("lost:1", shown("new"), &[("kept.absent", Level::Warning)]),
+            ("lost:1", Shown::Gone, &[("kept.gone", Level::Problem), ("kept.absent", Level::Warning)]),
+            ("lost:1", unfit(), &[("kept.unfit", Level::Problem), ("kept.absent", Level::Warning)]),
+        ] {
+            let found = judge(&seen(text, None, tag.clone(), None), Some(&inventory()));
+            let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
+            assert_eq!(got, wanted, "{text} {tag:?}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_judged_by_its_digest_and_not_by_the_tag() {
+        let shown = |text: &str| Shown::Image(digest(text));
+        for (text, pin, tag, pinned, wanted) in [
+            ("base:1", "base:1", shown("base:1"), None, &[("kept.ok", Level::Ok)][..]),
+            ("base:1", "base:1", shown("new"), Some(shown("base:1")), &[("kept.pin_moved", Level::Note)]),
+            ("base:1", "base:1", Shown::Gone, Some(shown("base:1")), &[("kept.pin_moved", Level::Note)]),
+            ("base:1", "base:1", shown("new"), Some(Shown::Gone), &[("kept.pin_gone", Level::Warning)]),
+            (
+                "lost:1",
+                "old",
+                shown("new"),
+                Some(Shown::Gone),
+                &[("kept.pin_gone", Level::Problem), ("kept.absent", Level::Warning)],
+            ),
+            ("base:1", "other", shown("other"), None, &[("kept.moved", Level::Warning)]),
+        ] {
+            let found = judge(&seen(text, Some(pin), tag.clone(), pinned.clone()), Some(&inventory()));
+            let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
+            assert_eq!(got, wanted, "{text} {tag:?} {pinned:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_engine_the_registrys_side_is_judged() {
+        let found = judge(&seen("base:1", None, Shown::Image(digest("x")), None), None);
+        assert_eq!((found.len(), found[0].id), (1, "kept.ok"));
+        assert_eq!(judge(&seen("base:1", None, Shown::Unasked, None), None)[0].level, Level::Note);
+        assert_eq!(judge(&seen("base:1", None, Shown::Gone, None), None)[0].level, Level::Problem);
+    }
+}

@@ -1,0 +1,95 @@
+//! Gathers what the doctor judges. Nothing is changed, started or pulled. A credential helper is asked only as the daemon's
+//! own user: what another user's run of it left behind could keep the daemon's from working.
+
+mod cron;
+mod disk;
+mod engine_process;
+mod files;
+mod programs;
+mod registries;
+mod systemd;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use layerkeeper_core::{Inventory, Timestamp};
+use layerkeeper_engine::Engine as _;
+use layerkeeper_engine::docker::Docker;
+use layerkeeper_http::client::{Client, ClientError};
+use layerkeeper_keeper::Status;
+
+use files::Files;
+pub use files::Root;
+
+use super::Seen;
+use super::cleaners::Cleaner;
+use super::daemon::DaemonSeen;
+use super::engine::EngineSeen;
+use super::host::HostSeen;
+use crate::config::{Config, Environment};
+
+/// A daemon that is well answers at once.
+const DAEMON: Duration = Duration::from_secs(5);
+
+/// Looks at everything. `control` leads to the daemon, `root` is where this host's files are.
+///
+/// # Errors
+/// The engine's address is none, or the registry client cannot be set up.
+pub async fn look(config: &Config, environment: &Environment, control: &Client, root: &Root) -> anyhow::Result<Seen> {
+    let engine = Docker::connect(&config.engine_host)?;
+    let inventory = engine.inventory().await;
+    let facts = match &inventory {
+        Ok(_) => engine.facts().await.ok(),
+        Err(_) => None,
+    };
+    let seen_of_engine = match &inventory {
+        Ok(inventory) => up(inventory, config),
+        Err(error) => EngineSeen::Down { cause: error.to_string() },
+    };
+    let inventory = inventory.ok();
+    let (registries, kept) = registries::look(config, environment, root, inventory.as_ref()).await?;
+    let mut files = Files::new(root);
+    let cleaners = cleaners(&mut files, inventory.as_ref());
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Seen {
+        now: Timestamp(0).plus(since_epoch),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy: config.settings.policy.clone(),
+        engine_host: config.engine_host.clone(),
+        disks: disk::look(config, inventory.as_ref(), root),
+        engine: seen_of_engine,
+        inventory,
+        daemon: daemon(control, config).await,
+        registries,
+        kept,
+        cleaners,
+        unread: files.unread,
+        host: HostSeen { facts, unpigz: engine_process::unpigz(&config.engine_host, root) },
+        unit: systemd::unit(root).await,
+    })
+}
+
+fn up(inventory: &Inventory, config: &Config) -> EngineSeen {
+    EngineSeen::Up {
+        info: inventory.engine.clone(),
+        images: inventory.images.len(),
+        containers: inventory.containers.len(),
+        other_store: disk::holds_other_store(config, inventory),
+    }
+}
+
+/// Everything that removes images by itself.
+fn cleaners(files: &mut Files<'_>, inventory: Option<&Inventory>) -> Vec<Cleaner> {
+    let mut all = cron::look(files);
+    all.extend(systemd::cleaners(files));
+    all.extend(inventory.into_iter().flat_map(programs::look));
+    all
+}
+
+async fn daemon(control: &Client, config: &Config) -> DaemonSeen {
+    let at = config.listen.control.display().to_string();
+    match control.clone().with_timeout(DAEMON).get::<Status>("/v1/status").await {
+        Ok(status) => DaemonSeen::Up(Box::new(status)),
+        Err(ClientError::NotReachable { target, cause }) => DaemonSeen::Silent { at: target, cause },
+        Err(error) => DaemonSeen::Silent { at, cause: error.to_string() },
+    }
+}

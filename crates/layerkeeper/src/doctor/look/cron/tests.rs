@@ -1,0 +1,86 @@
+//! A tree with cron in it, as Debian has it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::doctor::look::Root;
+
+fn tree(all: &[(&str, u32, &str)]) -> (tempfile::TempDir, Root) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::new(dir.path());
+    for (path, mode, text) in all {
+        let file = root.at(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(*mode)).unwrap();
+    }
+    (dir, root)
+}
+
+/// Each cleaner as one line.
+fn told(root: &Root) -> Vec<String> {
+    let found = look(&mut Files::new(root));
+    let line = |cleaner: Cleaner| {
+        let through = cleaner.through.unwrap_or_default();
+        format!("{} {through} {} {}", cleaner.place, cleaner.command, cleaner.schedule.written)
+    };
+    found.into_iter().map(line).collect()
+}
+
+#[test]
+fn every_place_of_cron_is_read_and_scripts_are_followed_once() {
+    let prune = "#!/bin/sh\nset -e\ndocker image prune -af >/dev/null\n";
+    let (_dir, root) = tree(&[
+        ("/etc/crontab", 0o644, "25 6 * * * root cd / && run-parts --report /etc/cron.daily\n7 * * * * root true\n"),
+        ("/etc/cron.d/cleanup", 0o644, "# at night\n\n0 3 * * * root docker system prune -af\n"),
+        ("/etc/cron.d/call", 0o644, "5 4 * * sun root /usr/local/bin/clean --now\n"),
+        ("/usr/local/bin/clean", 0o755, prune),
+        ("/etc/cron.d/deep", 0o644, "5 5 * * * root /usr/local/bin/outer\n"),
+        ("/usr/local/bin/outer", 0o755, "#!/bin/sh\n/usr/local/bin/clean\n"),
+        ("/etc/cron.daily/docker", 0o755, prune),
+        ("/etc/cron.weekly/docker", 0o755, prune),
+        ("/etc/cron.daily/off", 0o644, prune),
+        ("/var/spool/cron/crontabs/ann", 0o600, "@daily docker rmi $(docker images -q)\n"),
+    ]);
+    assert_eq!(
+        told(&root),
+        [
+            "/etc/cron.d/call:1 /usr/local/bin/clean:3 docker image prune -af >/dev/null 5 4 * * sun",
+            "/etc/cron.d/cleanup:3  docker system prune -af 0 3 * * *",
+            "/var/spool/cron/crontabs/ann:1  docker rmi $(docker images -q) @daily",
+            "/etc/cron.daily/docker:3  docker image prune -af >/dev/null 25 6 * * *",
+            "/etc/cron.weekly/docker:3  docker image prune -af >/dev/null weekly",
+        ]
+    );
+}
+
+#[test]
+fn what_cron_does_not_run_is_not_told() {
+    let line = "0 3 * * * root docker system prune -af\n";
+    let files = [("/etc/cron.d/clean.bak", 0o644, line), ("/etc/cron.d/clean.sh", 0o644, line)];
+    let (_dir, root) = tree(&files);
+    assert_eq!(told(&root).len(), 1, "other crons take names with a dot");
+    let (_dir, root) = tree(&[&files[..], &[("/etc/debian_version", 0o644, "12.5\n")]].concat());
+    assert!(told(&root).is_empty(), "Debian's does not");
+}
+
+#[test]
+fn with_anacron_nobody_knows_the_minute() {
+    let script = ("/etc/cron.daily/docker", 0o755, "docker image prune -af\n");
+    let crontab = ("/etc/crontab", 0o644, "25 6 * * * root run-parts /etc/cron.daily\n");
+    let (_dir, root) = tree(&[script, crontab, ("/usr/sbin/anacron", 0o755, "")]);
+    let found = look(&mut Files::new(&root));
+    assert_eq!((found[0].schedule.times, found[0].schedule.written.as_str()), (None, "daily"));
+}
+
+#[test]
+fn binaries_and_huge_files_are_no_scripts() {
+    let huge = "docker system prune -af\n".repeat(20_000);
+    let (_dir, root) = tree(&[
+        ("/etc/cron.d/a", 0o644, "0 3 * * * root /bin/elf; /bin/huge\n"),
+        ("/bin/elf", 0o755, "\u{7f}ELF\0docker system prune -af\n"),
+        ("/bin/huge", 0o755, &huge),
+    ]);
+    assert!(told(&root).is_empty());
+}

@@ -1,0 +1,184 @@
+//! Asks every registry that the configuration names, and for every kept image.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use layerkeeper_core::{Digest, Inventory, Keep, Policy, Reference};
+use layerkeeper_registry::{Client, Error, Login, Settings, Source};
+
+use super::files::Root;
+use crate::config::{Config, Environment};
+use crate::doctor::kept::{KeptSeen, Shown};
+use crate::doctor::registry::{Access, RegistrySeen};
+use crate::run::registry_settings;
+
+/// Where the shipped unit has the daemon's credentials from.
+const OF_THE_UNIT: &str = "/etc/layerkeeper/docker-config.json";
+/// Nobody waits for a doctor as long as for a pull.
+const PATIENCE: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Asks them, one after the other.
+pub async fn look(
+    config: &Config,
+    environment: &Environment,
+    root: &Root,
+    inventory: Option<&Inventory>,
+) -> anyhow::Result<(Vec<RegistrySeen>, Vec<KeptSeen>)> {
+    let settings = Settings {
+        docker_config: docker_config(config, environment, root),
+        resolve_timeout: PATIENCE,
+        image_timeout: PATIENCE,
+        connect_timeout: CONNECT,
+        ..registry_settings(config)
+    };
+    let client = Client::new(settings).context("the registry client cannot be set up")?;
+    let policy = &config.settings.policy;
+    let mut registries = Vec::new();
+    for (_, asked) in to_ask(policy, inventory) {
+        registries.push(registry(&client, &asked, may_ask_helpers(&config.state.dir)).await);
+    }
+    let mut kept = Vec::new();
+    for keep in &policy.keep {
+        let access = registries.iter().find(|seen| seen.registry == keep.image.repository.registry());
+        kept.push(match access.map(|seen| &seen.access) {
+            Some(Access::Failed(cause)) => all(keep, &Shown::Unknown(cause.clone())),
+            Some(Access::Unasked) => all(keep, &Shown::Unasked),
+            _ => one(&client, keep, inventory).await,
+        });
+    }
+    Ok((registries, kept))
+}
+
+/// The daemon has its credentials from systemd, and whoever runs this has not: so the file that systemd copies them from.
+fn docker_config(config: &Config, environment: &Environment, root: &Root) -> Option<PathBuf> {
+    let named = config.registry.docker_config.clone();
+    let of_the_unit = root.at(OF_THE_UNIT);
+    let is_there = || !matches!(of_the_unit.metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+    let copied = || (environment.credentials.is_none() && is_there()).then(|| of_the_unit.clone());
+    named.or_else(copied)
+}
+
+/// By registry, one reference to ask for: a kept image, else a tag that is here, else one that may not exist, for "there is
+/// no such tag" is an answer that only those get who are let in.
+fn to_ask(policy: &Policy, inventory: Option<&Inventory>) -> BTreeMap<String, Reference> {
+    let mut asked = BTreeMap::new();
+    let kept = policy.keep.iter().map(|keep| keep.image.to_reference());
+    let deployed = policy.runtime.iter().filter_map(|runtime| {
+        let here = inventory.into_iter().flat_map(|inventory| &inventory.images).flat_map(|image| &image.names);
+        let tag = here.filter(|name| runtime.may_deploy(name)).max().map(|name| name.tag.clone());
+        let tag = tag.or_else(|| {
+            format!("{}:latest", runtime.repository).parse::<layerkeeper_core::ImageName>().ok().map(|name| name.tag)
+        })?;
+        Some(runtime.repository.tagged(tag).to_reference())
+    });
+    for reference in kept.chain(deployed) {
+        asked.entry(reference.repository.registry().to_owned()).or_insert(reference);
+    }
+    asked
+}
+
+/// A helper may keep files in its HOME, which for the daemon's is the state directory: what root made there, the daemon's
+/// user could not write.
+fn may_ask_helpers(state: &Path) -> bool {
+    state.metadata().is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw())
+}
+
+async fn registry(client: &Client, asked: &Reference, may_ask_helpers: bool) -> RegistrySeen {
+    let registry = asked.repository.registry().to_owned();
+    let source = client.source(&registry).map_err(|error| error.to_string());
+    let probe = client.probe(&registry).await.map_err(|error| error.to_string());
+    if let (Ok(Source::Helper { program, .. }), false) = (&source, may_ask_helpers) {
+        let (login, access) = (Login::Helper(program.clone()), Access::Unasked);
+        let asked = asked.to_string();
+        return RegistrySeen { registry, source, probe, login, expires: None, asked, access };
+    }
+    let credential = client.credential(&registry).await;
+    let (login, expires) = match &credential {
+        Ok(Some(credential)) => (credential.login(), credential.expires()),
+        Ok(None) | Err(_) => (Login::Anonymous, None),
+    };
+    let access = match (&probe, &credential) {
+        (_, Err(error)) => Access::NoCredentials(error.to_string()),
+        (Err(cause), _) => Access::Failed(cause.clone()),
+        (Ok(_), Ok(_)) => match client.resolve(asked).await {
+            Ok(_) | Err(Error::NotFound { .. }) => Access::Granted,
+            Err(error @ (Error::Unauthorized { .. } | Error::Forbidden { .. })) => Access::Refused(error.to_string()),
+            Err(error @ Error::Credentials { .. }) => Access::NoCredentials(error.to_string()),
+            Err(error) => Access::Failed(error.to_string()),
+        },
+    };
+    RegistrySeen { registry, source, probe, login, expires, asked: asked.to_string(), access }
+}
+
+fn all(keep: &Keep, shown: &Shown) -> KeptSeen {
+    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()) }
+}
+
+async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> KeptSeen {
+    let tag = shown(client, &keep.image.to_reference(), keep.pin, inventory).await;
+    let pinned = match keep.pin {
+        Some(pin) if tag != Shown::Image(pin) => {
+            Some(shown(client, &keep.image.repository.by_digest(pin), None, inventory).await)
+        }
+        _ => None,
+    };
+    KeptSeen { keep: keep.clone(), tag, pinned }
+}
+
+/// Where the engine's platform is known, the image for it is read; else only the reference is resolved. A pin may be the
+/// platform's manifest inside the tag's index.
+async fn shown(client: &Client, reference: &Reference, pin: Option<Digest>, inventory: Option<&Inventory>) -> Shown {
+    let read = match inventory {
+        Some(inventory) => client.image(reference, &inventory.engine.platform).await.map(|fetched| {
+            let image = fetched.image;
+            if pin == Some(image.manifest.digest) { image.manifest.digest } else { image.resolved }
+        }),
+        None => client.resolve(reference).await.map(|resolved| resolved.digest),
+    };
+    match read {
+        Ok(digest) => Shown::Image(digest),
+        Err(Error::NotFound { .. }) => Shown::Gone,
+        Err(error @ (Error::NotAnImage { .. } | Error::NoPlatform { .. } | Error::Missing { .. })) => {
+            Shown::Unfit(error.to_string())
+        }
+        Err(error) => Shown::Unknown(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::sample::{inventory, policy};
+
+    #[test]
+    fn each_registry_is_asked_for_what_it_should_have() {
+        let mut policy = policy();
+        let asked = |policy: &Policy, inventory: Option<&Inventory>| -> Vec<String> {
+            to_ask(policy, inventory).values().map(ToString::to_string).collect()
+        };
+        assert_eq!(asked(&policy, None), ["ghcr.io/acme/base:1"]);
+        policy.keep.clear();
+        assert_eq!(asked(&policy, Some(&inventory())), ["ghcr.io/acme/app:sha-3"]);
+        assert_eq!(asked(&policy, None), ["ghcr.io/acme/app:latest"]);
+    }
+
+    #[test]
+    fn the_units_own_credentials_go_before_those_of_whoever_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        let config = |text: &str| Config::parse(text, "a.toml".as_ref(), &Environment::default()).unwrap();
+        let (plain, named) = (config(""), config("[registry]\ndocker_config = \"/x/config.json\"\n"));
+        let environment = Environment::default();
+        assert_eq!(docker_config(&plain, &environment, &root), None);
+        std::fs::create_dir_all(root.at("/etc/layerkeeper")).unwrap();
+        std::fs::write(root.at(OF_THE_UNIT), "{}").unwrap();
+        assert_eq!(docker_config(&plain, &environment, &root), Some(root.at(OF_THE_UNIT)));
+        assert_eq!(docker_config(&named, &environment, &root), Some("/x/config.json".into()));
+        let inside = Environment { credentials: Some("/run/credentials".into()), ..environment };
+        assert_eq!(docker_config(&plain, &inside, &root), None, "the client looks there by itself");
+    }
+}
