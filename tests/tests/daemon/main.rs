@@ -4,6 +4,7 @@
 mod cli;
 mod clock;
 mod kill;
+mod pin;
 mod points;
 mod prometheus;
 mod reload;
