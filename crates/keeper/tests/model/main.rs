@@ -7,6 +7,7 @@ mod deploy;
 mod ground;
 mod heal;
 mod keep;
+mod metrics;
 mod prune;
 mod room;
 mod schedule;
