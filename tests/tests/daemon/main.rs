@@ -3,6 +3,7 @@
 
 mod cli;
 mod clock;
+mod grafana;
 mod kill;
 mod pin;
 mod points;
