@@ -56,7 +56,10 @@ fn pinning_replacing_and_taking_out_say_the_line_that_changed() {
 
     let (code, json) = pin(&["nginx:1", "--remove", "--json"]);
     let facts: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, &facts["changed"], &facts["old"], &facts["new"]), (Some(0), &true.into(), &TWO.into(), &().into()));
+    assert_eq!(
+        (code, &facts["changed"], &facts["old"], &facts["new"]),
+        (Some(0), &true.into(), &TWO.into(), &().into())
+    );
     assert_eq!((&facts["line"], &facts["added_line"]), (&4.into(), &().into()), "{json}");
     assert_eq!(now(&directory), text, "there and back again");
 
@@ -83,7 +86,10 @@ fn what_cannot_be_pinned_is_refused_and_the_file_stays() {
     let mut asked = program(directory.path(), &["nginx:1", "--socket", &nowhere]);
     let (exit, said) = run(asked.env("DOCKER_HOST", docker_host));
     assert_eq!(exit, Some(3), "{said}");
-    assert!(said.contains("Nor can the engine be asked") && said.contains("`--digest sha256:…` needs neither"), "{said}");
+    assert!(
+        said.contains("Nor can the engine be asked") && said.contains("`--digest sha256:…` needs neither"),
+        "{said}"
+    );
     assert_eq!(now(&directory), text);
 
     let bad = format!("{text}no_such = 1\n");

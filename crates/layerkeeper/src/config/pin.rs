@@ -66,7 +66,9 @@ pub enum PinError {
         kept: Vec<ImageName>,
     },
     /// The block stands in a form in which the edit came out wrong.
-    #[error("line {line}: the block of {image} is written in a way that cannot be changed safely ({why}); change it by hand")]
+    #[error(
+        "line {line}: the block of {image} is written in a way that cannot be changed safely ({why}); change it by hand"
+    )]
     Shape {
         /// Which.
         image: Box<ImageName>,

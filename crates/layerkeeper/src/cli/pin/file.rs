@@ -38,9 +38,9 @@ impl Original {
         let name = self.target.file_name().unwrap_or_default().to_string_lossy();
         let beside = directory.join(format!(".{name}.{}.new", std::process::id()));
         let written = self.write(&beside, text).map_err(|error| self.not_writable(&beside, &error));
-        let done = written.and_then(|()| self.check_unchanged()).and_then(|()| {
-            fs::rename(&beside, &self.target).map_err(|error| self.not_writable(&self.target, &error))
-        });
+        let done = written
+            .and_then(|()| self.check_unchanged())
+            .and_then(|()| fs::rename(&beside, &self.target).map_err(|error| self.not_writable(&self.target, &error)));
         if done.is_err() {
             // what cannot be removed was never made, or will be seen beside its original
             let _ = fs::remove_file(&beside);
@@ -69,10 +69,8 @@ impl Original {
         if same {
             return Ok(());
         }
-        let cause = format!(
-            "{} was changed by somebody else meanwhile; nothing was written. Try again",
-            self.named.display()
-        );
+        let cause =
+            format!("{} was changed by somebody else meanwhile; nothing was written. Try again", self.named.display());
         Err(Trouble::Passing { cause, retry_after: None })
     }
 

@@ -55,7 +55,9 @@ async fn by_engine(host: &str, image: &ImageName) -> Result<Found, EngineError> 
 fn only(image: &ImageName, found: Found) -> Result<Digest, Trouble> {
     let why = match found.as_deref() {
         Some([digest]) => return Ok(*digest),
-        None => format!("{image} is not here, so it has no digest to pin; bring it here with `layerkeeper prewarm {image}`"),
+        None => {
+            format!("{image} is not here, so it has no digest to pin; bring it here with `layerkeeper prewarm {image}`")
+        }
         Some([]) => format!(
             "{image} was made on this host: no registry knows it by a digest of {}. \
              `layerkeeper prewarm {image}` brings the registry's",

@@ -143,10 +143,7 @@ fn names_are_compared_normalised() {
 #[test]
 fn an_image_that_is_not_kept_is_refused_with_those_that_are() {
     let error = edit("[[keep]]\nimage = \"nginx:1\"\n", "nginx:2", None).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "docker.io/library/nginx:2 is not a kept image; kept are docker.io/library/nginx:1"
-    );
+    assert_eq!(error.to_string(), "docker.io/library/nginx:2 is not a kept image; kept are docker.io/library/nginx:1");
     let error = edit("", "nginx:2", None).unwrap_err();
     assert!(error.to_string().ends_with("the configuration keeps none"), "{error}");
 }
