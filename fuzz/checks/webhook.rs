@@ -37,8 +37,11 @@ pub fn check(input: &[u8]) {
         let again = serde_json::to_vec(&asked).expect("a body is JSON");
         assert_eq!(request::json::<DeployBody>(&again).as_ref(), Ok(&asked));
         if let Ok(deploy) = request::deploy_request(&asked) {
-            let printed =
-                DeployBody { image: deploy.image.to_string(), digest: deploy.digest.map(|digest| digest.to_string()) };
+            let printed = DeployBody {
+                image: deploy.image.to_string(),
+                digest: deploy.digest.map(|digest| digest.to_string()),
+                overrides: deploy.over_limit.then(|| "budget".to_owned()),
+            };
             assert_eq!(request::deploy_request(&printed), Ok(deploy));
         }
     }

@@ -59,6 +59,7 @@ pub fn policy(registry: &str) -> Policy {
             keep_min: 1,
             min_age: Duration::from_secs(3600),
             download_budget: Bytes(300_000_000),
+            download_limit: None,
         }],
         remove_superseded: RemoveSuperseded::Never,
         min_free: Bytes(0),
@@ -157,7 +158,7 @@ impl Host {
 
     /// Asks for `acme/app:TAG`.
     pub async fn ask(&self, tag: &str, digest: Option<Digest>) -> DeployAnswer {
-        let request = DeployRequest { image: self.name(&format!("app:{tag}")), digest };
+        let request = DeployRequest { image: self.name(&format!("app:{tag}")), digest, over_limit: false };
         self.keeper.deploy(request, 0).await.expect("accepted")
     }
 

@@ -223,6 +223,7 @@ fn policy() -> Policy {
         keep_min: 2,
         min_age: Duration::from_secs(86_400),
         download_budget: Bytes(300_000_000),
+        download_limit: None,
     };
     let keep = |n| Keep { image: format!("ghcr.io/acme/base-{n}:latest").parse().unwrap(), pin: None };
     Policy {

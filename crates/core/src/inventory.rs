@@ -1,6 +1,6 @@
 //! What the engine holds at one moment. Observed, hence possibly stale the moment after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use crate::bytes::Bytes;
@@ -141,6 +141,17 @@ impl Inventory {
             Selector::Tag(tag) => self.named(&reference.repository.tagged(tag.clone())),
             Selector::Digest(digest) => self.with_digest(&reference.repository, *digest),
         }
+    }
+
+    /// Which content is here, and the first image that has it, by its place in `images`.
+    pub fn held_layers(&self) -> HashMap<DiffId, usize> {
+        let mut held = HashMap::new();
+        for (at, image) in self.images.iter().enumerate() {
+            for layer in &image.layers {
+                held.entry(*layer).or_insert(at);
+            }
+        }
+        held
     }
 
     /// Puts `image` in as it is now: in place of what was known of it, and with its names taken from all others.

@@ -30,6 +30,8 @@ pub enum Intent {
         image: ImageName,
         /// The digest it must have, where the sender named one.
         digest: Option<Digest>,
+        /// It may move more than its repository's `download_limit`.
+        over_limit: bool,
     },
     /// Bring back what somebody removed.
     Heal {
@@ -239,8 +241,8 @@ impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Warm { image } => write!(f, "warm {image}"),
-            Self::Deploy { image, digest: None } => write!(f, "deploy {image}"),
-            Self::Deploy { image, digest: Some(digest) } => write!(f, "deploy {image} as {digest}"),
+            Self::Deploy { image, digest: None, .. } => write!(f, "deploy {image}"),
+            Self::Deploy { image, digest: Some(digest), .. } => write!(f, "deploy {image} as {digest}"),
             Self::Heal { image } => write!(f, "heal {image}"),
             Self::Prune { superseded: false } => f.write_str("prune old tags"),
             Self::Prune { superseded: true } => f.write_str("prune old tags and superseded digests"),

@@ -33,6 +33,8 @@ pub struct Runtime {
     pub min_age: Duration,
     /// A deploy job that moves more is counted and reported.
     pub download_budget: Bytes,
+    /// A deploy that would move more is refused, unless it says that it may.
+    pub download_limit: Option<Bytes>,
 }
 
 /// When a superseded digest may go.

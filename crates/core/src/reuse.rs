@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod estimate;
+pub mod explain;
 #[cfg(test)]
 mod properties;
 
@@ -16,6 +17,7 @@ use crate::reference::Reference;
 
 pub use account::{Attempt, account};
 pub use estimate::estimate;
+pub use explain::{Explanation, explain};
 
 /// One layer before the pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +124,15 @@ impl ReuseReport {
     /// Everything that moved for this image.
     pub fn moved(&self) -> Bytes {
         self.downloaded + self.overhead + self.wasted
+    }
+
+    /// By how much the layer bytes that moved lie above what was expected, or below (negative): 0 within the range. None where
+    /// nothing was expected.
+    pub fn estimate_error(&self) -> Option<i64> {
+        let estimate = self.estimate.as_ref()?;
+        let beyond = |bytes: Bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX);
+        let (over, under) = (self.downloaded - estimate.fetch_most, estimate.fetch_least - self.downloaded);
+        Some(beyond(over) - beyond(under))
     }
 
     /// How many layers came from there.

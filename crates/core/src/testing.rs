@@ -91,6 +91,7 @@ pub(crate) fn runtime(of: &str, keep_last: usize) -> Runtime {
         keep_min: 2,
         min_age: days(1),
         download_budget: Bytes(300_000_000),
+        download_limit: None,
     }
 }
 

@@ -59,7 +59,16 @@ pub fn deploy_request(body: &DeployBody) -> Result<DeployRequest, Problem> {
         .map(str::parse)
         .transpose()
         .map_err(|cause| Problem::new(Kind::NotAReference, format!("digest: {cause}")))?;
-    Ok(DeployRequest { image, digest })
+    let over_limit = match body.overrides.as_deref() {
+        None => false,
+        Some("budget") => true,
+        Some(other) => {
+            let detail =
+                format!("override: {other:?} is not known; \"budget\" lets this deploy move more than download_limit");
+            return Err(Problem::new(Kind::Malformed, detail));
+        }
+    };
+    Ok(DeployRequest { image, digest, over_limit })
 }
 
 fn too_large() -> Problem {
@@ -110,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_not_an_image_is_unprocessable_and_says_why() {
         let read = |image: &str, digest: Option<&str>| {
-            deploy_request(&DeployBody { image: image.into(), digest: digest.map(Into::into) })
+            deploy_request(&DeployBody { image: image.into(), digest: digest.map(Into::into), overrides: None })
         };
         assert!(read("ghcr.io/acme/app:sha-1", None).is_ok());
         for (image, digest, word) in [

@@ -225,6 +225,7 @@ pub fn policy() -> Policy {
             keep_min: 1,
             min_age: Duration::from_secs(3600),
             download_budget: Bytes(300_000_000),
+            download_limit: None,
         }],
         remove_superseded: RemoveSuperseded::Never,
         min_free: Bytes(0),

@@ -20,6 +20,9 @@ pub struct DeployBody {
     /// The digest that the tag must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// `budget`: it may move more than the repository's `download_limit`.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<String>,
 }
 
 /// 202: the job is durable.

@@ -1,5 +1,6 @@
 //! What worker, schedule, watch and handle share.
 
+mod journal;
 mod observe;
 mod tombstones;
 
@@ -98,6 +99,8 @@ pub(crate) struct Context {
     drift: Mutex<Drift>,
     /// One look at a time: an older one must not be recorded over a newer.
     observing: tokio::sync::Mutex<()>,
+    /// What was last taken down of what is here.
+    journal: tokio::sync::Mutex<journal::Journal>,
     /// What the engine told since the healer last looked.
     pub told: Mutex<Told>,
     /// What each name that we care for last stood for.
@@ -164,6 +167,7 @@ impl Context {
             failures: Mutex::default(),
             drift: Mutex::new(drift),
             observing: tokio::sync::Mutex::default(),
+            journal: tokio::sync::Mutex::default(),
             told: Mutex::default(),
             last_ids: Mutex::default(),
             losses: Mutex::default(),

@@ -24,6 +24,8 @@ pub struct DeployRequest {
     pub image: ImageName,
     /// The digest it must have, where the sender named one.
     pub digest: Option<Digest>,
+    /// It may move more than its repository's `download_limit`.
+    pub over_limit: bool,
 }
 
 /// An accepted request; durable when this is returned.
@@ -81,6 +83,9 @@ pub struct Estimated {
     pub estimate: EstimateRecord,
     /// The repository's budget, where it has one.
     pub budget_bytes: Option<u64>,
+    /// The repository's `download_limit`, where it has one: a deploy that moves more must say that it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
 }
 
 /// The handle. Clones share one daemon.
@@ -323,7 +328,10 @@ impl Keeper {
         }
         let image = &request.image;
         match self.0.settings().policy.admit(image) {
-            Admission::Deploy(_) => Ok(Intent::Deploy { image: image.clone(), digest: request.digest }),
+            Admission::Deploy(_) => {
+                let over_limit = request.over_limit;
+                Ok(Intent::Deploy { image: image.clone(), digest: request.digest, over_limit })
+            }
             Admission::Warm(_) => Ok(Intent::Warm { image: image.clone() }),
             Admission::TagNotAllowed(runtime) => {
                 let allowed: Vec<String> = runtime.deploy_tags.iter().map(ToString::to_string).collect();

@@ -50,6 +50,22 @@ pub enum JobError {
         /// For the operator, with paths and what to do.
         detail: String,
     },
+    /// It would move more than the repository's `download_limit`.
+    #[error(
+        "{image} would move {fetch}, more than its download_limit of {limit}. {reasons}. What to do about each: \
+         `layerkeeper plan {image}`. To deploy it all the same: \"override\": \"budget\" in the webhook's body, or \
+         `layerkeeper deploy {image} --override budget`"
+    )]
+    OverLimit {
+        /// What was to be deployed.
+        image: Box<ImageName>,
+        /// What would surely move.
+        fetch: Bytes,
+        /// What may.
+        limit: Bytes,
+        /// The largest layers and why they move.
+        reasons: String,
+    },
     /// Making the name here could leave a container's image unprotected.
     #[error(
         "container {container} was created from {name}, and the registry's tag does not show {digest}; moving the name \
@@ -125,6 +141,7 @@ impl JobError {
             Self::DiskFull { .. } => "no_space",
             Self::Stalled(_) => "stalled",
             Self::NoRoom { .. } => "no_room",
+            Self::OverLimit { .. } => "over_limit",
             Self::Refused(_) | Self::NameInUse { .. } => "refused",
             Self::NoDigest { .. } => "no_digest",
         }
@@ -139,6 +156,7 @@ impl JobError {
             Self::Unverified(_) | Self::Stalled(_) => true,
             Self::DiskFull { .. }
             | Self::NoRoom { .. }
+            | Self::OverLimit { .. }
             | Self::Refused(_)
             | Self::NameInUse { .. }
             | Self::NoDigest { .. } => false,
@@ -147,7 +165,7 @@ impl JobError {
 
     /// Does the policy or a rule forbid it, so that trying again is no use?
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::NoRoom { .. } | Self::NameInUse { .. })
+        matches!(self, Self::Refused(_) | Self::NoRoom { .. } | Self::OverLimit { .. } | Self::NameInUse { .. })
     }
 
     /// Is the engine away? Then a job waits for it, however long.
@@ -172,6 +190,13 @@ impl JobError {
     pub fn record(&self) -> ErrorRecord {
         if let Self::NoRoom { numbers, detail } = self {
             return self.full(detail, &format!("the server's disk has no room for it: {numbers}"));
+        }
+        if let Self::OverLimit { fetch, limit, .. } = self {
+            let message = format!(
+                "it would move {fetch}, more than the download_limit of {limit}; to deploy it all the same say \
+                 \"override\": \"budget\""
+            );
+            return self.full(&self.to_string(), &message);
         }
         let message = match self.class() {
             "not_found" => "the registry has no such image",

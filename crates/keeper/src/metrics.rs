@@ -21,6 +21,7 @@ pub struct Metrics {
     pub(crate) heals: IntCounterVec,
     pub(crate) pulls: IntCounterVec,
     pull_duration: HistogramVec,
+    estimate_error: HistogramVec,
     pull_bytes: IntCounterVec,
     pull_layers: IntCounterVec,
     pull_wasted: IntCounterVec,
@@ -139,6 +140,13 @@ impl Metrics {
         make.int_gauges("layerkeeper_last_deploy_moved_bytes", help, &["repository"])
     }
 
+    fn make_estimate_error(make: &mut Maker) -> Option<HistogramVec> {
+        let help = "By how many layer bytes a pull's estimate was wrong, above or below.";
+        let buckets = vec![0.0, 1e3, 1e6, 1e7, 1e8, 3e8, 1e9, 3e9];
+        let options = HistogramOpts::new("layerkeeper_estimate_error_bytes", help).buckets(buckets);
+        make.add(HistogramVec::new(options, &PULL))
+    }
+
     fn make(make: &mut Maker, version: &str) -> Option<Self> {
         Self::make_fixed(make, version)?;
         let with_source = ["repository", "kind", "source"];
@@ -165,6 +173,7 @@ impl Metrics {
                 &["repository", "kind", "result"],
             )?,
             pull_duration: Self::make_pull_duration(make)?,
+            estimate_error: Self::make_estimate_error(make)?,
             pull_bytes: make.counters(
                 "layerkeeper_pull_bytes_total",
                 "Layer bytes of pulled images by where they came from: reused or downloaded.",
@@ -253,6 +262,9 @@ impl Metrics {
         self.pull_duration.with_label_values(&labels).observe(report.duration.as_secs_f64());
         if let Some(ratio) = report.ratio() {
             self.reuse_ratio.with_label_values(&labels).set(ratio);
+        }
+        if let Some(error) = report.estimate_error() {
+            self.estimate_error.with_label_values(&labels).observe(error.unsigned_abs() as f64);
         }
         self.pull_wasted.with_label_values(&labels).inc_by((report.wasted - counted).0);
         for (source, bytes) in [(Source::Reused, report.reused), (Source::Downloaded, report.downloaded)] {

@@ -118,6 +118,10 @@ pub struct DeployArgs {
     /// Show the progress and wait for the end; exit with its result.
     #[arg(long)]
     pub follow: bool,
+
+    /// Let it move more than the repository's download_limit: budget.
+    #[arg(long = "override", value_name = "WHAT", value_parser = ["budget"])]
+    pub overrides: Option<String>,
 }
 
 /// `layerkeeper prewarm`
@@ -215,6 +219,10 @@ pub struct NotifyArgs {
     /// Wait for the end; exit with its result.
     #[arg(long)]
     pub follow: bool,
+
+    /// Let it move more than the repository's download_limit: budget.
+    #[arg(long = "override", value_name = "WHAT", value_parser = ["budget"])]
+    pub overrides: Option<String>,
 
     /// Give up after so long, retries and following included.
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]

@@ -11,6 +11,7 @@ pub mod report;
 pub mod state;
 pub mod status;
 pub mod table;
+pub mod why;
 
 /// How wide a line may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! One thread writes and commits whatever waits together (`thread.rs`), another reads. The store has no clock: each call
 //! that needs the time is told. What the tables hold is in `schema.sql`.
 
+mod changes;
 mod clock;
 mod column;
 mod deploys;
@@ -28,6 +29,7 @@ mod thread;
 mod tombstones;
 mod work;
 
+pub use changes::{Change, ChangeFilter, ChangeRow, LastHeld, Standing};
 pub use clock::ClockRecord;
 pub use deploys::{DeployRow, Deployed};
 pub use engine::{EngineSeen, PruneGate};

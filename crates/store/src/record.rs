@@ -7,7 +7,9 @@ pub mod removal;
 
 use serde::{Deserialize, Serialize};
 
-pub use pull::{AttemptRecord, EstimateRecord, LayerEstimateRecord, LayerRecordJson, PullRecord};
+pub use pull::{
+    AttemptRecord, CauseRecord, EstimateRecord, LayerEstimateRecord, LayerRecordJson, PullRecord, ShareRecord,
+};
 pub use removal::{KeptRecord, PruneRecord, RemovalRecord};
 
 /// What a job did, step by step; written as it goes, so that a crash loses no finished step.

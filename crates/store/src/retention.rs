@@ -41,6 +41,8 @@ pub struct Retention {
     pub max_events: u64,
     /// Everything of engines other than the last one seen, names that are gone, deploys of such names, and losses.
     pub traces: Duration,
+    /// At most so many lines of what each name stood for; what still stands stays beyond.
+    pub max_changes: u64,
     /// At most so many layers; the longest unseen go.
     pub max_layers: u64,
     /// At most so many tombstones.
@@ -62,6 +64,8 @@ pub struct Swept {
     pub engines: u64,
     /// Layers.
     pub layers: u64,
+    /// Lines of what each name stood for.
+    pub changes: u64,
     /// Names that are gone.
     pub names: u64,
     /// Deploys of names that are gone.
@@ -99,12 +103,14 @@ impl Store {
             events: self.thin(EVENTS, vec![since(keep.events), most(keep.max_events)]).await?,
             engines: self.thin(ENGINES, vec![since(keep.traces)]).await?,
             layers: self.thin(LAYERS, vec![most(keep.max_layers)]).await?,
+            changes: self.thin(CHANGES, vec![since(keep.traces), most(keep.max_changes)]).await?,
             names: self.thin(NAMES, vec![since(keep.traces)]).await?,
             deploys: self.thin(DEPLOYS, vec![since(keep.traces)]).await?,
             heals: self.thin(HEALS, vec![since(keep.traces)]).await?,
             tombstones: self.thin(TOMBSTONES, vec![most(keep.max_tombstones)]).await?,
             ..Swept::default()
         };
+        self.thin(STACKS, Vec::new()).await?;
         let (stripped, dropped) = self.shrink_reports(keep).await?;
         swept.stripped_reports = stripped;
         swept.jobs += dropped;
@@ -157,6 +163,7 @@ impl Default for Retention {
             events: days(90),
             max_events: 20_000,
             traces: days(90),
+            max_changes: 20_000,
             max_layers: 15_000,
             max_tombstones: 10_000,
         }
@@ -210,6 +217,17 @@ const ENGINES: &str = "DELETE FROM engines WHERE id IN (
 const LAYERS: &str = "DELETE FROM layers WHERE (engine, blob, chain) IN (
     SELECT engine, blob, chain FROM layers ORDER BY seen
     LIMIT min(?2, max(0, (SELECT count(*) FROM layers) - ?1)))";
+
+const CHANGES: &str = "DELETE FROM changes WHERE seq IN (
+    SELECT seq FROM changes AS old WHERE (at < ?1 OR seq <= coalesce(
+            (SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET ?2), 0))
+        AND (image_id IS NULL OR EXISTS (SELECT 1 FROM changes AS later
+            WHERE later.engine = old.engine AND later.name = old.name AND later.seq > old.seq))
+    ORDER BY seq LIMIT ?3)";
+
+const STACKS: &str = "DELETE FROM stacks WHERE (engine, image_id) IN (
+    SELECT engine, image_id FROM stacks WHERE NOT EXISTS (SELECT 1 FROM changes
+        WHERE changes.engine = stacks.engine AND changes.image_id = stacks.image_id) LIMIT ?1)";
 
 const NAMES: &str = "DELETE FROM names WHERE (engine, image) IN (
     SELECT engine, image FROM names WHERE gone < ?1 LIMIT ?2)";

@@ -26,7 +26,7 @@ pub(crate) fn name(text: &str) -> ImageName {
 
 pub(crate) fn deploy(n: u32, image: &str, digest: Option<&str>) -> NewJob {
     let digest = digest.map(|content| Digest::of(content.as_bytes()));
-    new(n, Intent::Deploy { image: name(image), digest })
+    new(n, Intent::Deploy { image: name(image), digest, over_limit: false })
 }
 
 pub(crate) fn new(n: u32, intent: Intent) -> NewJob {

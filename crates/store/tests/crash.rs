@@ -16,7 +16,7 @@ fn job(n: u64) -> NewJob {
     let mut bits = [0; 16];
     bits[8..].copy_from_slice(&n.to_be_bytes());
     let image = format!("ghcr.io/acme/app{n}:sha-1").parse().unwrap();
-    let intent = Intent::Deploy { image, digest: Some(Digest::of(b"d")) };
+    let intent = Intent::Deploy { image, digest: Some(Digest::of(b"d")), over_limit: false };
     let trigger = Trigger::Webhook(format!("w{n}"));
     NewJob { id: JobId::from_bits(bits), intent, trigger, not_before: None, now: Timestamp(n as i64) }
 }

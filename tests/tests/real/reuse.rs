@@ -15,13 +15,13 @@ use layerkeeper_tests::host::Host;
 use layerkeeper_tests::report::assert_sums;
 
 /// All layers of these images.
-fn layers(images: &[&Pushed]) -> HashSet<Digest> {
+pub fn layers(images: &[&Pushed]) -> HashSet<Digest> {
     images.iter().flat_map(|image| image.layer_digests()).collect()
 }
 
 /// Plans and deploys; what the report says moved is what the access log says, and what the plan said where that was
 /// sure of itself.
-async fn foretold(host: &Host, registry: &Registry, tag: &str, pushed: &Pushed) -> (Estimated, PullRecord) {
+pub async fn foretold(host: &Host, registry: &Registry, tag: &str, pushed: &Pushed) -> (Estimated, PullRecord) {
     let plan = host.keeper.plan(&host.name(&format!("app:{tag}")).to_reference()).await.unwrap();
     let mark = registry.mark();
     let pull = host.ship(tag, None).await.pull.unwrap();
@@ -37,7 +37,7 @@ async fn foretold(host: &Host, registry: &Registry, tag: &str, pushed: &Pushed) 
 }
 
 /// A keeper that keeps nothing.
-async fn bare(engine: &layerkeeper_testkit::Engine, registry: &str) -> Host {
+pub async fn bare(engine: &layerkeeper_testkit::Engine, registry: &str) -> Host {
     Host::new(engine, registry, |policy, _| policy.keep.clear()).await
 }
 

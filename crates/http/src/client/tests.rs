@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 const SECRET: &[u8] = b"0123456789abcdef-the-shared-one";
 
 fn deploy(tag: &str) -> DeployBody {
-    DeployBody { image: format!("ghcr.io/acme/{tag}"), digest: None }
+    DeployBody { image: format!("ghcr.io/acme/{tag}"), digest: None, overrides: None }
 }
 
 async fn over_socket() -> (Ground, tempfile::TempDir, Client) {

@@ -65,7 +65,7 @@ async fn jobs_can_be_filtered_and_read_whole() {
     let mut ground = Ground::resting().await;
     let to = local(&mut ground, &[]).await;
     ground.publish("app:sha-1", &app("v1"));
-    let request = DeployRequest { image: name("app:sha-1"), digest: None };
+    let request = DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false };
     let id = ground.keeper.deploy(request, 7).await.unwrap().job.id.to_string();
     ground.start();
     assert_eq!(ground.end(&id).await, "succeeded");

@@ -66,6 +66,9 @@ pub struct PublicPull {
     pub certainty: String,
     /// What was expected to move, at least and at most.
     pub estimated_fetch_bytes: Option<(u64, u64)>,
+    /// By how much what moved lies above (or, negative, below) that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_error_bytes: Option<i64>,
     /// How often it was tried.
     pub attempts: usize,
     /// Of the pull, each attempt from its start to its end.
@@ -149,6 +152,7 @@ impl From<&PullRecord> for PublicPull {
             reuse_ratio: pull.reuse_ratio,
             certainty: pull.certainty.clone(),
             estimated_fetch_bytes: pull.estimate.as_ref().map(range),
+            estimate_error_bytes: pull.estimate_error_bytes,
             attempts: pull.attempts.len(),
             duration_ms: pull.duration_ms,
             layers: pull.layers.iter().map(PublicLayer::from).collect(),
@@ -182,7 +186,8 @@ impl From<&PruneRecord> for PublicPrune {
 mod tests {
     use layerkeeper_core::{Intent, Job, JobId, JobState, Timestamp, Trigger};
     use layerkeeper_store::record::{
-        AttemptRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, RemovalRecord,
+        AttemptRecord, CauseRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, RemovalRecord,
+        ShareRecord,
     };
 
     use super::*;
@@ -205,6 +210,7 @@ mod tests {
             size: 7,
             presence: SECRET.into(),
             created_by: text.clone(),
+            causes: vec![CauseRecord { cause: SECRET.into(), why: SECRET.into(), advice: text.clone() }],
         };
         PullRecord {
             image: "ghcr.io/acme/app:sha-1".into(),
@@ -222,8 +228,12 @@ mod tests {
                 here_bytes: 93,
                 fetch_bytes_least: 7,
                 fetch_bytes_most: 9,
+                peak_bytes: Some(10),
+                compared_with: text.clone(),
+                shares: vec![ShareRecord { image: SECRET.into(), here: true, bytes: 1, layers: 1 }],
                 layers: vec![estimated],
             }),
+            estimate_error_bytes: Some(-2),
             attempts: vec![AttemptRecord {
                 image: String::new(),
                 moved_bytes: 2,
@@ -283,7 +293,7 @@ mod tests {
         let job = Job {
             id: JobId::from_bits([7; 16]),
             seq: 1,
-            intent: Intent::Deploy { image, digest: None },
+            intent: Intent::Deploy { image, digest: None, over_limit: false },
             trigger: Trigger::Webhook(SECRET.into()),
             state: JobState::Failed,
             not_before: None,

@@ -95,7 +95,6 @@ impl Context {
             Ok(inventory) => {
                 let inventory = Arc::new(inventory);
                 self.notice_another_engine(&inventory.engine.instance()).await;
-                self.remember_ids(&inventory);
                 if was_down {
                     self.close_prune_gate().await;
                     tracing::info!(images = inventory.images.len(), "the engine answers again");
@@ -129,7 +128,9 @@ impl Context {
 
     /// Records which runtime tags are here, and renews what people see.
     async fn show(&self, inventory: &Arc<Inventory>, at: Timestamp, looked: Option<(Instant, u64)>) {
+        self.remember_ids(inventory);
         self.record_sightings(inventory, at).await;
+        self.record_changes(inventory, at).await;
         let view = View { inventory: Some(inventory.clone()), seen_at: Some(at), error: None, looked };
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         self.metrics.engine_up.set(1);

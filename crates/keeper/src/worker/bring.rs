@@ -15,9 +15,11 @@ use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PullRecord};
 use tokio::time::Instant;
 
+use crate::context::Context;
 use crate::follow::Phase;
 use crate::heal;
 use crate::job_error::JobError;
+use crate::worker::explain::explained;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::name::{allowed, give_name};
 use crate::worker::pull::pull;
@@ -33,6 +35,8 @@ pub(super) struct Job<'t> {
     /// It is the job's own image, not a kept one on the way.
     pub own: bool,
     pub estimate: Option<Estimate>,
+    /// The estimate with the cause of what moves, once it is known.
+    pub explained: Option<EstimateRecord>,
     pub inventory: Arc<Inventory>,
     /// When all this was asked for.
     pub begun: Instant,
@@ -72,9 +76,9 @@ pub(super) async fn bring(
     if arrival == Arrival::Pull {
         make_room(run, name, estimate.as_ref(), kind).await?;
     }
-    let job = Job { name, target, kind, own, estimate, inventory, begun };
+    let mut job = Job { name, target, kind, own, estimate, explained: None, inventory, begun };
     let report =
-        if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &job, arrival).await?) } else { None };
+        if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &mut job, arrival).await?) } else { None };
     (ctx.at)("reported");
     let image = settle(run, &job, report.as_ref()).await?;
     (ctx.at)("named");
@@ -158,7 +162,7 @@ fn refuse_zstd(estimate: &Estimate, inventory: &Inventory, name: &ImageName) -> 
     }
 }
 
-async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<ReuseReport, JobError> {
+async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result<ReuseReport, JobError> {
     let reference = job.name.repository.by_digest(job.target.digest);
     let counted = if job.own { take_back(run) } else { Bytes::ZERO };
     let image = job.name.to_string();
@@ -182,7 +186,14 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
         let made =
             run.ctx.store.record_made(&instance, reference.clone(), MadeFor::ByDigest, &run.job.id, run.ctx.now());
         made.await?;
-        let pulled = pull(run, job.name, &reference, job.estimate.as_ref()).await?;
+        let (ctx, before) = (run.ctx, &*job);
+        let (pulled, explained) =
+            tokio::join!(pull(run, job.name, &reference, job.estimate.as_ref()), why(ctx, before));
+        let pulled = pulled?;
+        if job.own && explained.is_some() {
+            run.outcome.estimate.clone_from(&explained);
+        }
+        job.explained = explained;
         if let Some(error) = pulled.error {
             return Err(failed(run, job, &pulled.attempt, error));
         }
@@ -207,6 +218,21 @@ async fn fetch(run: &mut Run<'_>, job: &Job<'_>, arrival: Arrival) -> Result<Reu
     run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0 + again.0;
     write_down(run, job, &report).await?;
     Ok(report)
+}
+
+/// Why the job's own image moves what it moves, found out while it does.
+async fn why(ctx: &Context, job: &Job<'_>) -> Option<EstimateRecord> {
+    let (manifest, estimate) = (job.target.manifest.as_ref()?, job.estimate.as_ref()?);
+    if !job.own {
+        return None;
+    }
+    match explained(ctx, &job.inventory, manifest, estimate).await {
+        Ok(record) => Some(record),
+        Err(error) => {
+            tracing::warn!(image = %job.name, %error, "could not find out why layers move");
+            None
+        }
+    }
 }
 
 /// Puts down an attempt that failed, and says what it failed of.
@@ -244,7 +270,9 @@ async fn write_down(run: &mut Run<'_>, job: &Job<'_>, report: &ReuseReport) -> R
     // the report has them
     run.outcome.attempts.retain(|attempt| attempt.image != image);
     if job.own {
-        run.outcome.pull = Some(PullRecord::from(report));
+        let mut record = PullRecord::from(report);
+        record.estimate = job.explained.clone().or(record.estimate);
+        run.outcome.pull = Some(record);
         run.outcome.estimate = None;
     } else {
         run.outcome.kept.push(PullRecord::from(report));

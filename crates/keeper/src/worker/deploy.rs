@@ -3,18 +3,27 @@
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::policy::Admission;
-use layerkeeper_core::{Digest, Image, ImageName, Inventory};
+use layerkeeper_core::reuse::estimate;
+use layerkeeper_core::{Bytes, Digest, Image, ImageManifest, ImageName, Inventory};
 use layerkeeper_store::DeployRow;
+use layerkeeper_store::record::{EstimateRecord, LayerEstimateRecord};
 
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::bring::bring;
+use crate::worker::explain::explained;
+use crate::worker::knowledge::holdings;
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 use crate::worker::{prune, warm};
 
 /// The steps of a deploy job.
-pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<Digest>) -> Result<(), JobError> {
+pub(super) async fn deploy(
+    run: &mut Run<'_>,
+    image: &ImageName,
+    wanted: Option<Digest>,
+    over_limit: bool,
+) -> Result<(), JobError> {
     let ctx = run.ctx;
     if let Some(number) = ctx.store.deploy_of(&run.job.id).await? {
         // cut between the record and the end: whatever became of the tag since, this deploy has happened
@@ -25,8 +34,8 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
         return Ok(());
     }
     let settings = ctx.settings();
-    let budget = match settings.policy.admit(image) {
-        Admission::Deploy(runtime) => runtime.download_budget,
+    let (budget, limit) = match settings.policy.admit(image) {
+        Admission::Deploy(runtime) => (runtime.download_budget, runtime.download_limit.filter(|_| !over_limit)),
         _ => return Err(JobError::Refused(format!("{image} is no longer allowed by the configuration"))),
     };
     run.outcome.budget_bytes = Some(budget.0);
@@ -51,6 +60,9 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
             // first the name, so that a deploy of a tag that is not there yet does not refresh everything at each try
             let target = resolve(ctx, image, wanted.map_or(Wanted::Tag, Wanted::Content), &inventory).await?;
             if arrival(image, target.digest, target.manifest.as_ref(), &inventory) != Arrival::Done {
+                if let (Some(limit), Some(manifest)) = (limit, &target.manifest) {
+                    refuse_over(run, image, manifest, limit).await?;
+                }
                 warm::refresh_all(run).await;
             }
             manifest = target.manifest.as_ref().map(|image| image.manifest.digest);
@@ -64,11 +76,44 @@ pub(super) async fn deploy(run: &mut Run<'_>, image: &ImageName, wanted: Option<
         ctx.metrics.budget_exceeded.with_label_values(&[&image.repository.to_string()]).inc();
         run.warn(format!(
             "this deploy moved {}, more than the download_budget of {budget}",
-            layerkeeper_core::Bytes(run.outcome.moved_bytes)
+            Bytes(run.outcome.moved_bytes)
         ));
     }
     prune_after(run).await;
     Ok(())
+}
+
+/// Before anything moves: what the engine surely has to fetch must not be more than the limit. The record then says why it
+/// would be.
+async fn refuse_over(
+    run: &mut Run<'_>,
+    image: &ImageName,
+    manifest: &ImageManifest,
+    limit: Bytes,
+) -> Result<(), JobError> {
+    let ctx = run.ctx;
+    let inventory = run.glance().await?;
+    let estimate = estimate(manifest, &holdings(ctx, &inventory, manifest).await?);
+    if estimate.fetch_least <= limit {
+        return Ok(());
+    }
+    let record = explained(ctx, &inventory, manifest, &estimate).await?;
+    let (fetch, reasons) = (estimate.fetch_least, largest_first(&record));
+    run.outcome.estimate = Some(record);
+    run.save().await?;
+    Err(JobError::OverLimit { image: Box::new(image.clone()), fetch, limit, reasons })
+}
+
+/// The layers that move, the largest first, each with its cause: what an operator has to read.
+fn largest_first(record: &EstimateRecord) -> String {
+    let mut moving: Vec<_> = record.layers.iter().filter(|layer| layer.presence == "to fetch").collect();
+    moving.sort_by_key(|layer| std::cmp::Reverse(layer.size));
+    let line = |layer: &&LayerEstimateRecord| {
+        let why: Vec<&str> = layer.causes.iter().map(|cause| cause.why.as_str()).collect();
+        let made = layer.created_by.as_deref().unwrap_or("an unknown instruction");
+        format!("{} by `{made}`: {}", Bytes(layer.size), why.join("; "))
+    };
+    moving.iter().take(3).map(line).collect::<Vec<_>>().join(". ")
 }
 
 /// A prune that fails does not fail the deploy.

@@ -3,11 +3,11 @@
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::reuse::estimate as judge;
 use layerkeeper_core::{Reference, Selector};
-use layerkeeper_store::record::EstimateRecord;
 
 use crate::context::Context;
 use crate::handle::Estimated;
 use crate::job_error::JobError;
+use crate::worker::explain::explained;
 use crate::worker::knowledge::holdings;
 
 /// Estimates a pull of any reference.
@@ -24,13 +24,15 @@ pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Est
     };
     let here = inventory.find(reference).and_then(|image| image.digests_in(&reference.repository).next());
     let settings = ctx.settings();
+    let runtime = settings.policy.runtime(&reference.repository);
     Ok(Estimated {
         image: reference.to_string(),
         digest: manifest.resolved.to_string(),
         platform: manifest.platform.to_string(),
         digest_here: here.map(|digest| digest.to_string()),
         up_to_date,
-        estimate: EstimateRecord::from(&judge(&manifest, &holdings)),
-        budget_bytes: settings.policy.runtime(&reference.repository).map(|r| r.download_budget.0),
+        estimate: explained(ctx, &inventory, &manifest, &judge(&manifest, &holdings)).await?,
+        budget_bytes: runtime.map(|runtime| runtime.download_budget.0),
+        limit_bytes: runtime.and_then(|runtime| runtime.download_limit).map(|limit| limit.0),
     })
 }

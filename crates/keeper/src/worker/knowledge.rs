@@ -49,7 +49,7 @@ pub(crate) async fn holdings(
 
 /// The manifest of an image that came without us, by its RepoDigest. None where the registry does not give it, or gives
 /// one whose layers are not the image's: then its layers stay unknown.
-async fn manifest_of(ctx: &Context, image: &Image, inventory: &Inventory) -> Option<ImageManifest> {
+pub(super) async fn manifest_of(ctx: &Context, image: &Image, inventory: &Inventory) -> Option<ImageManifest> {
     let (repository, digest) = image.digests.iter().next()?;
     let fetched = ctx.registry.image(&repository.by_digest(*digest), &inventory.engine.platform).await;
     let manifest = fetched.ok()?.image;

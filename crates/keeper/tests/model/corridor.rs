@@ -20,7 +20,7 @@ async fn pulls_and_removals_never_overlap() {
         ground.wind(HOUR * 2);
         let tag = format!("app:sha-{round}");
         ground.publish(&tag, &app(&tag));
-        let deploy = DeployRequest { image: name(&tag), digest: None };
+        let deploy = DeployRequest { image: name(&tag), digest: None, over_limit: false };
         let answer = ground.keeper.deploy(deploy, 0).await.unwrap();
         ground.keeper.prune(true, 0).await.unwrap();
         ground.keeper.prewarm(&[], 0).await.unwrap();

@@ -143,7 +143,7 @@ async fn what_a_pull_moved_stays_in_the_record_whatever_fails_after_it() {
         let trouble = || EngineError::RegistryUnreachable("connection reset".to_owned());
         ground.engine.spoil_next_pull(Fault::FailAt(usize::MAX, trouble()));
         ground.engine.spoil_next_pull(Fault::Refuse(trouble()));
-        let request = DeployRequest { image: name("app:sha-2"), digest: None };
+        let request = DeployRequest { image: name("app:sha-2"), digest: None, over_limit: false };
         let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
         let row = || async { ground.keeper.job(&id).await.unwrap().unwrap() };
         while row().await.outcome.error.is_none() {
@@ -177,7 +177,7 @@ async fn what_a_pull_moved_stays_in_the_record_whatever_fails_after_it() {
 async fn a_tag_that_is_not_there_yet_is_waited_for_and_a_missing_one_fails() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
     ground.here("base:1").await;
-    let request = DeployRequest { image: name("app:sha-9"), digest: None };
+    let request = DeployRequest { image: name("app:sha-9"), digest: None, over_limit: false };
     let answer = ground.keeper.deploy(request, 0).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     ground.publish("app:sha-9", &app("app:sha-9"));
@@ -191,7 +191,8 @@ async fn a_tag_that_is_not_there_yet_is_waited_for_and_a_missing_one_fails() {
 async fn what_the_policy_does_not_name_is_refused_and_nothing_is_queued() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
     for image in ["app:latest", "other:sha-1"] {
-        let refused = ground.keeper.deploy(DeployRequest { image: name(image), digest: None }, 0).await;
+        let refused =
+            ground.keeper.deploy(DeployRequest { image: name(image), digest: None, over_limit: false }, 0).await;
         assert!(matches!(refused, Err(Refusal::Policy(_))), "{refused:?}");
     }
     assert_eq!(ground.keeper.status().await.queued, 0);
@@ -203,7 +204,7 @@ async fn what_the_policy_does_not_name_is_refused_and_nothing_is_queued() {
 async fn a_deploy_that_is_recorded_goes_straight_on_to_its_prune() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let now = Timestamp(1_800_000_000_000);
-    let intent = Intent::Deploy { image: name("app:sha-1"), digest: None };
+    let intent = Intent::Deploy { image: name("app:sha-1"), digest: None, over_limit: false };
     let (id, trigger) = (JobId::from_bits([7; 16]), Trigger::Operator { uid: 0 });
     store.enqueue(NewJob { id: id.clone(), intent, trigger, not_before: None, now }).await.unwrap();
     store.take_next(now).await.unwrap().unwrap();
@@ -253,7 +254,11 @@ async fn the_last_words_of_a_pull_that_falls_silent_are_told_and_kept() {
     ground.ship("app:sha-1").await;
     ground.publish("app:sha-2", &app("app:sha-2"));
     ground.engine.registry().make_slow("ghcr.io");
-    let asked = ground.keeper.deploy(DeployRequest { image: name("app:sha-2"), digest: None }, 0).await.unwrap();
+    let asked = ground
+        .keeper
+        .deploy(DeployRequest { image: name("app:sha-2"), digest: None, over_limit: false }, 0)
+        .await
+        .unwrap();
     let id = asked.job.id;
     let mut follow = ground.keeper.follow(&id).await.unwrap().unwrap();
     let told = follow.wait_for(|progress| progress.moved_bytes > 0);
@@ -278,7 +283,7 @@ async fn a_container_that_is_created_from_the_name_while_its_digest_is_pulled_ke
     ground.publish("app:sha-1", &app("app:sha-1, built once more"));
     ground.engine.spoil_next_pull(Fault::HangAt(3));
     let image = name("app:sha-1");
-    let request = DeployRequest { image: image.clone(), digest: Some(wanted) };
+    let request = DeployRequest { image: image.clone(), digest: Some(wanted), over_limit: false };
     let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
     let pulls = async |ground: &Ground| {
         let wanted = image.repository.by_digest(wanted);
@@ -346,7 +351,13 @@ async fn a_failed_naming_pull_and_an_abandoned_digest_are_listed_with_what_they_
 #[tokio::test]
 async fn a_tag_that_is_not_there_is_not_waited_for_a_day_when_the_clock_is_set_back() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
-    let job = ground.keeper.deploy(DeployRequest { image: name("app:sha-1"), digest: None }, 0).await.unwrap().job.id;
+    let job = ground
+        .keeper
+        .deploy(DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false }, 0)
+        .await
+        .unwrap()
+        .job
+        .id;
     let waits = async |ground: &Ground| ground.keeper.job(&job).await.unwrap().unwrap().job.not_before.is_some();
     ground.until("it waits", waits).await;
     ground.set_back(Duration::from_secs(86_400));

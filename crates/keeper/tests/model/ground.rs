@@ -151,6 +151,7 @@ pub fn policy() -> Policy {
             keep_min: 1,
             min_age: HOUR,
             download_budget: Bytes(300_000_000),
+            download_limit: None,
         }],
         remove_superseded: RemoveSuperseded::Never,
         min_free: Bytes(0),
@@ -248,7 +249,8 @@ impl Ground {
 
     /// Deploys and waits for the end.
     pub async fn deploy(&self, tag: &str, digest: Option<Digest>) -> JobRow {
-        let answer = self.keeper.deploy(DeployRequest { image: name(tag), digest }, 0).await.unwrap();
+        let answer =
+            self.keeper.deploy(DeployRequest { image: name(tag), digest, over_limit: false }, 0).await.unwrap();
         self.end(&answer.job.id).await
     }
 

@@ -65,7 +65,7 @@ async fn a_kept_image_that_came_right_before_a_kill_is_told_as_moved() {
         let lines = if kind == StoreKind::Graphdriver { 9 } else { 5 };
         ground.engine.spoil_next_pull(Fault::HangAt(lines));
         ground.publish("app:sha-1", &crate::ground::app("app:sha-1"));
-        let deploy = DeployRequest { image: name("app:sha-1"), digest: None };
+        let deploy = DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false };
         let job = ground.keeper.deploy(deploy, 0).await.unwrap().job.id;
         let come = async |ground: &Ground| ground.engine.image(&reference).await.unwrap().is_some();
         ground.until("it has come", come).await;

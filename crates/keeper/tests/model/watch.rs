@@ -63,7 +63,7 @@ async fn a_job_waits_for_the_engine_and_its_tries_are_not_used_up_by_that() {
     ground.ship("app:sha-1").await;
     ground.publish("app:sha-2", &app("app:sha-2"));
     ground.engine.set_down(true);
-    let request = DeployRequest { image: name("app:sha-2"), digest: None };
+    let request = DeployRequest { image: name("app:sha-2"), digest: None, over_limit: false };
     let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
     // more often than `max_attempts`, which is 3
     ground

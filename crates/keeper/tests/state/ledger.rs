@@ -35,7 +35,7 @@ pub struct Pulled {
     pub served: std::ops::Range<usize>,
     /// None while it runs.
     pub end: Option<PullEnd>,
-    /// When it began, the engine held an image without a name that it does not list: nobody could know of its layers.
+    /// When it began, the engine held an image that it does not list, under no name of ours: nobody could know of its layers.
     pub blind: bool,
 }
 
@@ -85,6 +85,8 @@ pub struct Ledger {
     pub rows: HashSet<Reference>,
     /// What a name left behind when the keeper moved it.
     pub left: HashMap<Reference, BTreeSet<ImageName>>,
+    /// What a name was about to leave behind, or had, when the keeper died.
+    pub maybe_left: HashSet<Reference>,
     /// Names that the keeper ever removed.
     pub pruned: HashSet<ImageName>,
     /// Rows of images of which the keeper removed a tag.
@@ -126,6 +128,7 @@ impl Ledger {
             deployed_on: HashSet::new(),
             rows: HashSet::new(),
             left: HashMap::new(),
+            maybe_left: HashSet::new(),
             pruned: HashSet::new(),
             orphaned: HashSet::new(),
             pulls: Vec::new(),
@@ -175,7 +178,7 @@ impl Ledger {
 
     /// The digests that a deploy may bring.
     pub fn wanted_by(&self, job: &Seen) -> HashSet<Digest> {
-        let Intent::Deploy { image, digest } = &job.intent else { return HashSet::new() };
+        let Intent::Deploy { image, digest, .. } = &job.intent else { return HashSet::new() };
         let builds = self.shown.get(image).map(Vec::as_slice).unwrap_or_default();
         let fits = |(at, build): &(usize, &[Digest; 2])| match digest {
             Some(digest) => build.contains(digest),

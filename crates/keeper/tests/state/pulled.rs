@@ -57,7 +57,7 @@ impl Ledger {
         asked || names.iter().any(|name| self.forgotten.get(name) != Some(&true))
     }
 
-    fn names_with(&self, reference: &Reference, digest: Digest) -> impl Iterator<Item = ImageName> {
+    pub fn names_with(&self, reference: &Reference, digest: Digest) -> impl Iterator<Item = ImageName> {
         let had = self.had.iter().filter(move |(_, digests)| digests.contains(&digest)).map(|(name, _)| name);
         had.filter(|name| name.repository == reference.repository).cloned()
     }
@@ -82,7 +82,7 @@ impl Ledger {
             for digest in
                 here.and_then(|here| here.named(&name)).iter().flat_map(|old| old.digests_in(&name.repository))
             {
-                self.left.entry(name.repository.by_digest(digest)).or_default().insert(name.clone());
+                self.maybe_left.insert(name.repository.by_digest(digest));
             }
         }
     }

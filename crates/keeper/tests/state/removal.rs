@@ -111,11 +111,12 @@ impl Ledger {
             image.names.iter().filter(|name| runtimes.iter().any(|r| r.may_prune(name))).cloned().collect()
         };
         let planned = |other: &&ImageName| *other == name || !self.tagged.contains(*other);
-        let mine = prunable(image);
-        let mine = mine.iter().filter(planned).map(|name| self.place(&instance, name).least).max().unwrap_or_default();
+        let mine: Vec<ImageName> = prunable(image).into_iter().filter(|other| planned(&other)).collect();
+        let led = self.deploy_among(&mine);
+        let newest = self.newest.as_ref().is_some_and(|newest| mine.contains(newest));
+        let mine = mine.iter().map(|name| self.place(&instance, name).least).max().unwrap_or_default();
         let others: Vec<&Image> = removal.before.images.iter().filter(|other| other.id != image.id).collect();
         let deploys: Vec<Place> = others.iter().filter_map(|other| self.deploy_among(&prunable(other))).collect();
-        let led = self.deploy_among(&prunable(image));
         let lead = deploys.iter().chain(&led).map(|place| place.least).max().unwrap_or_default();
         let is_newer = |other: &&&Image| {
             let names = prunable(other);
@@ -128,7 +129,6 @@ impl Ledger {
             wrong.push(format!("{} newer ones are here, {keep} must be", newer.len()));
         }
         let undecided = self.open().any(|job| job.placed);
-        let newest = self.newest.as_ref().is_some_and(|newest| image.names.contains(newest));
         let leads = led.is_some_and(|led| deploys.iter().all(|place| place.most < led.least));
         if !undecided && (newest || leads && self.snatched == 0) {
             wrong.push("it is the newest deploy of those here".to_owned());
@@ -168,7 +168,8 @@ impl Ledger {
         let row = removal.reference;
         let mut wrong = Vec::new();
         let left = self.left.get(row);
-        if left.is_none() && !self.rows.contains(row) {
+        let maybe = self.maybe_left.contains(row);
+        if left.is_none() && !maybe && !self.rows.contains(row) {
             wrong.push("the keeper neither made nor superseded it".to_owned());
         }
         let Some(image) = removal.before.find(row) else { return wrong };
@@ -193,7 +194,9 @@ impl Ledger {
             Some(other) => other.id != image.id,
             None => self.pruned.contains(name),
         };
-        if self.snatched == 0 && left.is_some_and(|names| !names.iter().any(successor)) {
+        // somebody else may have taken a name from what our own pull brought
+        let taken = self.names_with(row, digest).any(|name| self.rows.contains(row) && successor(&name));
+        if self.snatched == 0 && !maybe && !taken && left.is_some_and(|names| !names.iter().any(successor)) {
             wrong.push("what took its place is not here".to_owned());
         }
         wrong

@@ -68,7 +68,9 @@ impl Engine for Witness {
         let before = now(&self.fake);
         let listed = self.fake.inventory().await.ok();
         let is_listed = |image: &Image| listed.as_ref().is_none_or(|listed| listed.images.contains(image));
-        let is_hidden = |image: &Image| image.names.is_empty() && !is_listed(image);
+        let policy = self.ledger.lock().unwrap().policy().clone();
+        let is_ours = |name: &ImageName| policy.knows(&name.repository);
+        let is_hidden = |image: &Image| !image.names.iter().any(is_ours) && !is_listed(image);
         let blind = before.as_ref().is_some_and(|before| before.images.iter().any(is_hidden));
         let at = self.ledger.lock().unwrap().pull_begins(reference, blind);
         let mut watched =

@@ -60,6 +60,7 @@ pub fn policy(rules: Rules) -> Policy {
             keep_min: rules.keep_min,
             min_age: Duration::from_secs(rules.min_age_h * 3600),
             download_budget: Bytes(300_000_000),
+            download_limit: None,
         }],
         remove_superseded: rules.superseded,
         min_free: Bytes(FLOOR),

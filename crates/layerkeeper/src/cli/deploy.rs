@@ -13,7 +13,11 @@ use crate::render;
 
 /// Puts a deploy into the queue and, where wanted, follows it to its end.
 pub async fn deploy(control: &Control, args: &DeployArgs, output: &mut Output) -> Result<Exit, Trouble> {
-    let body = DeployBody { image: args.image.to_string(), digest: args.digest.map(|digest| digest.to_string()) };
+    let body = DeployBody {
+        image: args.image.to_string(),
+        digest: args.digest.map(|digest| digest.to_string()),
+        overrides: args.overrides.clone(),
+    };
     let accepted: Accepted = control.0.post("/v1/deploys", &body).await?;
     if !args.follow {
         output

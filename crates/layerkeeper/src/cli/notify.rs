@@ -54,7 +54,11 @@ fn body(args: &NotifyArgs) -> Result<DeployBody, Trouble> {
         }
         (one, other) => one.or(other),
     };
-    Ok(DeployBody { image: args.image.name.to_string(), digest: digest.map(|digest| digest.to_string()) })
+    Ok(DeployBody {
+        image: args.image.name.to_string(),
+        digest: digest.map(|digest| digest.to_string()),
+        overrides: args.overrides.clone(),
+    })
 }
 
 fn secrets(args: &NotifyArgs) -> Result<Secrets, Trouble> {

@@ -188,11 +188,13 @@ pub const KEYS: &[Key] = &[
     key("runtime", "keep_last", "whole number", Is("3"),
         "How many of the newest images among prune_tags stay, besides those that a container holds. At least 1."),
     key("runtime", "keep_min", "whole number", From("2, or `keep_last` where that is less"),
-        "How far keep_last may shrink when a deploy would not fit on the disk, which is not built yet. At least 1.").such_as("2"),
+        "How far keep_last may shrink when a deploy would not fit on the disk. At least 1.").such_as("2"),
     key("runtime", "min_age", "duration", Is("\"24h\""),
         "What was pulled, deployed or held by a container more recently stays."),
     key("runtime", "download_budget", "size", Is("\"300 MB\""),
         "A deploy job that moves more, kept images included, is counted and reported as over budget."),
+    key("runtime", "download_limit", "size", From("none, no deploy is refused for its size"),
+        "A deploy that would move more is refused before anything moves, with the layers and why, unless it says \"override\":\"budget\". Never below download_budget.").such_as("\"2 GB\""),
 ];
 
 /// The key with this name in this table.

@@ -55,6 +55,14 @@ pub fn runtime(section: &Section<'_, '_>) -> Option<Block> {
     }
     let min_age = section.text("min_age", value::duration);
     let download_budget = section.text("download_budget", value::size);
+    let download_limit =
+        if section.has("download_limit") { section.text("download_limit", value::size).map(Some) } else { Some(None) };
+    if let (Some(budget), Some(Some(limit))) = (download_budget, download_limit)
+        && limit < budget
+    {
+        let wrong = format!("a limit of {limit} refuses what the download_budget of {budget} allows");
+        section.report("download_limit", Wrong::new(wrong, "write a limit that is not below the budget"));
+    }
     Some(Block {
         line: section.place_of("repository"),
         runtime: Runtime {
@@ -65,6 +73,7 @@ pub fn runtime(section: &Section<'_, '_>) -> Option<Block> {
             keep_min: usize::try_from(keep_min?).ok()?,
             min_age: min_age?,
             download_budget: download_budget?,
+            download_limit: download_limit?,
         },
     })
 }

@@ -8,6 +8,7 @@ use super::Width;
 use super::amount::{count, share, short, size};
 use super::instruction::instruction;
 use super::table::{Align, Table, plain};
+use super::why::{shares, why};
 
 /// Layer by layer and in sum.
 pub fn estimate(estimated: &Estimated, width: Width) -> String {
@@ -33,6 +34,10 @@ pub fn estimate(estimated: &Estimated, width: Width) -> String {
     text.push_str(&layers.render(width));
     text.push('\n');
     text.push_str(&sums(estimated).render(width));
+    for paragraph in [shares(record, width), why(record, width)].into_iter().filter(|text| !text.is_empty()) {
+        text.push('\n');
+        text.push_str(&paragraph);
+    }
     text
 }
 
@@ -64,6 +69,16 @@ fn sums(estimated: &Estimated) -> Table {
             () => "this is within it".to_owned(),
         };
         line("budget", size(budget), words);
+    }
+    if let Some(limit) = estimated.limit_bytes {
+        let words = match least > limit {
+            true => "a deploy would be refused, unless it says --override budget",
+            false => "a deploy may move so much",
+        };
+        line("limit", size(limit), words.to_owned());
+    }
+    if let Some(peak) = record.peak_bytes.filter(|_| most > 0) {
+        line("disk", size(peak), "at its peak: what moves, and what it becomes unpacked".to_owned());
     }
     table
 }

@@ -81,8 +81,9 @@ fn pull(public: &PublicPull) -> PullRecord {
             here_bytes: whole.saturating_sub(most),
             fetch_bytes_least: least,
             fetch_bytes_most: most,
-            layers: Vec::new(),
+            ..EstimateRecord::default()
         }),
+        estimate_error_bytes: public.estimate_error_bytes,
         attempts: vec![attempt; public.attempts],
         duration_ms: public.duration_ms,
     }

@@ -7,6 +7,7 @@ use layerkeeper_store::record::{LayerRecordJson, Outcome, PullRecord};
 use super::amount::{count, duration_ms, share, short, size, size_or_unknown};
 use super::instruction::instruction;
 use super::table::{Align, Table, plain};
+use super::why::why;
 use super::{Width, prune};
 
 /// Everything that a job left behind: kept pulls, its own, what was pruned, the budget, warnings, the error.
@@ -14,6 +15,8 @@ pub fn outcome(outcome: &Outcome, width: Width) -> String {
     let mut sections = Vec::new();
     if let Some(record) = &outcome.pull {
         sections.push(pull(record, width));
+    } else if let Some(estimate) = &outcome.estimate {
+        sections.extend(Some(why(estimate, width)).filter(|text| !text.is_empty()));
     }
     if !outcome.kept.is_empty() {
         sections.push(kept(&outcome.kept, width));
@@ -66,7 +69,16 @@ pub fn pull(record: &PullRecord, width: Width) -> String {
         text.push('\n');
     }
     text.push_str(&sums(record).render(width));
+    push(&mut text, &record.estimate.as_ref().map(|estimate| why(estimate, width)).unwrap_or_default());
     text
+}
+
+/// A paragraph more, where there is one.
+fn push(text: &mut String, paragraph: &str) {
+    if !paragraph.is_empty() {
+        text.push('\n');
+        text.push_str(paragraph);
+    }
 }
 
 /// `reused`, `downloaded`, or how much of it moved where the engine went on from an earlier attempt.
@@ -113,6 +125,10 @@ fn sums(record: &PullRecord) -> Table {
         let words =
             if least == most { "to move".to_owned() } else { format!("to move at least, {} at most", size(most)) };
         line("expected", size(least), words);
+    }
+    if let Some(error) = record.estimate_error_bytes.filter(|error| *error != 0) {
+        let words = if error > 0 { "more than expected" } else { "less than expected" };
+        line("", size(error.unsigned_abs()), words.to_owned());
     }
     line("took", duration_ms(record.duration_ms), String::new());
     line("certainty", record.certainty.clone(), record.doubts.first().cloned().unwrap_or_default());

@@ -7,8 +7,8 @@ use layerkeeper_keeper::status::{
 };
 use layerkeeper_keeper::{Estimated, Status};
 use layerkeeper_store::record::{
-    AttemptRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, LayerRecordJson, Outcome, PruneRecord,
-    PullRecord, RemovalRecord,
+    AttemptRecord, CauseRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, LayerRecordJson, Outcome,
+    PruneRecord, PullRecord, RemovalRecord, ShareRecord,
 };
 
 /// When all this is looked at.
@@ -63,6 +63,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
         doubts: Vec::new(),
         layers,
         estimate: Some(estimate_record("to fetch")),
+        estimate_error_bytes: Some(0),
         attempts: vec![AttemptRecord {
             image: String::new(),
             moved_bytes: downloaded,
@@ -92,9 +93,41 @@ fn estimate_record(last: &str) -> EstimateRecord {
                 size: *size,
                 presence: if index < 3 { "here" } else { last }.to_owned(),
                 created_by: Some((*created_by).to_owned()),
+                causes: if index < 3 { Vec::new() } else { causes() },
             })
             .collect(),
+        peak_bytes: Some(856_000_000),
+        compared_with: Some("ghcr.io/acme/app:sha-1".to_owned()),
+        shares: vec![
+            share("ghcr.io/acme/base:12.1", true, LAYERS[0].1, 1),
+            share("ghcr.io/acme/cache-python:1", false, 0, 0),
+        ],
     }
+}
+
+fn share(image: &str, here: bool, bytes: u64, layers: usize) -> ShareRecord {
+    ShareRecord { image: image.to_owned(), here, bytes, layers }
+}
+
+fn causes() -> Vec<CauseRecord> {
+    let cause = |cause: &str, why: &str, advice: &str| CauseRecord {
+        cause: cause.to_owned(),
+        why: why.to_owned(),
+        advice: Some(advice.to_owned()),
+    };
+    vec![
+        cause(
+            "differs",
+            "the first layer that differs from ghcr.io/acme/app:sha-1: the same instruction made other content",
+            "the files that it copies have changed; copy what changes often after what changes seldom",
+        ),
+        cause(
+            "repeats files",
+            "it repeats 99 % of its files' bytes from ghcr.io/acme/cache-python:1 (212 MB of 214 MB, 812 of 815 files): \
+             same path, same content, another layer",
+            "build the last stage FROM the image that has the files (ghcr.io/acme/cache-python:1)",
+        ),
+    ]
 }
 
 /// A deploy as it should be: one layer moved, one kept image was refreshed first, one old tag went.
@@ -216,6 +249,7 @@ pub fn estimated() -> Estimated {
         up_to_date: false,
         estimate: estimate_record("to fetch"),
         budget_bytes: Some(300_000_000),
+        limit_bytes: None,
     }
 }
 
@@ -225,6 +259,7 @@ pub fn estimated_with_unknowns() -> Estimated {
         digest_here: Some(digest(0xbb)),
         estimate: estimate_record("unknown"),
         budget_bytes: Some(200_000_000),
+        limit_bytes: Some(1_000_000_000),
         ..estimated()
     }
 }

@@ -105,15 +105,15 @@ fn pull_forward(connection: &Connection, mut joined: Job, new: &NewJob) -> Resul
 
 fn insert(connection: &Connection, new: &NewJob) -> Result<Job, Fault> {
     let (trigger, trigger_by) = trigger_columns(&new.trigger);
-    let (digest, superseded_too) = match &new.intent {
-        Intent::Deploy { digest, .. } => (digest.map(|digest| digest.to_string()), false),
-        Intent::Prune { superseded } => (None, *superseded),
-        Intent::Warm { .. } | Intent::Heal { .. } => (None, false),
+    let (digest, superseded_too, over_limit) = match &new.intent {
+        Intent::Deploy { digest, over_limit, .. } => (digest.map(|digest| digest.to_string()), false, *over_limit),
+        Intent::Prune { superseded } => (None, *superseded, false),
+        Intent::Warm { .. } | Intent::Heal { .. } => (None, false, false),
     };
     let sql = format!(
-        "INSERT INTO jobs (id, kind, priority, image, repository, digest, superseded_too, trigger, trigger_by,
+        "INSERT INTO jobs (id, kind, priority, image, repository, digest, superseded_too, over_limit, trigger, trigger_by,
                            state, not_before, created)
-         VALUES (:id, :kind, :priority, :image, :repository, :digest, :superseded_too, :trigger, :trigger_by,
+         VALUES (:id, :kind, :priority, :image, :repository, :digest, :superseded_too, :over_limit, :trigger, :trigger_by,
                  'queued', :not_before, :created)
          RETURNING {COLUMNS}"
     );
@@ -125,6 +125,7 @@ fn insert(connection: &Connection, new: &NewJob) -> Result<Job, Fault> {
         ":repository": new.intent.repository().map(ToString::to_string),
         ":digest": digest,
         ":superseded_too": superseded_too,
+        ":over_limit": over_limit,
         ":trigger": trigger,
         ":trigger_by": trigger_by,
         ":not_before": new.not_before.map(|at| at.0),

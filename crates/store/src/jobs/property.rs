@@ -135,7 +135,7 @@ fn intents() -> impl Strategy<Value = Intent> {
     let digest = proptest::option::of((0..2u8).prop_map(|n| Digest::of(&[n])));
     let base = (0..2u8).prop_map(|n| name(&format!("base:{n}")));
     prop_oneof![
-        4 => (app, digest).prop_map(|(image, digest)| Intent::Deploy { image, digest }),
+        4 => (app, digest).prop_map(|(image, digest)| Intent::Deploy { image, digest, over_limit: false }),
         2 => base.clone().prop_map(|image| Intent::Warm { image }),
         1 => base.prop_map(|image| Intent::Heal { image }),
         1 => any::<bool>().prop_map(|superseded| Intent::Prune { superseded }),

@@ -7,7 +7,7 @@ use crate::column::{maybe_parsed, maybe_time, number, parsed, time, unreadable};
 use crate::error::{Fault, StoreError};
 
 /// What [`job`] reads, for SELECT and RETURNING.
-pub(crate) const COLUMNS: &str = "id, seq, kind, image, digest, superseded_too, trigger, trigger_by, state, not_before, \
+pub(crate) const COLUMNS: &str = "id, seq, kind, image, digest, superseded_too, over_limit, trigger, trigger_by, state, not_before, \
      attempts, created, started, finished, superseded_by";
 
 /// Reads a job from a row with [`COLUMNS`].
@@ -47,7 +47,11 @@ pub(crate) fn not_in_state(connection: &Connection, id: &JobId, wanted: &'static
 
 fn intent(row: &Row<'_>) -> rusqlite::Result<Intent> {
     Ok(match parsed(row, "kind")? {
-        JobKind::Deploy => Intent::Deploy { image: parsed(row, "image")?, digest: maybe_parsed(row, "digest")? },
+        JobKind::Deploy => Intent::Deploy {
+            image: parsed(row, "image")?,
+            digest: maybe_parsed(row, "digest")?,
+            over_limit: row.get("over_limit")?,
+        },
         JobKind::Heal => Intent::Heal { image: parsed(row, "image")? },
         JobKind::Warm => Intent::Warm { image: parsed(row, "image")? },
         JobKind::Prune => Intent::Prune { superseded: row.get("superseded_too")? },

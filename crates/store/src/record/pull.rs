@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use layerkeeper_core::layers::Presence;
+use layerkeeper_core::reuse::explain::{Cause, Explanation, Share};
 use layerkeeper_core::reuse::{Attempt, Certainty, Estimate, LayerEstimate, LayerReport, ReuseReport, Source};
 use layerkeeper_core::{Bytes, ImageManifest};
 
@@ -20,10 +21,39 @@ pub struct LayerEstimateRecord {
     /// The instruction that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+    /// Why it moves, where something shows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<CauseRecord>,
+}
+
+/// Why a layer moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseRecord {
+    /// A stable word: `other compression`, `other position`, `differs`, `above`, `loaded or built`, `lost`, `repeats files`
+    /// or `never seen`.
+    pub cause: String,
+    /// In words.
+    pub why: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How much of an image a kept image shares with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareRecord {
+    /// The kept image.
+    pub image: String,
+    /// It is here.
+    pub here: bool,
+    /// Compressed bytes of the layers that both have at the same place of the chain.
+    pub bytes: u64,
+    /// How many layers those are.
+    pub layers: usize,
 }
 
 /// What a pull was expected to move.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EstimateRecord {
     /// Sum of the layers' sizes.
     pub total_bytes: u64,
@@ -33,6 +63,15 @@ pub struct EstimateRecord {
     pub fetch_bytes_least: u64,
     /// To fetch if every unknown layer is.
     pub fetch_bytes_most: u64,
+    /// What the pull takes on the engine's disk at its peak: what moves, and what it becomes unpacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// The image here that it has most in common with: what moves is explained by the difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<String>,
+    /// What each kept image shares with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<ShareRecord>,
     /// Bottom layer first.
     pub layers: Vec<LayerEstimateRecord>,
 }
@@ -79,7 +118,7 @@ pub struct AttemptRecord {
 }
 
 /// A pull that succeeded: which bytes were here and which moved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PullRecord {
     /// The image's name.
     pub image: String,
@@ -107,6 +146,9 @@ pub struct PullRecord {
     /// What was expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<EstimateRecord>,
+    /// By how much what moved lies above (or, negative, below) what was expected; none where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_error_bytes: Option<i64>,
     /// Every attempt, the one that succeeded last.
     pub attempts: Vec<AttemptRecord>,
     /// What the attempts took; waits between them do not count.
@@ -114,6 +156,17 @@ pub struct PullRecord {
 }
 
 impl EstimateRecord {
+    /// Adds what explains it.
+    pub fn explained(mut self, explanation: &Explanation, peak: Option<Bytes>) -> Self {
+        for (layer, causes) in self.layers.iter_mut().zip(&explanation.causes) {
+            layer.causes = causes.iter().map(CauseRecord::from).collect();
+        }
+        self.compared_with.clone_from(&explanation.compared_with);
+        self.shares = explanation.shares.iter().map(ShareRecord::from).collect();
+        self.peak_bytes = peak.map(|peak| peak.0);
+        self
+    }
+
     /// What was expected of this image, as it was judged then; none where the record is of another image.
     pub fn of(&self, image: &ImageManifest) -> Option<Estimate> {
         if self.layers.len() != image.layers.len() {
@@ -148,7 +201,20 @@ impl From<&Estimate> for EstimateRecord {
             fetch_bytes_least: estimate.fetch_least.0,
             fetch_bytes_most: estimate.fetch_most.0,
             layers: estimate.layers.iter().map(LayerEstimateRecord::from).collect(),
+            ..Self::default()
         }
+    }
+}
+
+impl From<&Cause> for CauseRecord {
+    fn from(cause: &Cause) -> Self {
+        Self { cause: cause.as_str().to_owned(), why: cause.to_string(), advice: cause.advice() }
+    }
+}
+
+impl From<&Share> for ShareRecord {
+    fn from(share: &Share) -> Self {
+        Self { image: share.image.to_string(), here: share.here, bytes: share.bytes.0, layers: share.layers }
     }
 }
 
@@ -160,6 +226,7 @@ impl From<&LayerEstimate> for LayerEstimateRecord {
             size: layer.size.0,
             presence: Presence::as_str(layer.presence).to_owned(),
             created_by: layer.created_by.clone(),
+            causes: Vec::new(),
         }
     }
 }
@@ -208,6 +275,7 @@ impl From<&ReuseReport> for PullRecord {
             doubts,
             layers: report.layers.iter().map(LayerRecordJson::from).collect(),
             estimate: report.estimate.as_ref().map(EstimateRecord::from),
+            estimate_error_bytes: report.estimate_error(),
             attempts: report.attempts.iter().map(AttemptRecord::from).collect(),
             duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
         }

@@ -33,6 +33,7 @@ fn report(layers: usize, n: u32) -> Outcome {
         size: 123_456_789,
         presence: "here".to_owned(),
         created_by: created_by.clone(),
+        causes: Vec::new(),
     };
     let estimate = EstimateRecord {
         total_bytes: 9,
@@ -40,6 +41,7 @@ fn report(layers: usize, n: u32) -> Outcome {
         fetch_bytes_least: 0,
         fetch_bytes_most: 0,
         layers: (0..layers).map(expected).collect(),
+        ..EstimateRecord::default()
     };
     let pull = PullRecord {
         image: "ghcr.io/acme/app:sha-1".to_owned(),
@@ -53,6 +55,7 @@ fn report(layers: usize, n: u32) -> Outcome {
         doubts: Vec::new(),
         layers: (0..layers).map(layer).collect(),
         estimate: Some(estimate),
+        estimate_error_bytes: Some(0),
         attempts: Vec::new(),
         duration_ms: 5,
     };

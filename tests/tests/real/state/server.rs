@@ -115,7 +115,11 @@ impl Server {
             Wish::Newest => builds.last().copied(),
             Wish::First => builds.first().copied(),
         };
-        self.host().keeper.deploy(DeployRequest { image: self.shelf.full(name), digest }, 0).await.unwrap();
+        self.host()
+            .keeper
+            .deploy(DeployRequest { image: self.shelf.full(name), digest, over_limit: false }, 0)
+            .await
+            .unwrap();
     }
 
     fn create(&mut self, name: Name) {

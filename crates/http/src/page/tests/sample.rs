@@ -208,8 +208,9 @@ fn pull() -> PullRecord {
             here_bytes: 3_190_000_000,
             fetch_bytes_least: 214_000_000,
             fetch_bytes_most: 260_000_000,
-            layers: Vec::new(),
+            ..EstimateRecord::default()
         }),
+        estimate_error_bytes: Some(0),
         attempts: Vec::new(),
         duration_ms: 61_000,
     }

@@ -1,0 +1,225 @@
+//! The causes, in words: what is the matter, and what to do about it.
+
+use std::fmt;
+
+use crate::digest::Digest;
+use crate::manifest::Compression;
+use crate::reuse::explain::{Lost, Repeat};
+
+/// Why a layer must be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The same content is here, and the engine knows it by another blob.
+    OtherCompression {
+        /// The blob by which it is known here.
+        here: Digest,
+        /// How that one is compressed, where it is known.
+        here_as: Option<Compression>,
+        /// How the one to come is compressed.
+        wanted_as: Compression,
+    },
+    /// The same content is here, on top of other layers.
+    OtherPosition {
+        /// An image that holds it.
+        image: String,
+    },
+    /// The first layer that is another one than in the image it was compared with.
+    Differs(Difference),
+    /// It stands above the first layer that moves.
+    Above {
+        /// That layer, counted from 0 at the bottom.
+        first: usize,
+    },
+    /// Its content is here, and nobody knows by which blob: the image came by load or build.
+    Undescribed {
+        /// An image that holds it.
+        image: String,
+    },
+    /// It was here once.
+    Lost(Lost),
+    /// Its files stand in another image here.
+    Repeats(Repeat),
+    /// Nothing like it was ever seen here.
+    NeverSeen,
+}
+
+/// Where two images part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The image here.
+    pub image: String,
+    /// What made the layer to come, where its config says.
+    pub wanted: Option<String>,
+    /// What made the layer here, where the registry still says.
+    pub here: Option<String>,
+    /// The kept image that the one here is built on and the one to come is not.
+    pub base: Option<String>,
+}
+
+impl Cause {
+    /// A stable word to branch on.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::OtherCompression { .. } => "other compression",
+            Self::OtherPosition { .. } => "other position",
+            Self::Differs(_) => "differs",
+            Self::Above { .. } => "above",
+            Self::Undescribed { .. } => "loaded or built",
+            Self::Lost(_) => "lost",
+            Self::Repeats(_) => "repeats files",
+            Self::NeverSeen => "never seen",
+        }
+    }
+
+    /// What to do about it; none where there is nothing to do at this layer.
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::OtherCompression { .. } => {
+                "build every image of the chain with the same tool and version, and push with the same compression \
+                 (docker buildx: --output type=image,compression=gzip,force-compression=false); after that this layer moves \
+                 once more and then stays"
+                    .to_owned()
+            }
+            Self::OtherPosition { image } => format!(
+                "build FROM the image that has it ({image}), so that the layers below are the same; the classic image store \
+                 reuses a layer only at the same place of the chain, the containerd store anywhere"
+            ),
+            Self::Differs(difference) => difference.advice(),
+            Self::Above { .. } | Self::NeverSeen => return None,
+            Self::Undescribed { image } => format!(
+                "pull {image} from its registry once instead of loading or building it here; what the engine never \
+                 downloaded it downloads again"
+            ),
+            Self::Lost(_) => {
+                "see `layerkeeper history` and `layerkeeper doctor` for who removes images here; keep the image that holds \
+                 it as a [[keep]] block, so that it is healed before the next deploy"
+                    .to_owned()
+            }
+            Self::Repeats(repeat) => format!(
+                "build the last stage FROM the image that has the files ({}) instead of copying them out of it, or copy \
+                 them in a stage that both images share: a copied file makes a layer of its own, with another digest",
+                repeat.image
+            ),
+        };
+        Some(text)
+    }
+}
+
+impl Difference {
+    /// Both were made by the same words.
+    fn is_again(&self) -> bool {
+        self.wanted.is_some() && self.wanted == self.here
+    }
+
+    fn advice(&self) -> String {
+        let instruction = self.wanted.as_deref().unwrap_or_default();
+        if let Some(base) = &self.base {
+            return format!(
+                "refresh the kept images first (`layerkeeper prewarm`), or build on the {base} that the servers have: a base \
+                 that moves makes every layer above it anew"
+            );
+        }
+        let copies = instruction.contains("COPY") || instruction.contains("ADD");
+        match () {
+            () if self.is_again() && (instruction.contains("apt-get") || instruction.contains("apk ")) => {
+                "let it come out of the build cache (--cache-from): a package index that is fetched again makes other \
+                 bytes each time, and everything above it moves"
+                    .to_owned()
+            }
+            () if self.is_again() && copies => {
+                "the files that it copies have changed; copy what changes often (the code) after what changes seldom \
+                 (requirements.txt, package-lock.json)"
+                    .to_owned()
+            }
+            () if self.is_again() => {
+                "the same instruction ran again and made other content: let it come out of the build cache (--cache-from)"
+                    .to_owned()
+            }
+            () if self.here.is_some() => {
+                "the Dockerfile has changed here; put what changes often after what changes seldom".to_owned()
+            }
+            () => "put what changes often after what changes seldom".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherCompression { here, here_as, wanted_as } => {
+                write!(f, "the same content is here as another blob ({}", here.short())?;
+                if let Some(here_as) = here_as {
+                    write!(f, ", {here_as}")?;
+                }
+                write!(f, "); this one is {wanted_as}, compressed anew")
+            }
+            Self::OtherPosition { image } => {
+                write!(f, "the same layer is here in {image}, on top of other layers")
+            }
+            Self::Differs(difference) => write!(f, "{difference}"),
+            Self::Above { first } => write!(f, "it stands above layer {}, which moves", first + 1),
+            Self::Undescribed { image } => write!(
+                f,
+                "its content is here in {image}, which was loaded or built here or whose manifest is gone: nobody knows by \
+                 which blob the engine knows it"
+            ),
+            Self::Lost(lost) => {
+                write!(f, "it was here in {}, which was gone at {}", lost.image, lost.at)?;
+                match &lost.how {
+                    Some(how) => write!(f, ": {how}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Repeats(repeat) => write!(f, "{repeat}"),
+            Self::NeverSeen => write!(f, "nothing like it was ever seen here"),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = &self.image;
+        if let Some(base) = &self.base {
+            return write!(
+                f,
+                "the first layer that differs from {image}: it is no longer built on {base} as it is here"
+            );
+        }
+        match (&self.wanted, &self.here) {
+            (Some(_), Some(_)) if self.is_again() => {
+                write!(f, "the first layer that differs from {image}: the same instruction made other content")
+            }
+            (Some(_), Some(here)) => {
+                write!(f, "the first layer that differs from {image}, where the instruction is: {here}")
+            }
+            _ => write!(f, "the first layer that differs from {image}"),
+        }
+    }
+}
+
+impl fmt::Display for Repeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = (self.repeated.ratio_of(self.total) * 100.0).floor();
+        let Self { image, total, repeated, files, repeated_files, foretold } = self;
+        if *foretold {
+            write!(f, "the last layer that this instruction made repeated ")?;
+        } else {
+            write!(f, "it repeats ")?;
+        }
+        write!(
+            f,
+            "{share:.0} % of its files' bytes from {image} ({repeated} of {total}, {repeated_files} of {files} files): same \
+             path, same content, another layer"
+        )
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}

@@ -1,0 +1,262 @@
+use super::*;
+use crate::layers::{Holdings, Origin};
+use crate::manifest::{Compression, Descriptor, Platform};
+use crate::reuse::estimate;
+use crate::testing::{Host, NOW, diff, digest};
+
+/// A layer by a word: its content; behind a colon how else it was compressed; behind a `<` what made it.
+fn layer(text: &str) -> ManifestLayer {
+    let (text, made) = text.split_once('<').map_or((text, None), |(text, made)| (text, Some(made.to_owned())));
+    let (content, how) = text.split_once(':').unwrap_or((text, ""));
+    ManifestLayer {
+        blob: Descriptor { digest: digest(&format!("{content}{how}")), size: Bytes(100) },
+        compression: if how == "zstd" { Compression::Zstd } else { Compression::Gzip },
+        diff_id: diff(content),
+        created_by: made,
+    }
+}
+
+fn manifest(layers: &[&str]) -> ImageManifest {
+    let descriptor = Descriptor { digest: digest(&layers.concat()), size: Bytes(7) };
+    ImageManifest {
+        resolved: descriptor.digest,
+        manifest: descriptor.clone(),
+        config: descriptor,
+        index_size: None,
+        platform: Platform { os: "linux".into(), architecture: "amd64".into(), variant: None },
+        layers: layers.iter().map(|text| layer(text)).collect(),
+    }
+}
+
+/// A server, what the registry says of its images, and what was recorded.
+struct Scenery {
+    host: Host,
+    described: BTreeMap<ImageId, ImageManifest>,
+    records: Vec<LayerRecord>,
+    lost: HashMap<DiffId, Lost>,
+    repeats: HashMap<DiffId, Vec<Repeat>>,
+}
+
+fn server(store: StoreKind) -> Scenery {
+    let mut host = Host::keeping(3);
+    host.inventory.engine.store = store;
+    let (described, records, lost, repeats) = Default::default();
+    Scenery { host, described, records, lost, repeats }
+}
+
+impl Scenery {
+    /// Loaded or built here.
+    fn with_loaded(mut self, name: &str, layers: &[&str]) -> Self {
+        self.host = self.host.named(name, name);
+        self.host.image(name).layers = manifest(layers).diff_ids();
+        self
+    }
+
+    /// Pulled.
+    fn with(mut self, name: &str, layers: &[&str]) -> Self {
+        self = self.with_loaded(name, layers);
+        let image = manifest(layers);
+        for (layer, chain) in image.layers.iter().zip(ChainId::of_stack(&image.diff_ids())) {
+            let ManifestLayer { blob, diff_id, .. } = layer.clone();
+            let origin = Origin::Downloaded;
+            self.records.push(LayerRecord { chain, diff_id, blob: blob.digest, size: blob.size, origin });
+        }
+        self.described.insert(self.host.image(name).id, image);
+        self
+    }
+
+    fn keeping(mut self, name: &str) -> Self {
+        self.host = self.host.keep(name, None);
+        self
+    }
+
+    fn explain(&self, wanted: &[&str]) -> Explanation {
+        let manifest = manifest(wanted);
+        let holdings = Holdings::new(&self.host.inventory, &self.records);
+        let estimate = estimate(&manifest, &holdings);
+        explain(&Evidence {
+            manifest: &manifest,
+            estimate: &estimate,
+            inventory: &self.host.inventory,
+            records: &self.records,
+            described: &self.described,
+            lost: &self.lost,
+            repeats: &self.repeats,
+            policy: &self.host.policy,
+        })
+    }
+
+    /// The causes as words, per layer.
+    fn words(&self, wanted: &[&str]) -> Vec<String> {
+        let causes = self.explain(wanted).causes;
+        causes.iter().map(|causes| causes.iter().map(Cause::as_str).collect::<Vec<_>>().join(" + ")).collect()
+    }
+
+    /// What is said of one layer, and what to do.
+    fn said(&self, wanted: &[&str], at: usize) -> (String, Option<String>) {
+        let causes = &self.explain(wanted).causes[at];
+        assert_eq!(causes.len(), 1, "{causes:?}");
+        (causes[0].to_string(), causes[0].advice())
+    }
+}
+
+const CLASSIC: StoreKind = StoreKind::Graphdriver;
+const CONTAINERD: StoreKind = StoreKind::Containerd;
+
+#[test]
+fn nothing_is_said_of_layers_that_are_here() {
+    for store in [CLASSIC, CONTAINERD] {
+        let server = server(store).with("sha-1", &["os", "torch", "code1"]);
+        assert_eq!(server.words(&["os", "torch", "code1"]), ["", "", ""]);
+        assert_eq!(server.words(&["os", "torch", "code2"]), ["", "", "differs"]);
+    }
+}
+
+#[test]
+fn the_same_content_as_another_blob_is_other_compression_and_takes_what_lies_above_with_it() {
+    let wanted = ["os:zstd", "torch", "code1"];
+    let classic = server(CLASSIC).with("sha-1", &["os", "torch", "code1"]);
+    assert_eq!(classic.words(&wanted), ["other compression", "above", "above"]);
+    let (said, advice) = classic.said(&wanted, 0);
+    let here = digest("os").short();
+    assert_eq!(
+        said,
+        format!("the same content is here as another blob ({here}, gzip); this one is zstd, compressed anew")
+    );
+    assert!(advice.unwrap().contains("same compression"));
+    assert_eq!(classic.said(&wanted, 1).0, "it stands above layer 1, which moves");
+    // this store skips what it has unpacked, whatever the blob
+    let containerd = server(CONTAINERD).with("sha-1", &["os", "torch", "code1"]);
+    assert_eq!(containerd.words(&wanted), ["", "", ""]);
+    assert_eq!(containerd.words(&["other", "torch:zstd"]), ["never seen", "other compression"]);
+}
+
+#[test]
+fn the_same_layer_on_others_is_at_another_position_on_the_classic_store_only() {
+    let wanted = ["os2", "torch"];
+    let classic = server(CLASSIC).with("sha-1", &["os", "torch"]);
+    assert_eq!(classic.words(&wanted), ["never seen", "other position"]);
+    let (said, advice) = classic.said(&wanted, 1);
+    assert_eq!(said, "the same layer is here in ghcr.io/acme/app:sha-1, on top of other layers");
+    assert!(advice.unwrap().contains("build FROM the image that has it (ghcr.io/acme/app:sha-1)"));
+    assert_eq!(server(CONTAINERD).with("sha-1", &["os", "torch"]).words(&wanted), ["never seen", ""]);
+}
+
+#[test]
+fn the_first_layer_that_differs_is_told_by_its_instruction_and_the_one_it_was_compared_with() {
+    let server = server(CLASSIC).with("sha-1", &["os", "apt1<RUN apt-get update", "code1<COPY . /app"]);
+    let again = ["os", "apt2<RUN apt-get update", "code1<COPY . /app"];
+    assert_eq!(server.words(&again), ["", "differs", "other position"]);
+    let (said, advice) = server.said(&again, 1);
+    assert_eq!(
+        said,
+        "the first layer that differs from ghcr.io/acme/app:sha-1: the same instruction made other content"
+    );
+    assert!(advice.unwrap().contains("package index"));
+    let copied = ["os", "apt1<RUN apt-get update", "code2<COPY . /app"];
+    assert!(server.said(&copied, 2).1.unwrap().contains("files that it copies have changed"));
+    let other = ["os", "apt3<RUN apt-get install -y curl"];
+    let (said, advice) = server.said(&other, 1);
+    assert!(said.ends_with("where the instruction is: RUN apt-get update"), "{said}");
+    assert!(advice.unwrap().contains("Dockerfile has changed"));
+    assert_eq!(server.explain(&other).compared_with.as_deref(), Some("ghcr.io/acme/app:sha-1"));
+}
+
+#[test]
+fn what_the_registry_no_longer_describes_is_compared_without_its_instruction() {
+    let mut server = server(CLASSIC).with("sha-1", &["os", "apt1<RUN apt-get update"]);
+    server.described.clear();
+    let (said, _) = server.said(&["os", "apt2<RUN apt-get update"], 1);
+    assert_eq!(said, "the first layer that differs from ghcr.io/acme/app:sha-1");
+}
+
+#[test]
+fn a_base_that_moved_is_named() {
+    let server = server(CLASSIC)
+        .with("ghcr.io/acme/cuda:1", &["os", "cudnn8"])
+        .with("sha-1", &["os", "cudnn8", "torch"])
+        .keeping("ghcr.io/acme/cuda:1");
+    let (said, advice) = server.said(&["os", "cudnn9", "torch"], 1);
+    assert!(said.ends_with("it is no longer built on ghcr.io/acme/cuda:1 as it is here"), "{said}");
+    assert!(advice.unwrap().contains("layerkeeper prewarm"));
+    // above the base nothing has moved
+    assert!(!server.said(&["os", "cudnn8", "torch2"], 2).0.contains("no longer built"));
+}
+
+#[test]
+fn what_was_loaded_or_built_here_is_unknown_and_says_so() {
+    let server = server(CLASSIC).with_loaded("sha-1", &["os", "torch"]);
+    assert_eq!(server.words(&["os", "torch", "code"]), ["loaded or built", "loaded or built", "differs"]);
+    let (said, advice) = server.said(&["os", "torch", "code"], 0);
+    assert!(said.contains("was loaded or built here"), "{said}");
+    assert!(advice.unwrap().contains("pull ghcr.io/acme/app:sha-1 from its registry once"));
+}
+
+#[test]
+fn what_was_here_once_is_lost_since_then_and_by_that() {
+    let mut server = server(CLASSIC).with("sha-1", &["os", "torch"]);
+    let how = Some("somebody ran a prune".to_owned());
+    server.lost.insert(diff("node"), Lost { image: "ghcr.io/acme/cache-node:1".into(), at: NOW, how });
+    assert_eq!(server.words(&["os", "torch", "node"]), ["", "", "lost"]);
+    let (said, advice) = server.said(&["os", "torch", "node"], 2);
+    assert_eq!(
+        said,
+        format!("it was here in ghcr.io/acme/cache-node:1, which was gone at {NOW}: somebody ran a prune")
+    );
+    assert!(advice.unwrap().contains("layerkeeper doctor"));
+}
+
+#[test]
+fn files_that_stand_elsewhere_are_told_beside_the_cause() {
+    let mut server = server(CLASSIC).with("sha-1", &["os", "venv1<COPY --from=python /opt/venv"]);
+    let repeat = Repeat {
+        image: "ghcr.io/acme/cache-python:1".into(),
+        total: Bytes(3_000_000_000),
+        repeated: Bytes(2_999_000_000),
+        files: 19_242,
+        repeated_files: 19_240,
+        foretold: false,
+    };
+    server.repeats.insert(diff("venv2"), vec![repeat]);
+    let wanted = ["os", "venv2<COPY --from=python /opt/venv"];
+    assert_eq!(server.words(&wanted), ["", "differs + repeats files"]);
+    let cause = &server.explain(&wanted).causes[1][1];
+    assert_eq!(
+        cause.to_string(),
+        "it repeats 99 % of its files' bytes from ghcr.io/acme/cache-python:1 (3.00 GB of 3.00 GB, 19240 of 19242 files): \
+         same path, same content, another layer"
+    );
+    assert!(cause.advice().unwrap().contains("FROM the image that has the files (ghcr.io/acme/cache-python:1)"));
+}
+
+#[test]
+fn each_kept_image_says_how_much_it_shares() {
+    let server = server(CLASSIC)
+        .with("ghcr.io/acme/cuda:1", &["os", "cudnn"])
+        .with("ghcr.io/acme/python:1", &["os", "cudnn", "torch"])
+        .keeping("ghcr.io/acme/cuda:1")
+        .keeping("ghcr.io/acme/python:1")
+        .keeping("ghcr.io/acme/node:1");
+    let shares = server.explain(&["os", "cudnn", "venv"]).shares;
+    let told: Vec<_> = shares.iter().map(|s| (s.image.to_string(), s.here, s.bytes.0, s.layers)).collect();
+    assert_eq!(
+        told,
+        [
+            ("ghcr.io/acme/cuda:1".into(), true, 200, 2),
+            ("ghcr.io/acme/python:1".into(), true, 200, 2),
+            ("ghcr.io/acme/node:1".into(), false, 0, 0),
+        ]
+    );
+}
+
+#[test]
+fn the_nearest_image_and_the_holders_of_moved_content_are_to_be_described() {
+    let server = server(CLASSIC)
+        .with("sha-1", &["os", "torch", "code1"])
+        .with("sha-2", &["other", "node"])
+        .with("sha-3", &["third"]);
+    let wanted = manifest(&["os", "torch2", "node"]);
+    let estimate = estimate(&wanted, &Holdings::new(&server.host.inventory, &server.records));
+    let asked: Vec<String> = to_describe(&wanted, &estimate, &server.host.inventory).into_iter().map(title).collect();
+    assert_eq!(asked, ["ghcr.io/acme/app:sha-1", "ghcr.io/acme/app:sha-2"]);
+}

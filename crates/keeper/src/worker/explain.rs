@@ -1,0 +1,102 @@
+//! Why a pull moves what it moves: gathers the evidence for `layerkeeper_core::reuse::explain`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use layerkeeper_core::layers::Presence;
+use layerkeeper_core::plan::room::Growth;
+use layerkeeper_core::reuse::explain::{Evidence, Lost, to_describe};
+use layerkeeper_core::reuse::{Estimate, explain};
+use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Timestamp};
+use layerkeeper_store::record::EstimateRecord;
+use layerkeeper_store::{Event, EventFilter, LastHeld};
+use tokio::time::{Instant, timeout_at};
+
+use crate::context::Context;
+use crate::job_error::JobError;
+use crate::worker::knowledge::manifest_of;
+
+/// At most so many images that are here are looked up at their registries for one explanation.
+const LOOK_UPS: usize = 4;
+
+/// And for at most this long in all: an explanation is no reason to wait.
+const LOOK_UP_TIME: Duration = Duration::from_secs(10);
+
+/// How an image went is told at most so long before the look that missed it, and so long after it.
+const BEFORE: Duration = Duration::from_secs(120);
+const AFTER: Duration = Duration::from_secs(30);
+
+/// The estimate as the record keeps it, with the cause of every layer that moves. What cannot be looked up in time is left
+/// out.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn explained(
+    ctx: &Context,
+    inventory: &Inventory,
+    manifest: &ImageManifest,
+    estimate: &Estimate,
+) -> Result<EstimateRecord, JobError> {
+    let instance = inventory.engine.instance();
+    let records = ctx.store.layer_records(&instance).await?;
+    let peak = Growth::of(inventory, &records).peak(estimate).bytes();
+    let evidence = Evidence {
+        manifest,
+        estimate,
+        inventory,
+        records: &records,
+        described: &described(ctx, inventory, manifest, estimate).await,
+        lost: &lost(ctx, inventory, estimate).await?,
+        repeats: &HashMap::new(),
+        policy: &ctx.settings().policy,
+    };
+    Ok(EstimateRecord::from(estimate).explained(&explain(&evidence), Some(peak)))
+}
+
+async fn described(
+    ctx: &Context,
+    inventory: &Inventory,
+    manifest: &ImageManifest,
+    estimate: &Estimate,
+) -> BTreeMap<ImageId, ImageManifest> {
+    let mut described = BTreeMap::new();
+    if estimate.layers.iter().all(|layer| matches!(layer.presence, Presence::Here | Presence::Repeated)) {
+        return described;
+    }
+    let deadline = Instant::now() + LOOK_UP_TIME;
+    for image in to_describe(manifest, estimate, inventory).into_iter().take(LOOK_UPS) {
+        let Ok(found) = timeout_at(deadline, manifest_of(ctx, image, inventory)).await else { break };
+        described.extend(found.map(|manifest| (image.id, manifest)));
+    }
+    described
+}
+
+/// Of the layers that move and are not here, those that were.
+async fn lost(ctx: &Context, inventory: &Inventory, estimate: &Estimate) -> Result<HashMap<DiffId, Lost>, JobError> {
+    let held = inventory.held_layers();
+    let moves = estimate.layers.iter().filter(|layer| layer.presence == Presence::ToFetch);
+    let away: HashSet<DiffId> = moves.map(|layer| layer.diff_id).filter(|layer| !held.contains_key(layer)).collect();
+    if away.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut lost = HashMap::new();
+    for (layer, LastHeld { name, gone }) in ctx.store.last_held(&inventory.engine.instance(), away).await? {
+        let how = how_it_went(ctx, &name, gone).await?;
+        lost.insert(layer, Lost { image: name, at: gone, how });
+    }
+    Ok(lost)
+}
+
+/// What the trail says of a name at that time.
+async fn how_it_went(ctx: &Context, name: &str, at: Timestamp) -> Result<Option<String>, JobError> {
+    let filter = EventFilter { subject: Some(name.to_owned()), limit: 100, ..EventFilter::default() };
+    let events = ctx.store.events(filter).await?;
+    let is_near = |event: &Event| event.at >= at.minus(BEFORE) && event.at <= at.plus(AFTER);
+    let went = events.into_iter().map(|row| row.event).filter(is_near);
+    let told = went.filter_map(|event| match event.kind.as_str() {
+        "pruned" => Some(format!("layerkeeper removed it ({})", event.message)),
+        "lost" => Some(event.message),
+        _ => None,
+    });
+    Ok(told.last())
+}

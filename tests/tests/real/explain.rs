@@ -1,0 +1,212 @@
+//! Why layers move: each cause on images made for it, before the pull and in its report, to the byte of the registry's
+//! access log.
+
+use std::time::Duration;
+
+use layerkeeper_core::{Bytes, JobState};
+use layerkeeper_keeper::DeployRequest;
+use layerkeeper_store::record::{EstimateRecord, PullRecord};
+use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Engines, Image, Registry, Scratch, eventually};
+use layerkeeper_tests::chain::{Chain, layer};
+use layerkeeper_tests::each::on_each;
+use layerkeeper_tests::host::Host;
+
+use crate::reuse::{bare, foretold, layers};
+
+/// The causes of each layer by their words, bottom first.
+fn words(estimate: &EstimateRecord) -> Vec<Vec<&str>> {
+    estimate.layers.iter().map(|layer| layer.causes.iter().map(|cause| cause.cause.as_str()).collect()).collect()
+}
+
+/// What is said of the only cause of a layer.
+fn said(estimate: &EstimateRecord, layer: usize) -> &str {
+    match &*estimate.layers[layer].causes {
+        [cause] => &cause.why,
+        causes => panic!("layer {layer}: {causes:?}"),
+    }
+}
+
+/// What the report of a pull keeps of its estimate.
+fn kept(pull: &PullRecord) -> &EstimateRecord {
+    assert_eq!(pull.estimate_error_bytes, Some(0), "{pull:?}");
+    pull.estimate.as_ref().unwrap()
+}
+
+fn is_classic(engine: &Engine) -> bool {
+    engine.kind() != EngineKind::C
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_layer_that_differs_is_named_with_its_instruction_and_what_lies_above_follows() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let host = bare(engine, &registry.host()).await;
+        let os = layer(60, number, 1, Bytes(90_000)).created_by("ADD os.tar /");
+        let apt =
+            |n: u64| layer(60, number, n, Bytes(200_000)).created_by("RUN apt-get update && apt-get install -y git");
+        let code = layer(60, number, 4, Bytes(50_000)).created_by("COPY . /app");
+        let image = |n: u64| Image::new().layer(os.clone()).empty("ENV A=b").layer(apt(n)).layer(code.clone());
+        for (tag, n) in [("sha-1", 2), ("sha-2", 3)] {
+            let pushed = image(n).push(&registry, &format!("acme/app:{tag}")).unwrap();
+            let (plan, pull) = foretold(&host, &registry, tag, &pushed).await;
+            if tag == "sha-1" {
+                continue;
+            }
+            let estimate = kept(&pull);
+            let sizes: Vec<u64> = pushed.layers.iter().map(|layer| layer.size.0).collect();
+            // the classic store has the code's blob, but not in this place of the chain
+            let moves = if is_classic(engine) { sizes[1] + sizes[2] } else { sizes[1] };
+            assert_eq!(pull.downloaded_bytes, moves);
+            let above: &[&str] = if is_classic(engine) { &["other position"] } else { &[] };
+            assert_eq!(words(estimate), [&[][..], &["differs"], above], "{estimate:?}");
+            let first = host.name("app:sha-1");
+            assert_eq!(estimate.compared_with, Some(first.to_string()));
+            assert!(said(estimate, 1).contains("the same instruction made other content"), "{estimate:?}");
+            let advice = estimate.layers[1].causes[0].advice.as_deref().unwrap();
+            assert!(advice.contains("package index"), "{advice}");
+            assert!(plan.estimate.peak_bytes.unwrap() > moves, "{plan:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_content_compressed_anew_is_told_apart_from_new_content() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let host = bare(engine, &registry.host()).await;
+        let os = layer(61, number, 1, Bytes(300_000));
+        let own = |n: u64| layer(61, number, n, Bytes(50_000));
+        let first = Image::new().layer(os.clone().gzip(1)).layer(own(2));
+        let pushed = first.push(&registry, "acme/app:sha-1").unwrap();
+        foretold(&host, &registry, "sha-1", &pushed).await;
+        let again = Image::new().layer(os.gzip(9)).layer(own(3)).push(&registry, "acme/app:sha-2").unwrap();
+        let (_, pull) = foretold(&host, &registry, "sha-2", &again).await;
+        let estimate = kept(&pull);
+        if !is_classic(engine) {
+            // it skips what it has unpacked, whatever the blob
+            assert_eq!(words(estimate), [&[][..], &["differs"]], "{estimate:?}");
+            return;
+        }
+        assert_eq!(Bytes(pull.downloaded_bytes), again.layer_bytes());
+        assert_eq!(words(estimate), [&["other compression"][..], &["differs"]], "{estimate:?}");
+        let known = pushed.layers[0].blob.short();
+        assert!(said(estimate, 0).contains(&format!("({known}, gzip)")), "{}", said(estimate, 0));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_on_another_base_is_at_another_position_for_the_classic_store() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let host = bare(engine, &registry.host()).await;
+        let shared = layer(62, number, 1, Bytes(400_000));
+        let on = |n: u64| Image::new().layer(layer(62, number, n, Bytes(90_000))).layer(shared.clone());
+        let pushed = on(2).push(&registry, "acme/app:sha-1").unwrap();
+        foretold(&host, &registry, "sha-1", &pushed).await;
+        let pushed = on(3).push(&registry, "acme/app:sha-2").unwrap();
+        let (_, pull) = foretold(&host, &registry, "sha-2", &pushed).await;
+        let estimate = kept(&pull);
+        if is_classic(engine) {
+            assert_eq!(words(estimate), [["never seen"], ["other position"]], "{estimate:?}");
+            assert!(said(estimate, 1).contains(&host.name("app:sha-1").to_string()), "{estimate:?}");
+            assert_eq!(Bytes(pull.downloaded_bytes), pushed.layer_bytes());
+        } else {
+            assert_eq!(words(estimate), [&["never seen"][..], &[]], "{estimate:?}");
+            assert_eq!(Bytes(pull.reused_bytes), pushed.layers[1].size);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_by_load_says_so_and_names_the_image() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let chain = Chain::new(6300 + number, 1).unwrap();
+        let base = chain.base.push(&registry, "acme/base:1").unwrap();
+        let other = if engine.kind() == EngineKind::A { EngineKind::B } else { EngineKind::A };
+        let (other, name) = (Engines::of(other), base.name.to_string());
+        let scratch = Scratch::new("save").unwrap();
+        let tar = scratch.path().join("base.tar").display().to_string();
+        other.run_docker(["pull", "--quiet", &name]).unwrap();
+        other.run_docker(["save", "--output", &tar, &name]).unwrap();
+        engine.run_docker(["load", "--quiet", "--input", &tar]).unwrap();
+        chain.runtime(1, Bytes(300_000)).unwrap().push(&registry, "acme/app:sha-1").unwrap();
+        let host = bare(engine, &registry.host()).await;
+        let plan = host.keeper.plan(&host.name("app:sha-1").to_reference()).await.unwrap();
+        if is_classic(engine) {
+            assert_eq!(words(&plan.estimate)[..2], [["loaded or built"], ["loaded or built"]], "{plan:?}");
+            assert!(said(&plan.estimate, 0).contains(&name), "{plan:?}");
+            assert!(plan.estimate.fetch_bytes_least < plan.estimate.fetch_bytes_most);
+        }
+    })
+    .await;
+}
+
+/// Somebody untags the newest tag while the registry is away, so that nothing brings it back at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_here_is_told_as_lost_with_the_time_and_the_call() {
+    on_each(|engine, number| async move {
+        let mut registry = Registry::start(Auth::Open).unwrap();
+        let host = bare(engine, &registry.host()).await;
+        let image = Image::new().layer(layer(64, number, 1, Bytes(200_000))).layer(layer(64, number, 2, Bytes(90_000)));
+        let pushed = image.push(&registry, "acme/app:sha-1").unwrap();
+        host.ship("sha-1", None).await;
+        registry.stop();
+        let name = host.name("app:sha-1");
+        let before = host.now();
+        engine.run_docker(["rmi", &name.to_string()]).unwrap();
+        eventually(Duration::from_secs(30), async || {
+            host.keeper.status().await.losses.iter().any(|loss| loss.image == name.to_string())
+        })
+        .await;
+        registry.start_again().unwrap();
+        let plan = host.keeper.plan(&name.to_reference()).await.unwrap();
+        assert_eq!(words(&plan.estimate), [["lost"], ["lost"]], "{plan:?}");
+        let said = said(&plan.estimate, 0);
+        assert!(said.contains(&format!("it was here in {name}, which was gone at 20")), "{said}");
+        assert!(said.contains("untag") || said.contains("delete"), "{said}");
+        assert!(host.now() >= before);
+        assert_eq!(Bytes(plan.estimate.fetch_bytes_least), pushed.layer_bytes());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_over_the_limit_is_refused_before_anything_moves_and_says_why() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let limit = Some(Bytes(250_000));
+        let host = Host::new(engine, &registry.host(), |policy, _| {
+            policy.keep.clear();
+            policy.runtime[0].download_limit = limit;
+        })
+        .await;
+        let os = layer(65, number, 1, Bytes(200_000)).created_by("ADD os.tar /");
+        let venv = |n: u64| layer(65, number, n, Bytes(400_000)).created_by("COPY --from=python /opt/venv /opt/venv");
+        let small = Image::new().layer(os.clone()).push(&registry, "acme/app:sha-1").unwrap();
+        host.ship("sha-1", None).await;
+        let large = Image::new().layer(os).layer(venv(2)).push(&registry, "acme/app:sha-2").unwrap();
+        let mark = registry.mark();
+        let row = host.deploy("sha-2", None).await;
+        assert_eq!(row.job.state, JobState::Refused, "{:?}", row.outcome);
+        assert_eq!(registry.bytes_of_layers(mark, &layers(&[&small, &large]), Agent::Engine), Bytes(0));
+        let error = row.outcome.error.unwrap();
+        assert_eq!(error.class, "over_limit");
+        let moves = large.layers[1].size;
+        assert!(error.message.contains(&format!("would move {moves}")), "{}", error.message);
+        for part in ["COPY --from=python /opt/venv", "the first layer that differs", "--override budget"] {
+            assert!(error.detail.contains(part), "{part}: {}", error.detail);
+        }
+        assert!(!error.message.contains("COPY"), "the sender learns no instruction: {}", error.message);
+        assert_eq!(words(row.outcome.estimate.as_ref().unwrap()), [&[][..], &["differs"]]);
+        let request = DeployRequest { image: host.name("app:sha-2"), digest: None, over_limit: true };
+        let answer = host.keeper.deploy(request, 0).await.unwrap();
+        let row = host.end(&answer.job.id).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        assert_eq!(Bytes(row.outcome.pull.unwrap().downloaded_bytes), moves);
+    })
+    .await;
+}
