@@ -1,6 +1,7 @@
 //! Which bytes of an image were here and which moved: before the pull as an estimate, after it as a fact.
 
 pub mod account;
+pub mod against;
 pub mod estimate;
 pub mod explain;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::manifest::Compression;
 use crate::reference::Reference;
 
 pub use account::{Attempt, account};
+pub use against::against;
 pub use estimate::estimate;
 pub use explain::{Explanation, explain};
 

@@ -7,11 +7,12 @@ mod dispatch;
 pub mod exit;
 pub mod follow;
 mod forget;
+mod github;
 mod history;
 mod notify;
 pub mod output;
 mod pin;
-mod plan;
+pub mod plan;
 mod prewarm;
 pub mod progress;
 mod prune;
@@ -79,7 +80,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// List past and present jobs, or those of one image and all that its newest did.
     History(HistoryArgs),
-    /// Post a signed deploy to a server's webhook, as CI does.
+    /// Post a signed deploy to a server's webhook, as CI does. With --follow, a step of GitHub Actions gets a table in its
+    /// summary and the outputs bytes_downloaded, bytes_reused and reuse_ratio.
     Notify(NotifyArgs),
     /// Print a completion script.
     Completions {
@@ -178,6 +180,19 @@ pub struct PlanArgs {
     /// The image: REPOSITORY:TAG or REPOSITORY@sha256:….
     #[arg(value_name = "REF")]
     pub image: Reference,
+
+    /// Compare with this image at its registry instead of with this server: what moves to one that has only that. Needs no
+    /// daemon.
+    #[arg(long, value_name = "REF2")]
+    pub against: Option<Reference>,
+
+    /// The other server's image store.
+    #[arg(long, value_enum, default_value_t = plan::Store::Overlay2, requires = "against")]
+    pub store: plan::Store,
+
+    /// The other server's platform [default: linux and this machine's architecture].
+    #[arg(long, value_name = "OS/ARCH", value_parser = plan::platform, requires = "against")]
+    pub platform: Option<layerkeeper_core::Platform>,
 }
 
 /// `layerkeeper history`

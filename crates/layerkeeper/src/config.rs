@@ -144,6 +144,16 @@ impl Config {
         }
     }
 
+    /// How registries are reached, for whoever asks them.
+    pub fn registry_settings(&self) -> layerkeeper_registry::Settings {
+        layerkeeper_registry::Settings {
+            docker_config: self.registry.docker_config.clone(),
+            insecure: self.registry.insecure.clone(),
+            certs_dir: self.registry.certs_dir.clone(),
+            ..layerkeeper_registry::Settings::default()
+        }
+    }
+
     /// `FILE:LINE` of a key, or the file alone where the key has its default.
     pub fn place(&self, key: &str) -> String {
         let file = self.file.display();

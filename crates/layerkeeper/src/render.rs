@@ -4,6 +4,7 @@ pub mod amount;
 pub mod estimate;
 pub mod history;
 pub mod instruction;
+pub mod markdown;
 pub mod pin;
 pub mod prune;
 pub mod public;

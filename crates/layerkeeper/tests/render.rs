@@ -6,7 +6,7 @@ mod render {
     pub mod state;
 }
 
-use layerkeeper::render::{Width, estimate, history, prune, public, report, state, status};
+use layerkeeper::render::{Width, estimate, history, markdown, prune, public, report, state, status};
 use render::sample;
 use serde::Serialize;
 
@@ -76,4 +76,22 @@ fn a_state_that_is_whole_and_one_that_is_damaged() {
 #[test]
 fn a_job_as_its_sender_sees_it() {
     insta::assert_snapshot!("public", public::job(&sample::public_job(), TERMINAL));
+}
+
+#[test]
+fn a_deploy_as_a_step_of_github_actions_shows_it() {
+    let shipped = sample::public_shipped();
+    insta::assert_snapshot!("markdown", markdown::summary(&shipped));
+    insta::assert_snapshot!("markdown_failed", markdown::summary(&sample::public_job()));
+    assert_eq!(
+        markdown::outputs(&shipped),
+        "bytes_downloaded=216100000\nbytes_reused=6610000000\nreuse_ratio=0.9683\n"
+    );
+    let nothing = layerkeeper_http::wire::PublicJob { report: None, ..shipped };
+    assert_eq!(markdown::outputs(&nothing), "bytes_downloaded=0\nbytes_reused=0\nreuse_ratio=1.0000\n");
+}
+
+#[test]
+fn two_builds_compared() {
+    insta::assert_snapshot!("plan_against", estimate::against(&sample::against(), TERMINAL));
 }

@@ -1,5 +1,6 @@
 //! `layerkeeper notify`: CI's side of the webhook. Signs, posts, and follows where wanted.
 
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use layerkeeper_http::client::Client;
@@ -9,6 +10,7 @@ use layerkeeper_http::wire::{Accepted, DeployBody};
 use super::NotifyArgs;
 use super::exit::Exit;
 use super::follow::follow;
+use super::github;
 use super::output::Output;
 use super::progress::watcher;
 use super::remote::Public;
@@ -38,6 +40,10 @@ pub async fn notify(args: &NotifyArgs, output: &mut Output) -> Result<Exit, Trou
         let ended = follow(&public, &accepted.id, watcher.as_mut()).await;
         watcher.leave();
         let ended = ended?;
+        if let Err(trouble) = github::leave(&ended.job) {
+            // the deploy's own result is what counts
+            let _ = writeln!(std::io::stderr(), "layerkeeper: {trouble}");
+        }
         output.facts(&ended.job, render::public::job)?;
         Ok(ended.exit)
     };

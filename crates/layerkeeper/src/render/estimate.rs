@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use layerkeeper_keeper::Estimated;
+use layerkeeper_store::record::EstimateRecord;
 
 use super::Width;
 use super::amount::{count, share, short, size};
 use super::instruction::instruction;
 use super::table::{Align, Table, plain};
 use super::why::{shares, why};
+use crate::cli::plan::Against;
 
 /// Layer by layer and in sum.
 pub fn estimate(estimated: &Estimated, width: Width) -> String {
@@ -20,9 +22,41 @@ pub fn estimate(estimated: &Estimated, width: Width) -> String {
         Some(digest) => writeln!(text, "The name stands for {} here.", plain(digest)),
         None => writeln!(text, "The name is not here."),
     };
-    let mut layers =
-        Table::new([("LAYER", Align::Left), ("SIZE", Align::Right), ("IS", Align::Left), ("INSTRUCTION", Align::Left)])
-            .cut();
+    text.push_str(&layers(record).render(width));
+    text.push('\n');
+    text.push_str(&sums(estimated).render(width));
+    for paragraph in [shares(record, width), why(record, width)].into_iter().filter(|text| !text.is_empty()) {
+        text.push('\n');
+        text.push_str(&paragraph);
+    }
+    text
+}
+
+/// What a build moves to a server that has another one.
+pub fn against(facts: &Against, width: Width) -> String {
+    let record = &facts.estimate;
+    let mut text = format!("{}\n{} for {}\n", plain(&facts.image), plain(&facts.digest), plain(&facts.platform));
+    let _ = writeln!(text, "This build moves {} to a server that has", size(record.fetch_bytes_most));
+    let _ = writeln!(text, "{}\n{} and nothing else.", plain(&facts.against), plain(&facts.against_digest));
+    text.push_str(&layers(record).render(width));
+    text.push('\n');
+    let words = format!("{} of {}", share(record.here_bytes, record.total_bytes), size(record.total_bytes));
+    let mut sums = Table::new([("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    sums.row(["there".to_owned(), size(record.here_bytes), words]);
+    let moving = record.layers.iter().filter(|layer| layer.presence == "to fetch").count();
+    sums.row(["to fetch".to_owned(), size(record.fetch_bytes_most), count(moving, "layer")]);
+    text.push_str(&sums.render(width));
+    let why = why(record, width);
+    if !why.is_empty() {
+        text.push('\n');
+        text.push_str(&why);
+    }
+    text
+}
+
+fn layers(record: &EstimateRecord) -> Table {
+    let columns = [("LAYER", Align::Left), ("SIZE", Align::Right), ("IS", Align::Left), ("INSTRUCTION", Align::Left)];
+    let mut layers = Table::new(columns).cut();
     for layer in &record.layers {
         layers.row([
             short(&layer.digest).to_owned(),
@@ -31,14 +65,7 @@ pub fn estimate(estimated: &Estimated, width: Width) -> String {
             layer.created_by.as_deref().map(instruction).unwrap_or_default(),
         ]);
     }
-    text.push_str(&layers.render(width));
-    text.push('\n');
-    text.push_str(&sums(estimated).render(width));
-    for paragraph in [shares(record, width), why(record, width)].into_iter().filter(|text| !text.is_empty()) {
-        text.push('\n');
-        text.push_str(&paragraph);
-    }
-    text
+    layers
 }
 
 fn sums(estimated: &Estimated) -> Table {

@@ -24,13 +24,7 @@ const GROUP: &str = "layerkeeper";
 pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
     let options = Options { max_queued: config.max_queued as u64, ..Options::default() };
     let store = Store::open(&config.state.dir, options)?;
-    let registry = RegistrySettings {
-        docker_config: config.registry.docker_config.clone(),
-        insecure: config.registry.insecure.clone(),
-        certs_dir: config.registry.certs_dir.clone(),
-        state_dir: Some(config.state.dir.clone()),
-        ..RegistrySettings::default()
-    };
+    let registry = RegistrySettings { state_dir: Some(config.state.dir.clone()), ..config.registry_settings() };
     let days = Duration::from_secs(u64::from(config.state.keep_days) * 86_400);
     let parts = Parts {
         engine: Arc::new(Docker::connect(&config.engine_host)?),

@@ -1,5 +1,6 @@
 //! Records to be rendered, as a server in use has them.
 
+use layerkeeper::cli::plan::Against;
 use layerkeeper_http::wire::{JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
@@ -427,5 +428,30 @@ pub fn public_job() -> PublicJob {
         report: Some(PublicReport::from(&outcome)),
         error: Some(PublicError { class: "not_found".to_owned(), message: "the registry does not have it".to_owned() }),
         superseded_by: None,
+    }
+}
+
+/// A deploy that went well, as its sender sees it; its image has a name that would break a table.
+pub fn public_shipped() -> PublicJob {
+    let outcome = deploy();
+    PublicJob {
+        image: Some("ghcr.io/acme/app:sha-2|`x`".to_owned()),
+        state: "succeeded".to_owned(),
+        report: Some(PublicReport::from(&outcome)),
+        error: None,
+        ..public_job()
+    }
+}
+
+/// What a build moves to a server that has the last one.
+pub fn against() -> Against {
+    Against {
+        image: "ghcr.io/acme/app:sha-2".to_owned(),
+        digest: digest(0xaa),
+        against: "ghcr.io/acme/app:sha-1".to_owned(),
+        against_digest: digest(0xbb),
+        platform: "linux/amd64".to_owned(),
+        store: "graphdriver".to_owned(),
+        estimate: EstimateRecord { shares: Vec::new(), peak_bytes: None, ..estimate_record("to fetch") },
     }
 }

@@ -260,3 +260,18 @@ fn the_nearest_image_and_the_holders_of_moved_content_are_to_be_described() {
     let asked: Vec<String> = to_describe(&wanted, &estimate, &server.host.inventory).into_iter().map(title).collect();
     assert_eq!(asked, ["ghcr.io/acme/app:sha-1", "ghcr.io/acme/app:sha-2"]);
 }
+
+#[test]
+fn two_builds_are_compared_as_on_a_server_that_has_the_first_alone() {
+    let name = "ghcr.io/acme/app:sha-1".parse().unwrap();
+    let (had, wanted) =
+        (manifest(&["os", "torch", "code1<COPY . /app"]), manifest(&["os", "torch", "code2<COPY . /app"]));
+    for store in [CLASSIC, CONTAINERD] {
+        let (estimate, explanation) = crate::reuse::against(&wanted, &had, &name, store);
+        assert_eq!((estimate.fetch_least, estimate.fetch_most), (Bytes(100), Bytes(100)));
+        assert_eq!(explanation.compared_with.as_deref(), Some("ghcr.io/acme/app:sha-1"));
+        assert!(explanation.causes[2][0].to_string().contains("the same instruction made other content"));
+        let (same, _) = crate::reuse::against(&had, &had, &name, store);
+        assert_eq!(same.fetch_most, Bytes::ZERO);
+    }
+}
