@@ -143,9 +143,14 @@ impl Daemon {
         command.output().expect("the CLI runs")
     }
 
+    /// Where it takes webhooks.
+    pub fn webhook_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.webhook)
+    }
+
     /// Posts a signed deploy as CI does; the job's id when it was accepted.
     pub fn notify(&self, image: &str) -> Result<String, String> {
-        let url = format!("http://127.0.0.1:{}", self.webhook);
+        let url = self.webhook_url();
         let secret = self.dir().join("secret").display().to_string();
         let output = self.cli(&["--json", "notify", image, "--url", &url, "--secret-file", &secret]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -133,4 +133,17 @@ mod tests {
             assert!(problem.detail.contains(word), "{}", problem.detail);
         }
     }
+
+    #[test]
+    fn a_deploy_may_say_that_it_may_move_more_and_nothing_else() {
+        let read = |text: &str| deploy_request(&json::<DeployBody>(text.as_bytes()).unwrap()).map(|d| d.over_limit);
+        assert_eq!(read(r#"{"image":"a:1"}"#), Ok(false));
+        assert_eq!(read(r#"{"image":"a:1","override":"budget"}"#), Ok(true));
+        for other in ["Budget", "", "disk"] {
+            let problem = read(&format!(r#"{{"image":"a:1","override":"{other}"}}"#)).unwrap_err();
+            assert_eq!(problem.status, 400);
+            assert!(problem.detail.contains("\"budget\""), "{}", problem.detail);
+        }
+        assert!(json::<DeployBody>(br#"{"image":"a:1","overrides":"budget"}"#).is_err(), "the key has one spelling");
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, run, top};
+use crate::command::{built, cargo, run, top};
 
 /// Each file, and the page's name for the program that prints it.
 const PAGES: [(&str, &str); 4] = [
@@ -45,7 +45,7 @@ fn generate() -> Result<Vec<(String, String)>> {
     PAGES
         .iter()
         .map(|(file, page)| {
-            let program = top().join("target/debug/examples/reference");
+            let program = built().join("debug/examples/reference");
             let output = Command::new(program).arg(page).output().context("cannot run the reference program")?;
             if !output.status.success() {
                 bail!("{page}: {}", String::from_utf8_lossy(&output.stderr));

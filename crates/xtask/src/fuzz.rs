@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{run as run_command, top};
+use crate::command::{built, run as run_command, top};
 use crate::{setup, tool};
 use output::Told;
 
@@ -44,7 +44,7 @@ pub fn run(args: &[&str]) -> Result<()> {
         setup::ensure(&[setup::Part::Cpp])?;
     }
     let cargo_fuzz = tool::ensure("cargo-fuzz", &[])?;
-    let fuzzer = Fuzzer { cargo_fuzz, built: top().join("target/fuzz") };
+    let fuzzer = Fuzzer { cargo_fuzz, built: built().join("fuzz") };
     fuzzer.build()?;
     let (mut reached, mut failed) = (Vec::new(), Vec::new());
     for target in wanted {

@@ -11,7 +11,7 @@ use layerkeeper_core::ImageName;
 use layerkeeper_testkit::{Engine, Scratch, free_port, http};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::command::top;
+use crate::command::built;
 
 /// Where a start finds its parts and what it keeps.
 pub struct Settings<'a> {
@@ -202,7 +202,7 @@ impl Drop for Server {
 
 /// The program of a profile, built by whoever runs it.
 pub fn binary(profile: &str) -> PathBuf {
-    top().join("target").join(profile).join("layerkeeper")
+    built().join(profile).join("layerkeeper")
 }
 
 fn configuration(settings: &Settings<'_>, dir: &Path, webhook: u16, status: u16) -> String {

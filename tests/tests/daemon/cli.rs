@@ -43,6 +43,12 @@ fn every_command_does_what_it_says_and_exits_as_scripts_expect() {
     says(&daemon, &["plan", &app], 0, &["RUN install base", "here", "COPY app /app", "to fetch"]);
     says(&daemon, &["plan", &format!("{}/acme/app:sha-9", registry.host())], 1, &["sha-9"]);
 
+    says(&daemon, &["plan", &app], 0, &["Why it moves, compared with", &kept, "the first layer that differs"]);
+    let build = says(&daemon, &["plan", &app, "--against", &kept], 0, &["This build moves 3", "COPY app /app"]);
+    assert!(!build.contains("budget"), "no server was asked: {build}");
+    says(&daemon, &["plan", &app, "--against", &format!("{}/acme/base:9", registry.host())], 1, &["base:9"]);
+    says(&daemon, &["plan", &app, "--platform", "linux/arm64"], 2, &["--against"]);
+
     says(&daemon, &["deploy", &app, "--follow"], 0, &["succeeded", "downloaded", "reused"]);
     says(&daemon, &["deploy", &format!("{}/acme/app:sha-9", registry.host()), "--follow"], 1, &["failed", "sha-9"]);
     says(&daemon, &["deploy", &format!("{}/acme/app:latest", registry.host())], 4, &["deploy_tags"]);

@@ -3,6 +3,7 @@
 
 mod cli;
 mod clock;
+mod github;
 mod grafana;
 mod kill;
 mod pin;
