@@ -141,8 +141,10 @@ impl Context {
         let drift = Drift::restored(parts.store.clock().await?, &boot_id, now, parts.clock.boot());
         let last_prune = parts.store.last_prune().await?;
         let engine_before = parts.store.last_engine().await?.map(|engine| engine.instance);
+        let metrics = Metrics::new(parts.version)?;
+        metrics.budgets(&parts.settings.policy.runtime);
         Ok(Self {
-            metrics: Metrics::new(parts.version)?,
+            metrics,
             retention: parts.retention,
             follow: Follow::default(),
             version: parts.version,
@@ -193,6 +195,7 @@ impl Context {
     }
 
     pub fn replace_settings(&self, settings: Settings) {
+        self.metrics.budgets(&settings.policy.runtime);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.confirm.store(true, Ordering::SeqCst);
         self.reloaded.notify_one();

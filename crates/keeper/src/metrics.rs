@@ -4,7 +4,7 @@ mod process;
 
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::reuse::{ReuseReport, Source};
-use layerkeeper_core::{Bytes, ImageName, Repository};
+use layerkeeper_core::{Bytes, ImageName, Repository, Runtime};
 use process::Process;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -26,10 +26,13 @@ pub struct Metrics {
     pull_layers: IntCounterVec,
     pull_wasted: IntCounterVec,
     reuse_ratio: GaugeVec,
+    budget: IntGaugeVec,
+    last_deploy_moved: IntGaugeVec,
     pub(crate) budget_exceeded: IntCounterVec,
     pub(crate) superseded_bytes: IntGauge,
     pub(crate) webhook_requests: IntCounterVec,
     pub(crate) jobs: IntGaugeVec,
+    job_failures: IntCounterVec,
     pub(crate) pruned: IntCounterVec,
     pub(crate) prune_kept: IntGaugeVec,
     pub(crate) disk_free: GaugeVec,
@@ -117,6 +120,26 @@ impl Metrics {
         make.add(HistogramVec::new(options, &PULL))
     }
 
+    fn make_job_failures(make: &mut Maker) -> Option<IntCounterVec> {
+        let help = "Jobs that came to the final state failed or refused, by the class of what went wrong.";
+        make.counters("layerkeeper_job_failures_total", help, &["kind", "class"])
+    }
+
+    fn make_prune_kept(make: &mut Maker) -> Option<IntGaugeVec> {
+        let help = "Tags that the last prune plan let stay, by reason.";
+        make.int_gauges("layerkeeper_prune_kept_images", help, &["repository", "reason"])
+    }
+
+    fn make_budget(make: &mut Maker) -> Option<IntGaugeVec> {
+        let help = "The repository's download_budget: what a deploy may move before it is counted as too much.";
+        make.int_gauges("layerkeeper_download_budget_bytes", help, &["repository"])
+    }
+
+    fn make_last_deploy_moved(make: &mut Maker) -> Option<IntGaugeVec> {
+        let help = "All bytes that the last succeeded deploy moved, kept images and failed attempts included.";
+        make.int_gauges("layerkeeper_last_deploy_moved_bytes", help, &["repository"])
+    }
+
     fn make_estimate_error(make: &mut Maker) -> Option<HistogramVec> {
         let help = "By how many layer bytes a pull's estimate was wrong, above or below.";
         let buckets = vec![0.0, 1e3, 1e6, 1e7, 1e8, 3e8, 1e9, 3e9];
@@ -171,6 +194,8 @@ impl Metrics {
                 "Reused over all layer bytes of the last pull, 0 to 1.",
                 &PULL,
             )?,
+            budget: Self::make_budget(make)?,
+            last_deploy_moved: Self::make_last_deploy_moved(make)?,
             budget_exceeded: make.counters(
                 "layerkeeper_download_budget_exceeded_total",
                 "Deploys that moved more than the repository's download_budget.",
@@ -184,12 +209,9 @@ impl Metrics {
                 &["outcome"],
             )?,
             jobs: make.int_gauges("layerkeeper_jobs", "Jobs in the store by state.", &["state"])?,
+            job_failures: Self::make_job_failures(make)?,
             pruned: make.counters("layerkeeper_pruned_images_total", "Tags removed by pruning.", &["repository"])?,
-            prune_kept: make.int_gauges(
-                "layerkeeper_prune_kept_images",
-                "Tags that the last prune plan let stay, by reason.",
-                &["repository", "reason"],
-            )?,
+            prune_kept: Self::make_prune_kept(make)?,
             disk_free: make.gauges(
                 "layerkeeper_disk_free_bytes",
                 "Bytes free on the file system of this path.",
@@ -254,6 +276,27 @@ impl Metrics {
 
     pub(crate) fn pull_failed(&self, repository: &Repository, kind: JobKind) {
         self.pulls.with_label_values(&[&*repository.to_string(), kind.as_str(), "failed"]).inc();
+    }
+
+    /// A job has failed or was refused for good; `class` is the error's.
+    pub(crate) fn job_failed(&self, kind: JobKind, class: &str) {
+        self.job_failures.with_label_values(&[kind.as_str(), class]).inc();
+    }
+
+    /// The budgets of the configuration in force.
+    pub(crate) fn budgets<'a>(&self, runtimes: impl IntoIterator<Item = &'a Runtime>) {
+        self.budget.reset();
+        for runtime in runtimes {
+            let repository = runtime.repository.to_string();
+            let budget = i64::try_from(runtime.download_budget.0).unwrap_or(i64::MAX);
+            self.budget.with_label_values(&[&repository]).set(budget);
+        }
+    }
+
+    /// A deploy has succeeded and moved so much.
+    pub(crate) fn deploy_moved(&self, repository: &Repository, bytes: u64) {
+        let moved = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.last_deploy_moved.with_label_values(&[&*repository.to_string()]).set(moved);
     }
 
     pub(crate) fn wasted(&self, repository: &Repository, kind: JobKind, bytes: u64) {

@@ -270,6 +270,10 @@ async fn end(run: &mut Run<'_>, ended: &Ended) -> Result<(), StoreError> {
             run.summarise(state);
             ctx.forget_failures(id);
             ctx.store.finish(id, state, &run.outcome, ctx.now()).await?;
+            // only here: the store took it, so it is counted once
+            if let (JobState::Failed | JobState::Refused, Some(error)) = (state, &run.outcome.error) {
+                ctx.metrics.job_failed(run.job.intent.kind(), &error.class);
+            }
             ctx.follow.publish(id, Progress::of_state(state));
             let subject = run.job.intent.image().map(ToString::to_string);
             ctx.note(&format!("job {state}"), subject, Some(id), run.outcome.summary.clone()).await;

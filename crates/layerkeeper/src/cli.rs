@@ -12,6 +12,7 @@ mod github;
 pub mod history;
 mod notify;
 pub mod output;
+mod pin;
 pub mod plan;
 mod prewarm;
 pub mod progress;
@@ -72,6 +73,8 @@ pub enum Command {
     Prewarm(PrewarmArgs),
     /// Keep and bring back an image no more, until a deploy or a prewarm names it; removes nothing.
     Forget(ForgetArgs),
+    /// Write the digest that a kept image has here into the configuration, and nothing else into it.
+    Pin(PinArgs),
     /// Remove old tags that prune_tags matches, with the reason for each that goes or stays.
     Prune(PruneArgs),
     /// Estimate what a pull would move, layer by layer.
@@ -145,6 +148,22 @@ pub struct ForgetArgs {
     /// A kept image or a runtime tag.
     #[arg(value_name = "IMAGE")]
     pub image: ImageName,
+}
+
+/// `layerkeeper pin`
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// A kept image of the configuration.
+    #[arg(value_name = "IMAGE")]
+    pub image: ImageName,
+
+    /// Pin to this digest, such as an earlier one to go back to, whatever is here.
+    #[arg(long, value_name = "sha256:…")]
+    pub digest: Option<Digest>,
+
+    /// Take the pin out: the tag is followed again.
+    #[arg(long, conflicts_with = "digest")]
+    pub remove: bool,
 }
 
 /// `layerkeeper prune`

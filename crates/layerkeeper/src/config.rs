@@ -3,6 +3,7 @@
 mod build;
 mod environment;
 pub mod keys;
+pub mod pin;
 mod policy;
 mod problem;
 pub mod reference;

@@ -8,6 +8,7 @@ pub mod estimate;
 pub mod history;
 pub mod instruction;
 pub mod markdown;
+pub mod pin;
 pub mod prune;
 pub mod public;
 pub mod report;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::eventually::eventually_blocking;
 use layerkeeper_testkit::http::Server;
-use layerkeeper_testkit::{Auth, EngineKind, Engines, Image, Layer, Program, Registry, Scratch, free_port};
+use layerkeeper_testkit::{Auth, EngineKind, Engines, Image, Layer, Process, Program, Registry, Scratch, free_port};
 use layerkeeper_tests::daemon::Daemon;
 
 use crate::runtimes;
@@ -25,23 +25,10 @@ fn what_a_deploy_moved_arrives_in_a_real_prometheus_and_on_the_page() {
     check_metrics(&metrics);
 
     let scratch = Scratch::new("prometheus").unwrap();
-    let port = free_port().unwrap();
-    let config = scratch.path().join("prometheus.yml");
-    let scrape = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: layerkeeper\n  static_configs:\n  - targets: [\"127.0.0.1:{}\"]\n",
-        daemon.status
-    );
-    std::fs::write(&config, scrape).unwrap();
-    let data = scratch.path().join("data");
-    let _prometheus = Program::new("prometheus", "prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", data.display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .start(&scratch)
-        .unwrap();
+    let (_prometheus, server) = scraping(&daemon, &scratch);
     let query = "/api/v1/query?query=sum(layerkeeper_pull_bytes_total%7Bsource%3D%22downloaded%22%7D)";
     let moved = eventually_blocking(Duration::from_secs(60), || {
-        let answer = Server::tcp(format!("127.0.0.1:{port}")).get(query).map_err(|error| error.to_string())?;
+        let answer = server.get(query).map_err(|error| error.to_string())?;
         let answer = answer.json().map_err(|error| error.to_string())?;
         let value = answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned);
         value.ok_or(answer.to_string())
@@ -50,6 +37,25 @@ fn what_a_deploy_moved_arrives_in_a_real_prometheus_and_on_the_page() {
 
     let page = page_in_chromium(&daemon, &scratch);
     assert!(words(&page).contains("acme/app:sha-1"), "{page}");
+}
+
+/// A real Prometheus that scrapes the daemon every second, and its HTTP API.
+pub fn scraping(daemon: &Daemon, scratch: &Scratch) -> (Process, Server) {
+    let port = free_port().unwrap();
+    let config = scratch.path().join("prometheus.yml");
+    let scrape = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: layerkeeper\n  static_configs:\n  - targets: [\"127.0.0.1:{}\"]\n",
+        daemon.status
+    );
+    std::fs::write(&config, scrape).unwrap();
+    let data = scratch.path().join("data");
+    let process = Program::new("prometheus", "prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", data.display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .start(scratch)
+        .unwrap();
+    (process, Server::tcp(format!("127.0.0.1:{port}")))
 }
 
 /// What a person reads of a page: its text without the tags.

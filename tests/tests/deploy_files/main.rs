@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod deploy_script;
+mod grafana;
 mod install;
 mod migration;
 mod nginx;

@@ -29,6 +29,7 @@ pub(super) async fn deploy(
         // cut between the record and the end: whatever became of the tag since, this deploy has happened
         tracing::info!(job = %run.job.id, %image, deploy = number, "was deployed already; goes on to the prune");
         ctx.open_prune_gate().await;
+        ctx.metrics.deploy_moved(&image.repository, run.outcome.moved_bytes);
         prune_after(run).await;
         return Ok(());
     }
@@ -70,6 +71,7 @@ pub(super) async fn deploy(
     };
     let manifest = manifest.or(wanted).filter(|manifest| *manifest != digest);
     succeed(run, image, (digest, manifest), &here).await?;
+    ctx.metrics.deploy_moved(&image.repository, run.outcome.moved_bytes);
     if run.outcome.moved_bytes > budget.0 {
         ctx.metrics.budget_exceeded.with_label_values(&[&image.repository.to_string()]).inc();
         run.warn(format!(

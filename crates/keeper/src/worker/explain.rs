@@ -94,9 +94,9 @@ async fn how_it_went(ctx: &Context, name: &str, at: Timestamp) -> Result<Option<
     let is_near = |event: &Event| event.at >= at.minus(BEFORE) && event.at <= at.plus(AFTER);
     let went = events.into_iter().map(|row| row.event).filter(is_near);
     let told = went.filter_map(|event| match event.kind.as_str() {
-        "pruned" => Some(format!("layerkeeper removed it ({})", event.message)),
-        "lost" => Some(event.message),
+        "pruned" => Some((event.at, format!("layerkeeper removed it ({})", event.message))),
+        "lost" => Some((event.at, event.message)),
         _ => None,
     });
-    Ok(told.last())
+    Ok(told.min_by_key(|(when, _)| (when.0 - at.0).abs()).map(|(_, told)| told))
 }

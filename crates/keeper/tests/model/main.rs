@@ -8,6 +8,7 @@ mod ground;
 mod heal;
 mod journal;
 mod keep;
+mod metrics;
 mod prune;
 mod room;
 mod schedule;

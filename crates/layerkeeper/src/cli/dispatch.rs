@@ -10,7 +10,7 @@ use super::output::{Output, is_closed};
 use super::remote::Control;
 use super::trouble::Trouble;
 use super::{Cli, Command};
-use super::{check_config, check_state, deploy, doctor, forget, history, notify, plan, prewarm, prune, status};
+use super::{check_config, check_state, deploy, doctor, forget, history, notify, pin, plan, prewarm, prune, status};
 use crate::run;
 
 /// The whole program.
@@ -49,6 +49,7 @@ async fn ask(cli: &Cli, command: &Command, output: &mut Output) -> Result<Exit, 
         Command::Deploy(args) => deploy::deploy(&Control::of(cli)?, args, output).await,
         Command::Prewarm(args) => prewarm::prewarm(&Control::of(cli)?, args, output).await,
         Command::Forget(args) => forget::forget(&Control::of(cli)?, args, output).await,
+        Command::Pin(args) => pin::pin(cli, args, output).await,
         Command::Prune(args) => prune::prune(&Control::of(cli)?, args, output).await,
         Command::Plan(args) => plan::plan(cli, args, output).await,
         Command::History(args) => history::history(&Control::of(cli)?, args, output).await,

@@ -81,6 +81,7 @@ pub fn policy() -> Policy {
         keep_min: 1,
         min_age: std::time::Duration::ZERO,
         download_budget: Bytes(300_000_000),
+        download_limit: None,
     };
     Policy {
         keep: vec![keep("base:1"), keep("cache:py")],
