@@ -3,6 +3,7 @@
 mod render {
     //! The facts that are shown.
     pub mod doctor;
+    pub mod expected;
     pub mod sample;
     pub mod state;
 }
@@ -10,7 +11,7 @@ mod render {
 use layerkeeper::render::{
     Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, state, status,
 };
-use render::sample;
+use render::{expected, sample};
 use serde::Serialize;
 
 const TERMINAL: Width = Width::Columns(100);
@@ -47,9 +48,9 @@ fn a_prune_planned_and_done_and_blocked() {
 
 #[test]
 fn an_estimate_certain_and_uncertain() {
-    insta::assert_snapshot!("plan", estimate::estimate(&sample::estimated(), TERMINAL));
-    insta::assert_snapshot!("plan_unknown", estimate::estimate(&sample::estimated_with_unknowns(), TERMINAL));
-    insta::assert_snapshot!("plan_json", json(&sample::estimated()));
+    insta::assert_snapshot!("plan", estimate::estimate(&expected::estimated(), TERMINAL));
+    insta::assert_snapshot!("plan_unknown", estimate::estimate(&expected::estimated_with_unknowns(), TERMINAL));
+    insta::assert_snapshot!("plan_json", json(&expected::estimated()));
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_deploy_as_a_step_of_github_actions_shows_it() {
 
 #[test]
 fn two_builds_compared() {
-    insta::assert_snapshot!("plan_against", estimate::against(&sample::against(), TERMINAL));
+    insta::assert_snapshot!("plan_against", estimate::against(&expected::against(), TERMINAL));
 }
 
 #[test]

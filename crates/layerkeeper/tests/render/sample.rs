@@ -1,23 +1,25 @@
 //! Records to be rendered, as a server in use has them.
 
-use layerkeeper::cli::plan::Against;
 use layerkeeper_http::wire::{ChangeView, JobView, PublicError, PublicJob, PublicReport};
+use layerkeeper_keeper::Status;
 use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
     TagStatus,
 };
-use layerkeeper_keeper::{Estimated, Status};
 use layerkeeper_store::record::{
-    AttemptRecord, CauseRecord, ErrorRecord, EstimateRecord, KeptRecord, LayerEstimateRecord, LayerRecordJson, Outcome,
-    PhasesRecord, PruneRecord, PullRecord, RemovalRecord, ShareRecord,
+    AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord,
+    RemovalRecord,
 };
+
+use super::expected::estimate_record;
 
 /// When all this is looked at.
 pub const NOW: i64 = 1_795_489_200_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-const LAYERS: [(u8, u64, &str); 4] = [
+/// What a runtime is made of: a byte for its digest, its size, what made it.
+pub const LAYERS: [(u8, u64, &str); 4] = [
     (0x1a, 1_204_000_000, "/bin/sh -c #(nop) ADD file:3c2f0e1c8a in / "),
     (
         0x2b,
@@ -28,7 +30,8 @@ const LAYERS: [(u8, u64, &str); 4] = [
     (0x4d, 214_000_000, "COPY . /app # buildkit"),
 ];
 
-fn digest(byte: u8) -> String {
+/// Of the content that is known by this byte.
+pub fn digest(byte: u8) -> String {
     format!("sha256:{}", format!("{byte:02x}").repeat(32))
 }
 
@@ -76,60 +79,6 @@ fn pull(image: &str, moved: usize) -> PullRecord {
         duration_ms: 52_400,
         phases: Some(PhasesRecord { resolve_ms: 310, first_byte_ms: 800, download_ms: 41_200, extract_ms: 10_400 }),
     }
-}
-
-fn estimate_record(last: &str) -> EstimateRecord {
-    let whole: u64 = LAYERS.iter().map(|layer| layer.1).sum();
-    let last_size = LAYERS[3].1;
-    EstimateRecord {
-        total_bytes: whole,
-        here_bytes: whole - last_size,
-        fetch_bytes_least: if last == "to fetch" { last_size } else { 0 },
-        fetch_bytes_most: last_size,
-        layers: LAYERS
-            .iter()
-            .enumerate()
-            .map(|(index, (byte, size, created_by))| LayerEstimateRecord {
-                digest: digest(*byte),
-                diff_id: digest(byte + 1),
-                size: *size,
-                presence: if index < 3 { "here" } else { last }.to_owned(),
-                created_by: Some((*created_by).to_owned()),
-                causes: if index < 3 { Vec::new() } else { causes() },
-            })
-            .collect(),
-        peak_bytes: Some(856_000_000),
-        compared_with: Some("ghcr.io/acme/app:sha-1".to_owned()),
-        shares: vec![
-            share("ghcr.io/acme/base:12.1", true, LAYERS[0].1, 1),
-            share("ghcr.io/acme/cache-python:1", false, 0, 0),
-        ],
-    }
-}
-
-fn share(image: &str, here: bool, bytes: u64, layers: usize) -> ShareRecord {
-    ShareRecord { image: image.to_owned(), here, bytes, layers }
-}
-
-fn causes() -> Vec<CauseRecord> {
-    let cause = |cause: &str, why: &str, advice: &str| CauseRecord {
-        cause: cause.to_owned(),
-        why: why.to_owned(),
-        advice: Some(advice.to_owned()),
-    };
-    vec![
-        cause(
-            "differs",
-            "the first layer that differs from ghcr.io/acme/app:sha-1: the same instruction made other content",
-            "the files that it copies have changed; copy what changes often after what changes seldom",
-        ),
-        cause(
-            "repeats files",
-            "it repeats 99 % of its files' bytes from ghcr.io/acme/cache-python:1 (212 MB of 214 MB, 812 of 815 files): \
-             same path, same content, another layer",
-            "build the last stage FROM the image that has the files (ghcr.io/acme/cache-python:1)",
-        ),
-    ]
 }
 
 /// A deploy as it should be: one layer moved, one kept image was refreshed first, one old tag went.
@@ -238,31 +187,6 @@ pub fn blocked() -> PruneRecord {
     PruneRecord {
         blocked: Some("the daemon reconnected to the engine, and no deploy has succeeded since".to_owned()),
         ..PruneRecord::default()
-    }
-}
-
-/// What a deploy would move.
-pub fn estimated() -> Estimated {
-    Estimated {
-        image: "ghcr.io/acme/app:sha-2".to_owned(),
-        digest: digest(0xaa),
-        platform: "linux/amd64".to_owned(),
-        digest_here: None,
-        up_to_date: false,
-        estimate: estimate_record("to fetch"),
-        budget_bytes: Some(300_000_000),
-        limit_bytes: None,
-    }
-}
-
-/// The same, where one layer came from elsewhere.
-pub fn estimated_with_unknowns() -> Estimated {
-    Estimated {
-        digest_here: Some(digest(0xbb)),
-        estimate: estimate_record("unknown"),
-        budget_bytes: Some(200_000_000),
-        limit_bytes: Some(1_000_000_000),
-        ..estimated()
     }
 }
 
@@ -441,19 +365,6 @@ pub fn public_shipped() -> PublicJob {
         report: Some(PublicReport::from(&outcome)),
         error: None,
         ..public_job()
-    }
-}
-
-/// What a build moves to a server that has the last one.
-pub fn against() -> Against {
-    Against {
-        image: "ghcr.io/acme/app:sha-2".to_owned(),
-        digest: digest(0xaa),
-        against: "ghcr.io/acme/app:sha-1".to_owned(),
-        against_digest: digest(0xbb),
-        platform: "linux/amd64".to_owned(),
-        store: "graphdriver".to_owned(),
-        estimate: EstimateRecord { shares: Vec::new(), peak_bytes: None, ..estimate_record("to fetch") },
     }
 }
 

@@ -1,3 +1,5 @@
+//! A name that came, moved and went, looked back at.
+
 use super::*;
 use crate::testing::{ENGINE, id, store};
 

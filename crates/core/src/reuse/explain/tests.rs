@@ -1,3 +1,5 @@
+//! Each cause on a server made for it, and on no other.
+
 use super::*;
 use crate::layers::{Holdings, Origin};
 use crate::manifest::{Compression, Descriptor, Platform};
