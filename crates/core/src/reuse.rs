@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod against;
+pub mod content;
 pub mod estimate;
 pub mod explain;
 #[cfg(test)]

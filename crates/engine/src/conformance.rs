@@ -5,6 +5,7 @@
 
 mod cancel;
 mod containers;
+mod contents;
 mod events;
 mod names;
 mod observe;
@@ -96,6 +97,7 @@ pub async fn suite(subject: &dyn Subject) {
     names::all(&case).await;
     removal::all(&case).await;
     containers::all(&case).await;
+    contents::all(&case).await;
     events::all(&case).await;
     cancel::all(&case).await;
 }

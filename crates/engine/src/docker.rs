@@ -5,6 +5,7 @@
 //! anybody relies on it: an answer without its id is [`EngineError::Malformed`], never an empty string.
 
 mod containers;
+mod contents;
 mod events;
 mod facts;
 mod history;
@@ -24,6 +25,7 @@ use tracing::debug;
 pub use self::facts::Facts;
 use self::images::LayerCache;
 use self::session::{PING_LIMIT, Session};
+use crate::contents::Bytestream;
 use crate::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 
 /// How long an inventory takes the engine for the one it was while no stream of its events says so. `GET /info` makes the
@@ -178,5 +180,21 @@ impl Engine for Docker {
 
     async fn events(&self) -> Result<EventStream, EngineError> {
         events::listen(&self.session).await
+    }
+
+    async fn open(&self, image: &Reference) -> Result<String, EngineError> {
+        contents::open(&self.session, image).await
+    }
+
+    async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
+        contents::archive(&self.session, opened, path).await
+    }
+
+    async fn close(&self, opened: &str) -> Result<(), EngineError> {
+        contents::close(&self.session, opened).await
+    }
+
+    async fn left_open(&self) -> Result<Vec<String>, EngineError> {
+        contents::left_open(&self.session).await
     }
 }

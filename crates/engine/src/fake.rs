@@ -4,6 +4,7 @@
 //! It keeps the [conformance suite](crate::conformance) like the real ones. Its registry is [`Fake::registry`]; every
 //! call that changes something is in [`Fake::log`].
 
+mod contents;
 mod image;
 mod log;
 mod pull;
@@ -23,6 +24,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 
 use self::state::State;
+use crate::contents::Bytestream;
 use crate::{Engine, EngineError, EngineEvent, EventStream, Login, PullStream, Removed};
 
 pub use self::image::{FakeImage, FakeLayer};
@@ -344,5 +346,26 @@ impl Engine for Fake {
             Some((item, go_on.then_some(events)))
         });
         Ok(until_broken.boxed())
+    }
+
+    async fn open(&self, image: &Reference) -> Result<String, EngineError> {
+        drop(self.up()?);
+        self.shared.change(|state| contents::open(state, image))
+    }
+
+    async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
+        let files = contents::below(&*self.up()?, opened, path)?;
+        contents::pack(path, files).await
+    }
+
+    async fn close(&self, opened: &str) -> Result<(), EngineError> {
+        drop(self.up()?);
+        self.shared.change(|state| state.containers.retain(|container| container.id != opened));
+        Ok(())
+    }
+
+    async fn left_open(&self) -> Result<Vec<String>, EngineError> {
+        let state = self.up()?;
+        Ok(state.containers.iter().filter(|c| contents::is_ours(c)).map(|c| c.id.clone()).collect())
     }
 }

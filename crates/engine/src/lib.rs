@@ -5,6 +5,7 @@
 
 pub mod classify;
 pub mod conformance;
+pub mod contents;
 pub mod docker;
 pub mod fake;
 mod pull_line;
@@ -72,6 +73,19 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Image and container events from now on.
     async fn events(&self) -> Result<EventStream, EngineError>;
+
+    /// Makes a container of an image to read it by: labelled as ours ([`contents::LABEL`]), never started, in no list of
+    /// [`Engine::containers`]. It holds the image until [`Engine::close`]. Returns its id.
+    async fn open(&self, image: &Reference) -> Result<String, EngineError>;
+
+    /// A path in an opened image, as a tar archive that is made while it is read; see [`contents`].
+    async fn archive(&self, opened: &str, path: &str) -> Result<contents::Bytestream, EngineError>;
+
+    /// Removes a container that [`Engine::open`] made; one that is gone already is no error.
+    async fn close(&self, opened: &str) -> Result<(), EngineError>;
+
+    /// What was opened and never closed, by whomever.
+    async fn left_open(&self) -> Result<Vec<String>, EngineError>;
 }
 
 /// What a [`Engine::remove`] did.

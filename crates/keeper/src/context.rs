@@ -4,7 +4,7 @@ mod journal;
 mod observe;
 mod tombstones;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::worker::Study;
 pub(crate) use observe::View;
 
 /// The job that the worker has in hand.
@@ -106,6 +107,8 @@ pub(crate) struct Context {
     /// What each name that we care for last stood for.
     last_ids: Mutex<HashMap<ImageName, ImageId>>,
     losses: Mutex<BTreeMap<ImageName, Open>>,
+    /// Layers to be measured when no job waits.
+    studies: Mutex<VecDeque<Study>>,
     tombstones: Mutex<BTreeMap<ImageName, Tombstone>>,
 }
 
@@ -171,6 +174,7 @@ impl Context {
             told: Mutex::default(),
             last_ids: Mutex::default(),
             losses: Mutex::default(),
+            studies: Mutex::default(),
             tombstones: Mutex::new(tombstones.into_iter().map(|stone| (stone.image.clone(), stone)).collect()),
             engine: parts.engine,
             registry: Arc::new(Budgeted::new(parts.registry, parts.clock.clone())),
@@ -223,6 +227,11 @@ impl Context {
     /// What should be here and is not.
     pub fn open_losses(&self) -> MutexGuard<'_, BTreeMap<ImageName, Open>> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be measured.
+    pub fn studies(&self) -> MutexGuard<'_, VecDeque<Study>> {
+        self.studies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn last_prune(&self) -> MutexGuard<'_, Option<PruneRecord>> {

@@ -17,6 +17,7 @@ mod remove;
 mod resolve;
 mod room;
 mod run;
+mod study;
 mod tidy;
 mod warm;
 
@@ -38,6 +39,7 @@ pub(crate) use estimate::estimate;
 pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
 pub(crate) use remove::REMOVED;
+pub(crate) use study::Study;
 
 /// The steps between which a job can be cut, as [`crate::Parts::at`] is told of them.
 pub const POINTS: [&str; 10] =
@@ -57,6 +59,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     take_up_again(&ctx).await;
+    study::close_all(&ctx).await;
     let mut failing = false;
     loop {
         tokio::select! {
@@ -72,6 +75,29 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
                 return;
             }
         }
+        measure_one(&ctx, &mut tick, &beat).await;
+    }
+}
+
+/// With nothing else to do, measures one layer, ticking; a job that comes, or a stop, ends it, and it is measured later.
+async fn measure_one<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
+    let Some(wished) = ctx.studies().pop_front() else { return };
+    let mut measures = Box::pin(study::study(ctx, &wished));
+    let done = loop {
+        tokio::select! {
+            biased;
+            () = ctx.stop.cancelled() => break false,
+            () = ctx.queued.notified() => break false,
+            _ = tick.tick() => beat(),
+            () = &mut measures => break true,
+        }
+    };
+    drop(measures);
+    study::close_all(ctx).await;
+    if !done {
+        ctx.studies().push_back(wished);
+        // what was told must be heard by the loop
+        ctx.queued.notify_one();
     }
 }
 

@@ -111,6 +111,7 @@ impl Store {
             ..Swept::default()
         };
         self.thin(STACKS, Vec::new()).await?;
+        self.thin(REPEATS, vec![most(keep.max_layers)]).await?;
         let (stripped, dropped) = self.shrink_reports(keep).await?;
         swept.stripped_reports = stripped;
         swept.jobs += dropped;
@@ -228,6 +229,9 @@ const CHANGES: &str = "DELETE FROM changes WHERE seq IN (
 const STACKS: &str = "DELETE FROM stacks WHERE (engine, image_id) IN (
     SELECT engine, image_id FROM stacks WHERE NOT EXISTS (SELECT 1 FROM changes
         WHERE changes.engine = stacks.engine AND changes.image_id = stacks.image_id) LIMIT ?1)";
+
+const REPEATS: &str = "DELETE FROM repeats WHERE (diff_id, image) IN (
+    SELECT diff_id, image FROM repeats ORDER BY at DESC LIMIT ?2 OFFSET ?1)";
 
 const NAMES: &str = "DELETE FROM names WHERE (engine, image) IN (
     SELECT engine, image FROM names WHERE gone < ?1 LIMIT ?2)";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_keeper::DeployRequest;
 use layerkeeper_store::record::{EstimateRecord, PullRecord};
-use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Engines, Image, Registry, Scratch, eventually};
+use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Engines, Image, Layer, Registry, Scratch, eventually};
 use layerkeeper_tests::chain::{Chain, layer};
 use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
@@ -207,6 +207,61 @@ async fn a_deploy_over_the_limit_is_refused_before_anything_moves_and_says_why()
         let row = host.end(&answer.job.id).await;
         assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
         assert_eq!(Bytes(row.outcome.pull.unwrap().downloaded_bytes), moves);
+    })
+    .await;
+}
+
+/// The case behind it all: the runtime copies the virtual environment out of cache-python instead of being built on it. What
+/// that repeats is measured once both are here, and the next plan says it before the pull.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        // a file's content is its number, over and over
+        let file = |path: &str, n: u64, size: usize| {
+            let content: Vec<u8> = (n * 1000 + number).to_le_bytes().repeat(size / 8);
+            (format!("opt/venv/{path}"), content)
+        };
+        let torch = || [file("lib/torch.so", 1, 900_000), file("lib/numpy.so", 2, 400_000)];
+        let cached = |n: u64| file("lib/torch.pyc", n, 80_000);
+        let venv = |pyc: u64| Layer::files(torch().into_iter().chain([cached(pyc)])).unwrap().gzip(0);
+        let base = Image::new().layer(Layer::files([file("lib/base.so", 3, 200_000)]).unwrap().gzip(0));
+        base.push(&registry, "acme/base:1").unwrap();
+        let python = Image::from(&base).layer(venv(10).created_by("RUN pip install torch"));
+        python.push(&registry, "acme/cache-python:1").unwrap();
+        let runtime = |pyc: u64| {
+            let copied = venv(pyc).created_by("COPY --from=python-deps /opt/venv /opt/venv # buildkit");
+            Image::from(&base).layer(copied).layer(layer(66, number, pyc, Bytes(50_000)))
+        };
+        let host = Host::new(engine, &registry.host(), |policy, _| drop(policy.keep.pop())).await;
+        for row in host.prewarm().await {
+            assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        }
+        let first = runtime(20).push(&registry, "acme/app:sha-1").unwrap();
+        let pull = host.ship("sha-1", None).await.pull.unwrap();
+        assert_eq!(Bytes(pull.downloaded_bytes), first.layers[1..].iter().map(|layer| layer.size).sum());
+        let told = async || {
+            let events = host.keeper.events(50).await.unwrap();
+            events.into_iter().find(|event| event.kind == "repeats files")
+        };
+        let told = eventually(Duration::from_secs(60), told).await;
+        let python_name = host.name("cache-python:1").to_string();
+        // the base's own file stands below both, and is not the layer's
+        assert!(told.message.contains(&format!("copied 1.30 MB of 1.38 MB from {python_name}")), "{}", told.message);
+
+        let second = runtime(21).push(&registry, "acme/app:sha-2").unwrap();
+        let plan = host.keeper.plan(&second.name.to_reference()).await.unwrap();
+        let causes = &plan.estimate.layers[1].causes;
+        let found: Vec<&str> = causes.iter().map(|cause| cause.cause.as_str()).collect();
+        assert_eq!(found, ["differs", "repeats files"], "{plan:?}");
+        let said = &causes[1].why;
+        for part in ["the last layer that this instruction made repeated 94 %", "2 of 3 files", &python_name] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(causes[1].advice.as_deref().unwrap().contains(&format!("FROM the image that has the files ({python_name})")));
+        let label = "label=io.layerkeeper.reading";
+        let left = engine.run_docker(["ps", "--all", "--quiet", "--filter", label]).unwrap();
+        assert_eq!(left.trim(), "", "no container is left");
     })
     .await;
 }

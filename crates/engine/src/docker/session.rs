@@ -200,7 +200,7 @@ impl Session {
         EngineError::Unreachable { host: self.host.clone(), cause }
     }
 
-    fn silent(&self, limit: Duration) -> EngineError {
+    pub(super) fn silent(&self, limit: Duration) -> EngineError {
         self.unreachable(format!("{SILENT} {} s", limit.as_secs()))
     }
 

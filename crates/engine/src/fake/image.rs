@@ -14,6 +14,8 @@ pub struct FakeLayer {
     pub size: Bytes,
     /// What it takes unpacked.
     pub unpacked: Bytes,
+    /// Its files, path and content: few and small, whatever its size.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// An image, as a registry would hold it.
@@ -42,7 +44,15 @@ impl FakeLayer {
             blob: Digest::of(format!("blob {name} {how} {size}").as_bytes()),
             size: Bytes(size),
             unpacked: Bytes(size.saturating_mul(3)),
+            files: vec![(format!("/data/{}/0000.bin", name.replace(' ', "-")), name.as_bytes().to_vec())],
         }
+    }
+
+    /// The same layer with these files in it instead.
+    #[must_use]
+    pub fn with_files(mut self, files: &[(&str, &str)]) -> Self {
+        self.files = files.iter().map(|(path, content)| ((*path).to_owned(), content.as_bytes().to_vec())).collect();
+        self
     }
 }
 

@@ -8,6 +8,7 @@ use layerkeeper_core::{
     Selector, StoreKind,
 };
 
+use super::contents;
 use super::image::FakeImage;
 use super::log::{Call, Fault};
 use crate::{EngineError, EngineEvent, Removed};
@@ -128,7 +129,7 @@ impl State {
             };
             Container { created_from: container.created_from.clone().filter(stands), ..container.clone() }
         };
-        self.containers.iter().map(shown).collect()
+        self.containers.iter().filter(|container| !contents::is_ours(container)).map(shown).collect()
     }
 
     pub(super) fn find(&self, reference: &Reference) -> Option<ImageId> {

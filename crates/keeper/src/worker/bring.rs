@@ -26,6 +26,7 @@ use crate::worker::pull::pull;
 use crate::worker::resolve::Target;
 use crate::worker::room::make_room;
 use crate::worker::run::Run;
+use crate::worker::study::wish;
 
 /// What a pull is made with.
 pub(super) struct Job<'t> {
@@ -85,6 +86,9 @@ pub(super) async fn bring(
     heal::back(run.ctx, name, &run.job.id).await;
     if let Some(report) = &report {
         say(run, &job, report).await;
+    }
+    if let (JobKind::Deploy, Some(pull), Some(manifest)) = (kind, &run.outcome.pull, &target.manifest) {
+        wish(ctx, &run.job.id, name, manifest, pull);
     }
     Ok(image)
 }
@@ -228,7 +232,7 @@ async fn why(ctx: &Context, job: &Job<'_>) -> Option<EstimateRecord> {
     if !job.own {
         return None;
     }
-    match explained(ctx, &job.inventory, manifest, estimate).await {
+    match explained(ctx, &job.inventory, (&job.name.repository, manifest), estimate).await {
         Ok(record) => Some(record),
         Err(error) => {
             tracing::warn!(image = %job.name, %error, "could not find out why layers move");

@@ -97,7 +97,7 @@ async fn refuse_over(
     if estimate.fetch_least <= limit {
         return Ok(());
     }
-    let record = explained(ctx, &inventory, manifest, &estimate).await?;
+    let record = explained(ctx, &inventory, (&image.repository, manifest), &estimate).await?;
     let (fetch, reasons) = (estimate.fetch_least, largest_first(&record));
     run.outcome.estimate = Some(record);
     run.save().await?;

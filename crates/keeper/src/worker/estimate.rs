@@ -31,7 +31,7 @@ pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Est
         platform: manifest.platform.to_string(),
         digest_here: here.map(|digest| digest.to_string()),
         up_to_date,
-        estimate: explained(ctx, &inventory, &manifest, &judge(&manifest, &holdings)).await?,
+        estimate: explained(ctx, &inventory, (&reference.repository, &manifest), &judge(&manifest, &holdings)).await?,
         budget_bytes: runtime.map(|runtime| runtime.download_budget.0),
         limit_bytes: runtime.and_then(|runtime| runtime.download_limit).map(|limit| limit.0),
     })

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use layerkeeper_core::layers::Presence;
 use layerkeeper_core::plan::room::Growth;
-use layerkeeper_core::reuse::explain::{Evidence, Lost, to_describe};
+use layerkeeper_core::reuse::content::destination;
+use layerkeeper_core::reuse::explain::{Evidence, Lost, Repeat, to_describe};
 use layerkeeper_core::reuse::{Estimate, explain};
-use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Timestamp};
+use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Repository, Timestamp};
 use layerkeeper_store::record::EstimateRecord;
-use layerkeeper_store::{Event, EventFilter, LastHeld};
+use layerkeeper_store::{Event, EventFilter, LastHeld, Repeated};
 use tokio::time::{Instant, timeout_at};
 
 use crate::context::Context;
@@ -34,7 +35,7 @@ const AFTER: Duration = Duration::from_secs(30);
 pub(crate) async fn explained(
     ctx: &Context,
     inventory: &Inventory,
-    manifest: &ImageManifest,
+    (repository, manifest): (&Repository, &ImageManifest),
     estimate: &Estimate,
 ) -> Result<EstimateRecord, JobError> {
     let instance = inventory.engine.instance();
@@ -47,7 +48,7 @@ pub(crate) async fn explained(
         records: &records,
         described: &described(ctx, inventory, manifest, estimate).await,
         lost: &lost(ctx, inventory, estimate).await?,
-        repeats: &HashMap::new(),
+        repeats: &repeats(ctx, repository, estimate).await?,
         policy: &ctx.settings().policy,
     };
     Ok(EstimateRecord::from(estimate).explained(&explain(&evidence), Some(peak)))
@@ -69,6 +70,29 @@ async fn described(
         described.extend(found.map(|manifest| (image.id, manifest)));
     }
     described
+}
+
+/// What was measured of the layers that move, or of the last ones that their instructions made.
+async fn repeats(
+    ctx: &Context,
+    repository: &Repository,
+    estimate: &Estimate,
+) -> Result<HashMap<DiffId, Vec<Repeat>>, JobError> {
+    let mut repeats = HashMap::new();
+    for layer in estimate.layers.iter().filter(|layer| layer.presence == Presence::ToFetch) {
+        if layer.created_by.as_deref().and_then(destination).is_none() {
+            continue;
+        }
+        let found = ctx.store.repeats(layer.diff_id, repository.to_string(), layer.created_by.clone()).await?;
+        // one image is enough to be told of: the one with most
+        repeats.insert(layer.diff_id, found.into_iter().take(1).map(|one| repeat(layer.diff_id, one)).collect());
+    }
+    Ok(repeats)
+}
+
+fn repeat(layer: DiffId, measured: Repeated) -> Repeat {
+    let Repeated { image, total, repeated, files, repeated_files, .. } = measured;
+    Repeat { image, total, repeated, files, repeated_files, foretold: measured.layer != layer }
 }
 
 /// Of the layers that move and are not here, those that were.

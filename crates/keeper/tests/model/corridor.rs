@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use layerkeeper_core::{
     Container, ContainerState, Digest, EngineInfo, Image, ImageName, Inventory, Reference, StoreKind,
 };
+use layerkeeper_engine::contents::Bytestream;
 use layerkeeper_engine::fake::{Call, Fake};
 use layerkeeper_engine::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 
@@ -90,6 +91,18 @@ impl Engine for Sneaky {
     }
     async fn events(&self) -> Result<EventStream, EngineError> {
         self.fake.events().await
+    }
+    async fn open(&self, image: &Reference) -> Result<String, EngineError> {
+        self.fake.open(image).await
+    }
+    async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
+        self.fake.archive(opened, path).await
+    }
+    async fn close(&self, opened: &str) -> Result<(), EngineError> {
+        self.fake.close(opened).await
+    }
+    async fn left_open(&self) -> Result<Vec<String>, EngineError> {
+        self.fake.left_open().await
     }
 }
 

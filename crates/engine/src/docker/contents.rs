@@ -1,0 +1,80 @@
+//! `POST /containers/create`, `GET /containers/{id}/archive`, `DELETE /containers/{id}`: reading an image without starting
+//! anything.
+
+use std::collections::HashMap;
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use futures_util::stream;
+use layerkeeper_core::Reference;
+
+use super::session::{self, Session};
+use crate::EngineError;
+use crate::contents::{Bytestream, LABEL};
+
+/// Makes the container; its id.
+pub(super) async fn open(session: &Session, image: &Reference) -> Result<String, EngineError> {
+    let body = ContainerCreateBody {
+        image: Some(image.to_string()),
+        // an image need not have a command, and the engine wants one
+        cmd: Some(vec!["never-started".to_owned()]),
+        entrypoint: Some(Vec::new()),
+        labels: Some(HashMap::from([(LABEL.to_owned(), "never started; removed when it has been read".to_owned())])),
+        ..ContainerCreateBody::default()
+    };
+    let made = session
+        .quick(|client| {
+            let body = body.clone();
+            async move { client.create_container(None, body).await }
+        })
+        .await?;
+    Ok(made.id)
+}
+
+/// A path in it, as an archive.
+pub(super) async fn archive(session: &Session, id: &str, path: &str) -> Result<Bytestream, EngineError> {
+    let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+    let client = session.client().await?;
+    let mut chunks = client.download_from_container(id, Some(options)).boxed();
+    let failed = |error| session.failure(error);
+    match tokio::time::timeout(session::QUICK_LIMIT, chunks.next()).await {
+        Err(_) => Err(session.silent(session::QUICK_LIMIT)),
+        Ok(Some(Err(error))) => Err(failed(error)),
+        Ok(first) => {
+            let rest = chunks.map(|chunk| chunk.map_err(|error| EngineError::BrokenOff(session::chain(&error))));
+            let first = first.and_then(Result::ok).map(Ok);
+            Ok(stream::iter(first).chain(rest).boxed())
+        }
+    }
+}
+
+/// Removes it. One that is gone already is no error.
+pub(super) async fn close(session: &Session, id: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::new().v(true).build();
+    let removed = session
+        .call(session::REMOVE_LIMIT, |client| {
+            let options = options.clone();
+            async move { client.remove_container(id, Some(options)).await }
+        })
+        .await;
+    match removed {
+        Err(EngineError::NotFound(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Those that are left, by an end of the daemon in between.
+pub(super) async fn left_open(session: &Session) -> Result<Vec<String>, EngineError> {
+    let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let rows = session
+        .quick(|client| {
+            let options = options.clone();
+            async move { client.list_containers(Some(options)).await }
+        })
+        .await?;
+    Ok(rows.into_iter().filter_map(|row| row.id).collect())
+}
