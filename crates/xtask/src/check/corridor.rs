@@ -1,4 +1,5 @@
-//! Only the worker pulls, names and removes: nothing else in the product calls those three methods of an engine.
+//! Only the worker pulls, names and removes, and makes a container to read an image by: nothing else in the product calls
+//! those methods of an engine.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use anyhow::{Result, bail};
 use super::size::sources;
 use crate::command::top;
 
-const CALLS: [&str; 3] = ["engine.pull(", "engine.tag(", "engine.remove("];
+const CALLS: [&str; 5] = ["engine.pull(", "engine.tag(", "engine.remove(", "engine.open(", "engine.close("];
 const WORKER: &str = "crates/keeper/src/worker";
 /// Whoever holds an engine.
 const PRODUCT: [&str; 3] = ["crates/keeper/src", "crates/http/src", "crates/layerkeeper/src"];
