@@ -26,7 +26,7 @@ use engine::EngineSeen;
 pub use finding::{Diagnosis, Finding, Level};
 use host::HostSeen;
 use kept::KeptSeen;
-pub use look::{Root, look};
+pub use look::{Root, look, scheduled};
 use registry::RegistrySeen;
 use unit::UnitSeen;
 

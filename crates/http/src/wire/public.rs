@@ -214,7 +214,7 @@ mod tests {
             size: 7,
             presence: SECRET.into(),
             created_by: text.clone(),
-            causes: vec![CauseRecord { cause: SECRET.into(), why: SECRET.into(), advice: text.clone() }],
+            causes: vec![CauseRecord { cause: SECRET.into(), why: SECRET.into(), at: Some(1), advice: text.clone() }],
         };
         PullRecord {
             image: "ghcr.io/acme/app:sha-1".into(),

@@ -60,8 +60,12 @@ pub(super) async fn deploy(
             // first the name, so that a deploy of a tag that is not there yet does not refresh everything at each try
             let target = resolve(ctx, image, wanted.map_or(Wanted::Tag, Wanted::Content), &inventory).await?;
             if arrival(image, target.digest, target.manifest.as_ref(), &inventory) != Arrival::Done {
-                if let (Some(limit), Some(manifest)) = (limit, &target.manifest) {
-                    refuse_over(run, image, manifest, limit).await?;
+                match (limit, &target.manifest) {
+                    (Some(limit), Some(manifest)) => refuse_over(run, image, manifest, limit).await?,
+                    (Some(limit), None) => {
+                        run.warn(format!("the registry gave no manifest, so the download_limit of {limit} could not be held"));
+                    }
+                    (None, _) => {}
                 }
                 warm::refresh_all(run).await;
             }

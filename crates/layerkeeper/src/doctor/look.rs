@@ -85,6 +85,11 @@ fn cleaners(files: &mut Files<'_>, inventory: Option<&Inventory>) -> Vec<Cleaner
     all
 }
 
+/// What removes images by itself on this host, as its files say; containers are not asked for.
+pub fn scheduled(root: &Root) -> Vec<Cleaner> {
+    cleaners(&mut Files::new(root), None)
+}
+
 async fn daemon(control: &Client, config: &Config) -> DaemonSeen {
     let at = config.listen.control.display().to_string();
     match control.clone().with_timeout(DAEMON).get::<Status>("/v1/status").await {

@@ -82,6 +82,7 @@ fn causes() -> Vec<CauseRecord> {
     let cause = |cause: &str, why: &str, advice: &str| CauseRecord {
         cause: cause.to_owned(),
         why: why.to_owned(),
+        at: None,
         advice: Some(advice.to_owned()),
     };
     vec![

@@ -36,6 +36,9 @@ pub struct CauseRecord {
     pub cause: String,
     /// In words.
     pub why: String,
+    /// When that happened, where it happened on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<i64>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
@@ -240,7 +243,7 @@ impl From<&Estimate> for EstimateRecord {
 
 impl From<&Cause> for CauseRecord {
     fn from(cause: &Cause) -> Self {
-        Self { cause: cause.as_str().to_owned(), why: cause.to_string(), advice: cause.advice() }
+        Self { cause: cause.as_str().to_owned(), why: cause.to_string(), at: cause.at().map(|at| at.0), advice: cause.advice() }
     }
 }
 

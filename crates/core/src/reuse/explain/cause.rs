@@ -5,6 +5,7 @@ use std::fmt;
 use crate::digest::Digest;
 use crate::manifest::Compression;
 use crate::reuse::explain::{Lost, Repeat};
+use crate::time::Timestamp;
 
 /// Why a layer must be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,14 @@ impl Cause {
             Self::Lost(_) => "lost",
             Self::Repeats(_) => "repeats files",
             Self::NeverSeen => "never seen",
+        }
+    }
+
+    /// When that happened, where it happened on this host.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Lost(lost) => Some(lost.at),
+            _ => None,
         }
     }
 
