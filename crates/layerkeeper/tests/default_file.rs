@@ -70,6 +70,8 @@ fn every_known_key_is_in_the_file() {
 #[test]
 fn the_example_blocks_show_the_defaults_where_a_default_is_shown() {
     let minimal = parse("[[runtime]]\nrepository = \"ghcr.io/acme/app\"\n");
-    let example = parse(&uncommented(&shipped(), |_| false));
-    assert_eq!(minimal.settings.policy.runtime, example.settings.policy.runtime);
+    let mut example = parse(&uncommented(&shipped(), |_| false)).settings.policy.runtime;
+    // it has no default: the file shows one that somebody may want
+    assert!(example[0].download_limit.take().is_some());
+    assert_eq!(minimal.settings.policy.runtime, example);
 }
