@@ -132,10 +132,7 @@ mod tests {
         let told: Vec<_> = seen.iter().map(|file| (file.path.as_str(), file.size, file.digest)).collect();
         assert_eq!(
             told,
-            [
-                ("/opt/venv/bin/python", 2, Digest::of(b"#!")),
-                ("/opt/venv/lib/torch.so", 200_000, Digest::of(&large))
-            ]
+            [("/opt/venv/bin/python", 2, Digest::of(b"#!")), ("/opt/venv/lib/torch.so", 200_000, Digest::of(&large))]
         );
     }
 

@@ -64,9 +64,8 @@ impl Store {
         created_by: Option<String>,
     ) -> Result<Vec<Repeated>, StoreError> {
         self.read(move |connection| {
-            let mut exact = connection.prepare_cached(
-                "SELECT * FROM repeats WHERE diff_id = ?1 ORDER BY repeated DESC, image",
-            )?;
+            let mut exact =
+                connection.prepare_cached("SELECT * FROM repeats WHERE diff_id = ?1 ORDER BY repeated DESC, image")?;
             let found = exact.query_map([layer.to_string()], repeated)?.collect::<rusqlite::Result<Vec<_>>>()?;
             if !found.is_empty() || created_by.is_none() {
                 return Ok(found);

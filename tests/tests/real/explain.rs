@@ -258,7 +258,13 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
         for part in ["the last layer that this instruction made repeated 94 %", "2 of 3 files", &python_name] {
             assert!(said.contains(part), "{part}: {said}");
         }
-        assert!(causes[1].advice.as_deref().unwrap().contains(&format!("FROM the image that has the files ({python_name})")));
+        assert!(
+            causes[1]
+                .advice
+                .as_deref()
+                .unwrap()
+                .contains(&format!("FROM the image that has the files ({python_name})"))
+        );
         let label = "label=io.layerkeeper.reading";
         let left = engine.run_docker(["ps", "--all", "--quiet", "--filter", label]).unwrap();
         assert_eq!(left.trim(), "", "no container is left");

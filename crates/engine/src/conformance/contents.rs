@@ -18,7 +18,10 @@ async fn read(case: &Case<'_>, image: &Reference, path: &str) -> BTreeSet<(Strin
     let id = ok(case.engine().open(image).await, "open");
     let archive = ok(case.engine().archive(&id, path).await, "archive");
     let mut files = BTreeSet::new();
-    ok(contents::files(path, archive, |file| drop(files.insert((file.path, file.digest)))).await, "files");
+    let read = contents::files(path, archive, |file| {
+        files.insert((file.path, file.digest));
+    });
+    ok(read.await, "files");
     ok(case.engine().close(&id).await, "close");
     files
 }
@@ -28,7 +31,8 @@ async fn files_are_read_through_a_container_that_nobody_else_sees(case: &Case<'_
     let (two, _) = case.publish("inside/app:two", &["shared", "own two"]).await;
     case.pull_tag(&one).await;
     case.pull_tag(&two).await;
-    let (in_one, in_two) = (read(case, &one.to_reference(), "/data").await, read(case, &two.to_reference(), "/data").await);
+    let (in_one, in_two) =
+        (read(case, &one.to_reference(), "/data").await, read(case, &two.to_reference(), "/data").await);
     assert_eq!((in_one.len(), in_two.len()), (2, 2), "{in_one:?} {in_two:?}");
     assert_eq!(in_one.intersection(&in_two).count(), 1, "the shared layer's file: {in_one:?} {in_two:?}");
     assert!(in_one.iter().all(|(path, _)| path.starts_with("/data/")), "{in_one:?}");

@@ -4,8 +4,8 @@ use futures_util::{StreamExt, stream};
 use layerkeeper_core::{Container, ContainerState, Reference};
 
 use super::state::State;
-use crate::contents::Bytestream;
 use crate::EngineError;
+use crate::contents::Bytestream;
 
 /// The names of containers that are there to read an image by.
 const READING: &str = "layerkeeper-reading-";

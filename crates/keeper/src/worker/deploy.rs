@@ -63,7 +63,9 @@ pub(super) async fn deploy(
                 match (limit, &target.manifest) {
                     (Some(limit), Some(manifest)) => refuse_over(run, image, manifest, limit).await?,
                     (Some(limit), None) => {
-                        run.warn(format!("the registry gave no manifest, so the download_limit of {limit} could not be held"));
+                        run.warn(format!(
+                            "the registry gave no manifest, so the download_limit of {limit} could not be held"
+                        ));
                     }
                     (None, _) => {}
                 }

@@ -144,9 +144,7 @@ async fn catalogue(ctx: &Context, image: &Reference, path: &str) -> Result<Catal
     let id = ctx.engine.open(image).await?;
     let mut files = Catalogue::default();
     let read = match ctx.engine.archive(&id, path).await {
-        Ok(archive) => {
-            contents::files(path, archive, |file| files.add(&file.path, file.size, &file.digest)).await
-        }
+        Ok(archive) => contents::files(path, archive, |file| files.add(&file.path, file.size, &file.digest)).await,
         Err(EngineError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     };

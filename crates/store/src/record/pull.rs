@@ -243,7 +243,12 @@ impl From<&Estimate> for EstimateRecord {
 
 impl From<&Cause> for CauseRecord {
     fn from(cause: &Cause) -> Self {
-        Self { cause: cause.as_str().to_owned(), why: cause.to_string(), at: cause.at().map(|at| at.0), advice: cause.advice() }
+        Self {
+            cause: cause.as_str().to_owned(),
+            why: cause.to_string(),
+            at: cause.at().map(|at| at.0),
+            advice: cause.advice(),
+        }
     }
 }
 
