@@ -17,7 +17,8 @@ use crate::EngineError;
 /// An archive as it comes.
 pub type Bytestream = BoxStream<'static, Result<Chunk, EngineError>>;
 
-/// By this label a container of ours is known: made to read an image by, never started, removed afterwards.
+/// By this label a container of ours is known: made to read an image by, never started, removed afterwards. Its value is the
+/// one that made it, and removes what a crash left.
 pub const LABEL: &str = "io.layerkeeper.reading";
 
 /// So much of a file is in memory at once.

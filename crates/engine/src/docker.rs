@@ -182,8 +182,8 @@ impl Engine for Docker {
         events::listen(&self.session).await
     }
 
-    async fn open(&self, image: &Reference) -> Result<String, EngineError> {
-        contents::open(&self.session, image).await
+    async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError> {
+        contents::open(&self.session, image, owner).await
     }
 
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
@@ -194,7 +194,7 @@ impl Engine for Docker {
         contents::close(&self.session, opened).await
     }
 
-    async fn left_open(&self) -> Result<Vec<String>, EngineError> {
-        contents::left_open(&self.session).await
+    async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError> {
+        contents::left_open(&self.session, owner).await
     }
 }

@@ -348,9 +348,9 @@ impl Engine for Fake {
         Ok(until_broken.boxed())
     }
 
-    async fn open(&self, image: &Reference) -> Result<String, EngineError> {
+    async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError> {
         drop(self.up()?);
-        self.shared.change(|state| contents::open(state, image))
+        self.shared.change(|state| contents::open(state, image, owner))
     }
 
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
@@ -364,8 +364,8 @@ impl Engine for Fake {
         Ok(())
     }
 
-    async fn left_open(&self) -> Result<Vec<String>, EngineError> {
+    async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError> {
         let state = self.up()?;
-        Ok(state.containers.iter().filter(|c| contents::is_ours(c)).map(|c| c.id.clone()).collect())
+        Ok(state.containers.iter().filter(|c| contents::is_of(c, owner)).map(|c| c.id.clone()).collect())
     }
 }

@@ -74,9 +74,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Image and container events from now on.
     async fn events(&self) -> Result<EventStream, EngineError>;
 
-    /// Makes a container of an image to read it by: labelled as ours ([`contents::LABEL`]), never started, in no list of
-    /// [`Engine::containers`]. It holds the image until [`Engine::close`]. Returns its id.
-    async fn open(&self, image: &Reference) -> Result<String, EngineError>;
+    /// Makes a container of an image to read it by: labelled with its owner ([`contents::LABEL`]), never started, in no list
+    /// of [`Engine::containers`]. It holds the image until [`Engine::close`]. Returns its id.
+    async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError>;
 
     /// A path in an opened image, as a tar archive that is made while it is read; see [`contents`].
     async fn archive(&self, opened: &str, path: &str) -> Result<contents::Bytestream, EngineError>;
@@ -84,8 +84,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a container that [`Engine::open`] made; one that is gone already is no error.
     async fn close(&self, opened: &str) -> Result<(), EngineError>;
 
-    /// What was opened and never closed, by whomever.
-    async fn left_open(&self) -> Result<Vec<String>, EngineError>;
+    /// What this owner opened and never closed.
+    async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError>;
 }
 
 /// What a [`Engine::remove`] did.

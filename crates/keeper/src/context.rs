@@ -71,6 +71,8 @@ pub(crate) struct Context {
     pub follow: Follow,
     pub version: &'static str,
     pub started: Timestamp,
+    /// By this word containers are known that this daemon made to read images by.
+    pub owner: String,
     /// The engine instance that was here when the daemon last ran.
     pub engine_before: Option<String>,
     /// Rung when a job was queued.
@@ -152,6 +154,7 @@ impl Context {
             follow: Follow::default(),
             version: parts.version,
             started: now,
+            owner: parts.store.owner().await?,
             engine_before,
             queued: Notify::new(),
             look: Notify::new(),

@@ -44,6 +44,15 @@ impl Store {
         .await
     }
 
+    /// A word of its own for this database, the same for as long as it lives: 16 hexadecimal digits.
+    pub async fn owner(&self) -> Result<String, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = 'owner'")?;
+            Ok(statement.query_row([], |row| row.get::<_, i64>(0).map(|value| format!("{:016x}", value as u64)))?)
+        })
+        .await
+    }
+
     /// The engine seen last: another instance than now means a new data root or a flipped image store.
     pub async fn last_engine(&self) -> Result<Option<EngineSeen>, StoreError> {
         self.read(|connection| {

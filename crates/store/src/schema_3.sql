@@ -38,5 +38,8 @@ CREATE TABLE repeats (
 
 CREATE INDEX repeats_created_by ON repeats (repository, created_by, at);
 
+-- By this number, for ever the same, a daemon knows what it made on an engine.
+INSERT INTO meta VALUES ('owner', random());
+
 -- A deploy that may move more than its repository's `download_limit`.
 ALTER TABLE jobs ADD COLUMN over_limit INTEGER NOT NULL DEFAULT 0;

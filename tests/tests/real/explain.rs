@@ -266,8 +266,13 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
                 .contains(&format!("FROM the image that has the files ({python_name})"))
         );
         let label = "label=io.layerkeeper.reading";
-        let left = engine.run_docker(["ps", "--all", "--quiet", "--filter", label]).unwrap();
-        assert_eq!(left.trim(), "", "no container is left");
+        let left = async || {
+            let ours = |image: &str| image.contains(&registry.host());
+            let format = "{{.Image}}";
+            let listed = engine.run_docker(["ps", "--all", "--format", format, "--filter", label]).unwrap();
+            !listed.lines().any(ours)
+        };
+        eventually(Duration::from_secs(20), left).await;
     })
     .await;
 }

@@ -8,6 +8,8 @@ use super::{Case, err, ok};
 use crate::EngineError;
 use crate::contents;
 
+const OWNER: &str = "0123456789abcdef";
+
 pub(super) async fn all(case: &Case<'_>) {
     files_are_read_through_a_container_that_nobody_else_sees(case).await;
     what_is_not_there_is_not_found(case).await;
@@ -15,7 +17,7 @@ pub(super) async fn all(case: &Case<'_>) {
 
 /// Every file below a path, by name and content.
 async fn read(case: &Case<'_>, image: &Reference, path: &str) -> BTreeSet<(String, Digest)> {
-    let id = ok(case.engine().open(image).await, "open");
+    let id = ok(case.engine().open(image, OWNER).await, "open");
     let archive = ok(case.engine().archive(&id, path).await, "archive");
     let mut files = BTreeSet::new();
     let read = contents::files(path, archive, |file| {
@@ -38,14 +40,15 @@ async fn files_are_read_through_a_container_that_nobody_else_sees(case: &Case<'_
     assert!(in_one.iter().all(|(path, _)| path.starts_with("/data/")), "{in_one:?}");
 
     let before = ok(case.engine().containers().await, "containers");
-    let id = ok(case.engine().open(&one.to_reference()).await, "open");
-    assert_eq!(ok(case.engine().left_open().await, "left open"), std::slice::from_ref(&id));
+    let id = ok(case.engine().open(&one.to_reference(), OWNER).await, "open");
+    assert_eq!(ok(case.engine().left_open(OWNER).await, "left open"), std::slice::from_ref(&id));
     assert_eq!(ok(case.engine().containers().await, "containers"), before, "it is none of the host's");
+    assert!(ok(case.engine().left_open("fedcba9876543210").await, "left open").is_empty(), "another's is not ours");
     let error = err(case.engine().remove(&one.to_reference()).await, "removing what is being read");
     assert!(matches!(error, EngineError::Conflict(_)), "{error:?}");
     ok(case.engine().close(&id).await, "close");
     ok(case.engine().close(&id).await, "closing once more");
-    assert!(ok(case.engine().left_open().await, "left open").is_empty());
+    assert!(ok(case.engine().left_open(OWNER).await, "left open").is_empty());
     case.remove(&one.to_reference()).await;
     case.remove(&two.to_reference()).await;
     case.must_lack(&one.to_reference()).await;
@@ -53,10 +56,10 @@ async fn files_are_read_through_a_container_that_nobody_else_sees(case: &Case<'_
 
 async fn what_is_not_there_is_not_found(case: &Case<'_>) {
     let (name, _) = case.publish("inside/empty:t", &["a"]).await;
-    let error = err(case.engine().open(&name.to_reference()).await, "reading what is not here");
+    let error = err(case.engine().open(&name.to_reference(), OWNER).await, "reading what is not here");
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
     case.pull_tag(&name).await;
-    let id = ok(case.engine().open(&name.to_reference()).await, "open");
+    let id = ok(case.engine().open(&name.to_reference(), OWNER).await, "open");
     let error = err(case.engine().archive(&id, "/nowhere").await.map(drop), "a path that is not there");
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
     ok(case.engine().close(&id).await, "close");

@@ -16,13 +16,13 @@ use crate::EngineError;
 use crate::contents::{Bytestream, LABEL};
 
 /// Makes the container; its id.
-pub(super) async fn open(session: &Session, image: &Reference) -> Result<String, EngineError> {
+pub(super) async fn open(session: &Session, image: &Reference, owner: &str) -> Result<String, EngineError> {
     let body = ContainerCreateBody {
         image: Some(image.to_string()),
         // an image need not have a command, and the engine wants one
         cmd: Some(vec!["never-started".to_owned()]),
         entrypoint: Some(Vec::new()),
-        labels: Some(HashMap::from([(LABEL.to_owned(), "never started; removed when it has been read".to_owned())])),
+        labels: Some(HashMap::from([(LABEL.to_owned(), owner.to_owned())])),
         ..ContainerCreateBody::default()
     };
     let made = session
@@ -67,8 +67,8 @@ pub(super) async fn close(session: &Session, id: &str) -> Result<(), EngineError
 }
 
 /// Those that are left, by an end of the daemon in between.
-pub(super) async fn left_open(session: &Session) -> Result<Vec<String>, EngineError> {
-    let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+pub(super) async fn left_open(session: &Session, owner: &str) -> Result<Vec<String>, EngineError> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL}={owner}")])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let rows = session
         .quick(|client| {

@@ -15,12 +15,17 @@ pub(super) fn is_ours(container: &Container) -> bool {
     container.name.starts_with(READING)
 }
 
-pub(super) fn open(state: &mut State, image: &Reference) -> Result<String, EngineError> {
+/// Is it this owner's?
+pub(super) fn is_of(container: &Container, owner: &str) -> bool {
+    container.name.strip_prefix(READING).is_some_and(|rest| rest.starts_with(&format!("{owner}-")))
+}
+
+pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<String, EngineError> {
     let id = state.find(image).ok_or_else(|| EngineError::NotFound(format!("No such image: {image}")))?;
     state.created += 1;
     let opened = Container {
         id: format!("{:064x}", state.created),
-        name: format!("{READING}{}", state.created),
+        name: format!("{READING}{owner}-{}", state.created),
         state: ContainerState::Created,
         image: Some(id),
         created_from: image.name(),

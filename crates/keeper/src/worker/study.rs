@@ -67,7 +67,7 @@ pub(super) async fn study(ctx: &Context, study: &Study) {
 
 /// Removes every container of ours: none is needed between two studies, nor after a start.
 pub(super) async fn close_all(ctx: &Context) {
-    let opened = match ctx.engine.left_open().await {
+    let opened = match ctx.engine.left_open(&ctx.owner).await {
         Ok(opened) => opened,
         Err(error) => return tracing::debug!(%error, "could not look for containers that were left open"),
     };
@@ -101,7 +101,7 @@ async fn measure(ctx: &Context, study: &Study) -> Result<Vec<Repeated>, JobError
     if others.is_empty() {
         return Ok(Vec::new());
     }
-    let own = ctx.engine.open(&study.reference).await?;
+    let own = ctx.engine.open(&study.reference, &ctx.owner).await?;
     let archive = ctx.engine.archive(&own, &study.path).await?;
     let read = contents::files(&study.path, archive, |file| {
         if below.has(&file.path, file.size, &file.digest) {
@@ -141,7 +141,7 @@ fn base<'i>(ctx: &Context, inventory: &'i Inventory, study: &Study) -> Option<(I
 
 /// Every file below the path; none where the image has no such path.
 async fn catalogue(ctx: &Context, image: &Reference, path: &str) -> Result<Catalogue, EngineError> {
-    let id = ctx.engine.open(image).await?;
+    let id = ctx.engine.open(image, &ctx.owner).await?;
     let mut files = Catalogue::default();
     let read = match ctx.engine.archive(&id, path).await {
         Ok(archive) => contents::files(path, archive, |file| files.add(&file.path, file.size, &file.digest)).await,

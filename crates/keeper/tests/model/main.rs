@@ -14,4 +14,5 @@ mod room;
 mod schedule;
 #[path = "../shared/settings.rs"]
 mod settings;
+mod study;
 mod watch;

@@ -119,8 +119,8 @@ impl Engine for Witness {
     async fn events(&self) -> Result<EventStream, EngineError> {
         self.fake.events().await
     }
-    async fn open(&self, image: &Reference) -> Result<String, EngineError> {
-        self.fake.open(image).await
+    async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError> {
+        self.fake.open(image, owner).await
     }
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
         self.fake.archive(opened, path).await
@@ -128,8 +128,8 @@ impl Engine for Witness {
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
         self.fake.close(opened).await
     }
-    async fn left_open(&self) -> Result<Vec<String>, EngineError> {
-        self.fake.left_open().await
+    async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError> {
+        self.fake.left_open(owner).await
     }
 }
 
