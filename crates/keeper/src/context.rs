@@ -1,5 +1,6 @@
 //! What worker, schedule, watch and handle share.
 
+mod gate;
 mod journal;
 mod observe;
 mod tombstones;
@@ -14,7 +15,7 @@ use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::Engine;
 use layerkeeper_store::record::PruneRecord;
-use layerkeeper_store::{Enqueued, Event, NewJob, PruneGate, Retention, Store, Tombstone};
+use layerkeeper_store::{Enqueued, Event, NewJob, Retention, Store, Tombstone};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -299,26 +300,6 @@ impl Context {
         };
         if let Err(error) = self.store.save_kept(state).await {
             tracing::error!(%image, %error, "could not store the kept image's state");
-        }
-    }
-
-    /// The engine was away: what it did meanwhile nobody saw, so nothing is removed until a deploy has succeeded. This
-    /// outlives a restart of the daemon.
-    pub async fn close_prune_gate(&self) {
-        self.close_prune_gate_because("the engine was away, and no deploy has succeeded since".to_owned()).await;
-    }
-
-    async fn close_prune_gate_because(&self, reason: String) {
-        let gate = PruneGate { since: self.now(), reason };
-        if let Err(error) = self.store.set_prune_gate(Some(gate)).await {
-            tracing::error!(%error, "could not store that the engine was away");
-        }
-    }
-
-    /// A deploy has succeeded.
-    pub async fn open_prune_gate(&self) {
-        if let Err(error) = self.store.set_prune_gate(None).await {
-            tracing::error!(%error, "could not store that the engine is trusted again");
         }
     }
 
