@@ -25,13 +25,7 @@ async fn what_a_registry_asks_to_wait_is_waited_in_the_queue_and_blocks_no_other
     ground.publish("app:sha-1", &app("app:sha-1"));
     ground.publish_as(&elsewhere, &app("elsewhere"));
     *ground.shelf.trouble.lock().unwrap() = Some(too_many(600));
-    let waits = ground
-        .keeper
-        .deploy(DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false }, 0)
-        .await
-        .unwrap()
-        .job
-        .id;
+    let waits = ground.ask(&name("app:sha-1")).await;
     let row = || async { ground.keeper.job(&waits).await.unwrap().unwrap() };
     while row().await.outcome.error.is_none() {
         tokio::task::yield_now().await;
@@ -43,26 +37,14 @@ async fn what_a_registry_asks_to_wait_is_waited_in_the_queue_and_blocks_no_other
     let wait = not_before - ground.now();
     assert!(wait > Duration::from_secs(590) && wait <= Duration::from_secs(600), "{wait:?}");
     // a second job of that registry joins the wait and asks nothing
-    let second = ground
-        .keeper
-        .deploy(DeployRequest { image: name("app:sha-2"), digest: None, over_limit: false }, 0)
-        .await
-        .unwrap()
-        .job
-        .id;
+    let second = ground.ask(&name("app:sha-2")).await;
     ground
         .until("it waits, too", async |ground| {
             ground.keeper.job(&second).await.unwrap().unwrap().job.not_before.is_some_and(|at| at >= not_before)
         })
         .await;
     assert_eq!(ground.shelf.asked.load(Ordering::SeqCst), asked, "nobody asked a registry that wants to be left alone");
-    let deployed = ground
-        .keeper
-        .deploy(DeployRequest { image: elsewhere, digest: None, over_limit: false }, 0)
-        .await
-        .unwrap()
-        .job
-        .id;
+    let deployed = ground.ask(&elsewhere).await;
     assert_eq!(ground.end(&deployed).await.job.state, JobState::Succeeded, "another registry's deploy goes on");
     *ground.shelf.trouble.lock().unwrap() = None;
     ground.publish("app:sha-2", &app("app:sha-2"));
@@ -96,13 +78,7 @@ async fn a_pause_does_not_outlast_a_clock_that_is_set_back() {
     let ground = Ground::new(StoreKind::Graphdriver, Policy { keep: Vec::new(), ..policy() }).await;
     ground.publish("app:sha-1", &app("app:sha-1"));
     *ground.shelf.trouble.lock().unwrap() = Some(too_many(600));
-    let job = ground
-        .keeper
-        .deploy(DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false }, 0)
-        .await
-        .unwrap()
-        .job
-        .id;
+    let job = ground.ask(&name("app:sha-1")).await;
     let waits = async |ground: &Ground| ground.keeper.job(&job).await.unwrap().unwrap().job.not_before.is_some();
     ground.until("it waits", waits).await;
     *ground.shelf.trouble.lock().unwrap() = None;

@@ -351,13 +351,7 @@ async fn a_failed_naming_pull_and_an_abandoned_digest_are_listed_with_what_they_
 #[tokio::test]
 async fn a_tag_that_is_not_there_is_not_waited_for_a_day_when_the_clock_is_set_back() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
-    let job = ground
-        .keeper
-        .deploy(DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false }, 0)
-        .await
-        .unwrap()
-        .job
-        .id;
+    let job = ground.ask(&name("app:sha-1")).await;
     let waits = async |ground: &Ground| ground.keeper.job(&job).await.unwrap().unwrap().job.not_before.is_some();
     ground.until("it waits", waits).await;
     ground.set_back(Duration::from_secs(86_400));

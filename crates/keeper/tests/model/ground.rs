@@ -247,6 +247,12 @@ impl Ground {
         self.clock.at.fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Asks for a tag; the job.
+    pub async fn ask(&self, image: &ImageName) -> JobId {
+        let request = DeployRequest { image: image.clone(), digest: None, over_limit: false };
+        self.keeper.deploy(request, 0).await.unwrap().job.id
+    }
+
     /// Deploys and waits for the end.
     pub async fn deploy(&self, tag: &str, digest: Option<Digest>) -> JobRow {
         let answer =
