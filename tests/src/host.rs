@@ -48,7 +48,7 @@ pub struct Host {
 /// Three kept images and one runtime repository, as in the configuration's example.
 pub fn policy(registry: &str) -> Policy {
     let name = |text: &str| -> ImageName { format!("{registry}/acme/{text}").parse().expect("a name") };
-    let keep = |text| Keep { image: name(text), pin: None };
+    let keep = |text| Keep::new(name(text), None);
     Policy {
         keep: vec![keep("base:1"), keep("cache-python:1"), keep("cache-node:1")],
         runtime: vec![Runtime {

@@ -225,7 +225,7 @@ fn policy() -> Policy {
         download_budget: Bytes(300_000_000),
         download_limit: None,
     };
-    let keep = |n| Keep { image: format!("ghcr.io/acme/base-{n}:latest").parse().unwrap(), pin: None };
+    let keep = |n| Keep::new(format!("ghcr.io/acme/base-{n}:latest").parse().unwrap(), None);
     Policy {
         keep: (0..5).map(keep).collect(),
         runtime: (0..REPOSITORIES).map(runtime).collect(),

@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod digest;
+pub mod expect;
 pub mod inventory;
 pub mod job;
 pub mod layers;
@@ -23,6 +24,7 @@ pub mod time;
 
 pub use bytes::Bytes;
 pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId};
+pub use expect::Expect;
 pub use inventory::{Container, ContainerState, EngineInfo, Image, Inventory, StoreKind};
 pub use job::{Intent, Job, JobId, JobState, Trigger};
 pub use manifest::{Compression, Descriptor, ImageManifest, Platform};

@@ -35,8 +35,8 @@ impl TagPattern {
     }
 }
 
-/// Classic two-pointer glob: on a mismatch, go back to the last star and let it take one character more.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+/// Does the whole text match? Classic two-pointer glob: on a mismatch, go back to the last star and let it take one character more.
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::digest::Digest;
+use crate::expect::Expect;
 use crate::pattern::TagPattern;
 use crate::reference::{ImageName, Repository};
 
@@ -14,6 +15,8 @@ pub struct Keep {
     pub image: ImageName,
     /// The only digest it may have, where the operator pinned it.
     pub pin: Option<Digest>,
+    /// What must be in it before it counts as kept.
+    pub expect: Vec<Expect>,
 }
 
 /// A repository whose tags CI deploys.
@@ -72,6 +75,13 @@ pub enum Admission<'a> {
     TagNotAllowed(&'a Runtime),
     /// Neither.
     Outside,
+}
+
+impl Keep {
+    /// An image of which nothing is expected but its digest.
+    pub fn new(image: ImageName, pin: Option<Digest>) -> Self {
+        Self { image, pin, expect: Vec::new() }
+    }
 }
 
 impl Runtime {

@@ -190,7 +190,7 @@ impl Host {
 
     /// With a kept image.
     pub fn keep(mut self, as_: &str, pin: Option<Digest>) -> Self {
-        self.policy.keep.push(Keep { image: name(as_), pin });
+        self.policy.keep.push(Keep::new(name(as_), pin));
         self
     }
 

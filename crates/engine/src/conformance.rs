@@ -71,6 +71,10 @@ pub struct Recipe {
     pub indexed: bool,
     /// Compressed by somebody else: other blobs of the same content?
     pub recompressed: bool,
+    /// In one more layer: files with what they hold, and symbolic links with where they lead.
+    pub files: Vec<(String, String)>,
+    /// See above.
+    pub links: Vec<(String, String)>,
 }
 
 /// A published image.

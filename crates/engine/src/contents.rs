@@ -24,6 +24,19 @@ pub const LABEL: &str = "io.layerkeeper.reading";
 /// So much of a file is in memory at once.
 const CHUNK: usize = 64 * 1024;
 
+/// What lies at a path in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, with the absolute path that it leads to inside the image.
+    Link(String),
+    /// A device, a socket, a pipe.
+    Special,
+}
+
 /// A regular file in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -65,24 +78,25 @@ pub async fn files(root: &str, archive: Bytestream, mut seen: impl FnMut(File)) 
     Ok(())
 }
 
-/// The content of the one file that the archive was made of; none where it is no regular file.
+/// The content of every regular file in an archive.
 ///
 /// # Errors
-/// As above; [`EngineError::Malformed`] for one of more than `most` bytes.
-pub async fn file(archive: Bytestream, most: u64) -> Result<Option<Vec<u8>>, EngineError> {
+/// As of [`files`]; [`EngineError::Malformed`] where they have more than `most` bytes in all.
+pub async fn every_file(archive: Bytestream, most: u64) -> Result<Vec<Vec<u8>>, EngineError> {
     let mut archive = Archive::new(StreamReader::new(archive.map_err(io::Error::other)));
     let mut entries = archive.entries().map_err(unreadable)?;
-    let Some(entry) = entries.next().await else { return Ok(None) };
-    let mut entry = entry.map_err(unreadable)?;
-    if !entry.header().entry_type().is_file() {
-        return Ok(None);
+    let (mut all, mut left) = (Vec::new(), most);
+    while let Some(entry) = entries.next().await {
+        let mut entry = entry.map_err(unreadable)?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let mut content = Vec::new();
+        let length = (&mut entry).take(left + 1).read_to_end(&mut content).await.map_err(unreadable)? as u64;
+        left = left.checked_sub(length).ok_or_else(|| EngineError::Malformed(format!("files of more than {most} bytes")))?;
+        all.push(content);
     }
-    let mut content = Vec::new();
-    let length = (&mut entry).take(most + 1).read_to_end(&mut content).await.map_err(unreadable)?;
-    if length as u64 > most {
-        return Err(EngineError::Malformed(format!("a file of more than {most} bytes")));
-    }
-    Ok(Some(content))
+    Ok(all)
 }
 
 /// The engine names what is in `/opt/venv` as `venv/…`, and what is in `/` without more.
@@ -156,9 +170,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_read_up_to_a_size() {
-        let bytes = packed(&[("status", &[b'x'; 100])]).await;
-        assert_eq!(file(streamed(&bytes), 100).await, Ok(Some(vec![b'x'; 100])));
-        assert!(matches!(file(streamed(&bytes), 99).await, Err(EngineError::Malformed(_))));
+    async fn contents_are_read_up_to_a_size() {
+        let bytes = packed(&[("status.d/a", &[b'x'; 60]), ("status.d/b", &[b'y'; 40])]).await;
+        assert_eq!(every_file(streamed(&bytes), 100).await, Ok(vec![vec![b'x'; 60], vec![b'y'; 40]]));
+        assert!(matches!(every_file(streamed(&bytes), 99).await, Err(EngineError::Malformed(_))));
+        assert!(matches!(every_file(streamed(&bytes), 59).await, Err(EngineError::Malformed(_))));
     }
 }

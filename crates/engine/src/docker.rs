@@ -15,6 +15,7 @@ mod instant;
 mod pull;
 mod session;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,7 +26,7 @@ use tracing::debug;
 pub use self::facts::Facts;
 use self::images::LayerCache;
 use self::session::{PING_LIMIT, Session};
-use crate::contents::Bytestream;
+use crate::contents::{Bytestream, Kind};
 use crate::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 
 /// How long an inventory takes the engine for the one it was while no stream of its events says so. `GET /info` makes the
@@ -122,6 +123,10 @@ impl Engine for Docker {
         images::one(&self.session, &self.layers, reference).await
     }
 
+    async fn labels(&self, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
+        images::labels(&self.session, reference).await
+    }
+
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         containers::all(&self.session).await
     }
@@ -188,6 +193,10 @@ impl Engine for Docker {
 
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
         contents::archive(&self.session, opened, path).await
+    }
+
+    async fn stat(&self, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
+        contents::stat(&self.session, opened, path).await
     }
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {

@@ -13,6 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 
 use self::state::State;
-use crate::contents::Bytestream;
+use crate::contents::{Bytestream, Kind};
 use crate::{Engine, EngineError, EngineEvent, EventStream, Login, PullStream, Removed};
 
 pub use self::image::{FakeImage, FakeLayer};
@@ -281,6 +282,10 @@ impl Engine for Fake {
         Ok(id.and_then(|id| state.images.get(&id).map(|held| state.view(id, held))))
     }
 
+    async fn labels(&self, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
+        contents::labels(&*self.up()?, reference)
+    }
+
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         Ok(self.up()?.shown_containers())
     }
@@ -356,6 +361,10 @@ impl Engine for Fake {
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
         let files = contents::below(&*self.up()?, opened, path)?;
         contents::pack(path, files).await
+    }
+
+    async fn stat(&self, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
+        contents::stat(&*self.up()?, opened, path)
     }
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {

@@ -8,10 +8,12 @@ pub mod conformance;
 pub mod contents;
 pub mod docker;
 pub mod fake;
+pub mod inside;
 mod pull_line;
 
 pub use pull_line::parse_pull_line;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -44,6 +46,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The image behind a reference, or none when there is no such image here.
     async fn image(&self, reference: &Reference) -> Result<Option<Image>, EngineError>;
+
+    /// The labels in the configuration of an image that is here.
+    async fn labels(&self, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError>;
 
     /// All containers in every state, read now.
     async fn containers(&self) -> Result<Vec<Container>, EngineError>;
@@ -80,6 +85,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// A path in an opened image, as a tar archive that is made while it is read; see [`contents`].
     async fn archive(&self, opened: &str, path: &str) -> Result<contents::Bytestream, EngineError>;
+
+    /// What a path in an opened image is; none where there is nothing. The path's directories are followed through symbolic
+    /// links inside the image, its end is not (`HEAD /containers/{id}/archive`).
+    async fn stat(&self, opened: &str, path: &str) -> Result<Option<contents::Kind>, EngineError>;
 
     /// Removes a container that [`Engine::open`] made; one that is gone already is no error.
     async fn close(&self, opened: &str) -> Result<(), EngineError>;

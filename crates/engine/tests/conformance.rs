@@ -56,7 +56,11 @@ fn build(recipe: &Recipe) -> Image {
         let layer = Layer::random(seed(name), Bytes(*size)).unwrap();
         if recipe.recompressed { layer.gzip(6) } else { layer }
     };
-    recipe.layers.iter().map(layer).fold(image, Image::layer)
+    let image = recipe.layers.iter().map(layer).fold(image, Image::layer);
+    match recipe.files.is_empty() {
+        true => image,
+        false => image.layer(Layer::tree(recipe.files.clone(), &recipe.links).unwrap()),
+    }
 }
 
 fn published(pushed: &Pushed) -> Published {

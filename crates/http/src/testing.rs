@@ -216,7 +216,7 @@ fn missing(reference: &Reference) -> Error {
 /// One kept image and one repository for deploys.
 pub fn policy() -> Policy {
     Policy {
-        keep: vec![Keep { image: name("base:1"), pin: None }],
+        keep: vec![Keep::new(name("base:1"), None)],
         runtime: vec![Runtime {
             repository: name("app:x").repository,
             deploy_tags: vec!["sha-*".parse().unwrap()],

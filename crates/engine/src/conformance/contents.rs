@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use layerkeeper_core::{Digest, Reference};
+use layerkeeper_core::expect::unmet;
+use layerkeeper_core::{Digest, Expect, ImageName, Reference};
 
-use super::{Case, err, ok};
-use crate::EngineError;
-use crate::contents;
+use super::{Case, Recipe, err, ok};
+use crate::contents::{self, Kind};
+use crate::{EngineError, inside};
 
 const OWNER: &str = "0123456789abcdef";
 
 pub(super) async fn all(case: &Case<'_>) {
     files_are_read_through_a_container_that_nobody_else_sees(case).await;
     what_is_not_there_is_not_found(case).await;
+    links_are_followed_inside_the_image_only(case).await;
+    what_is_expected_is_found_by_dpkg_and_by_path(case).await;
 }
 
 /// Every file below a path, by name and content.
@@ -64,4 +67,91 @@ async fn what_is_not_there_is_not_found(case: &Case<'_>) {
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
     ok(case.engine().close(&id).await, "close");
     case.remove(&name.to_reference()).await;
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+async fn with_files(case: &Case<'_>, name: &str, files: &[(&str, &str)], links: &[(&str, &str)]) -> ImageName {
+    let recipe = Recipe { files: pairs(files), links: pairs(links), ..Recipe::default() };
+    let (name, _) = case.publish_as(name, &["a"], recipe).await;
+    case.pull_tag(&name).await;
+    name
+}
+
+async fn links_are_followed_inside_the_image_only(case: &Case<'_>) {
+    let files = [("/usr/lib/real.so.8.9", "elf"), ("/srv/etc/hostname", "inner")];
+    let links = [
+        ("/lib", "usr/lib"),
+        ("/usr/lib/real.so.8", "real.so.8.9"),
+        ("/usr/lib/real.so", "/lib/real.so.8"),
+        ("/usr/lib/up.so", "../../../../../usr/lib/real.so"),
+        ("/usr/lib/gone.so", "nowhere.so"),
+        ("/usr/lib/out", "/proc/self/root/etc/hostname"),
+        ("/usr/lib/loop", "loop"),
+    ];
+    let name = with_files(case, "inside/links:t", &files, &links).await;
+    let id = ok(case.engine().open(&name.to_reference(), OWNER).await, "open");
+    let stat = async |path: &str| ok(case.engine().stat(&id, path).await, path);
+    assert_eq!(stat("/usr/lib/real.so.8.9").await, Some(Kind::File));
+    assert_eq!(stat("/lib/real.so.8.9").await, Some(Kind::File), "by a directory that is a link");
+    assert_eq!(stat("/usr/lib").await, Some(Kind::Directory));
+    assert_eq!(stat("/nowhere").await, None);
+    assert_eq!(stat("/nowhere/at/all").await, None);
+    for link in ["/usr/lib/real.so.8", "/usr/lib/real.so", "/lib/real.so", "/usr/lib/up.so"] {
+        let leads = Some(Kind::Link("/usr/lib/real.so.8.9".to_owned()));
+        assert_eq!(stat(link).await, leads, "{link}: to the end, and inside");
+    }
+    let lost = stat("/usr/lib/gone.so").await;
+    assert_eq!(lost, Some(Kind::Link("/usr/lib/nowhere.so".to_owned())));
+    ok(case.engine().close(&id).await, "close");
+
+    let file = |path: &str| Expect::File { path: path.to_owned() };
+    let wanted = ["/lib/real.so", "/usr/lib/up.so", "/usr/lib", "/usr/lib/gone.so", "/usr/lib/out", "/usr/lib/loop", "/no"];
+    let wanted = wanted.map(file);
+    let seen = ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look");
+    let missed = unmet(&wanted, &seen);
+    assert_eq!(missed.len(), 5, "{missed:?}");
+    assert_eq!(missed[0], "file /usr/lib is a directory");
+    assert_eq!(missed[1], "file /usr/lib/gone.so is a symbolic link to /usr/lib/nowhere.so, which is not there");
+    assert!(missed[2].starts_with("file /usr/lib/out is a symbolic link to /proc/self/root"), "{missed:?}");
+    assert!(missed[3].starts_with("file /usr/lib/loop is"), "{missed:?}");
+    assert_eq!(missed[4], "file /no is not there");
+    assert!(ok(case.engine().left_open(OWNER).await, "left open").is_empty());
+    case.remove(&name.to_reference()).await;
+}
+
+async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
+    let status = "Package: libcudnn8\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 8.9.0-1\n\n\
+                  Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n";
+    let files = [("/var/lib/dpkg/status", status), ("/etc/os-release", "ID=debian")];
+    let debian = with_files(case, "inside/debian:t", &files, &[]).await;
+    let files = [("/var/lib/dpkg/status.d/libcudnn8", "Package: libcudnn8\nVersion: 9.1\n"), ("/bin/x", "x")];
+    let distroless = with_files(case, "inside/distroless:t", &files, &[]).await;
+    let (none, _) = case.publish("inside/none:t", &["a"]).await;
+    case.pull_tag(&none).await;
+    let package =
+        |name: &str| Expect::Package { name: name.to_owned(), version: Some("8.9.*".to_owned()) };
+    let label = |value: &str| Expect::Label { name: "label".to_owned(), value: Some(value.to_owned()) };
+    let wanted = [package("libcudnn8"), package("gone"), label("inside/debian:t")];
+    let missed = async |name: &ImageName| {
+        unmet(&wanted, &ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look"))
+    };
+    let not_installed = "package gone (wanted: 8.9.*) is known to dpkg, but not installed";
+    assert_eq!(missed(&debian).await, [not_installed]);
+    assert_eq!(
+        missed(&distroless).await,
+        [
+            "package libcudnn8 (wanted: 8.9.*) has version 9.1",
+            "package gone (wanted: 8.9.*) is not installed",
+            "label label (wanted: \"inside/debian:t\") is \"inside/distroless:t\""
+        ]
+    );
+    assert_eq!(missed(&none).await.len(), 3, "no database, and another label");
+    for name in [debian, distroless, none] {
+        case.remove(&name.to_reference()).await;
+    }
+    let error = err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted).await, "look");
+    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
 }

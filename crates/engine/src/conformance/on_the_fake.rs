@@ -22,6 +22,10 @@ impl OnFake {
     }
 }
 
+fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect()
+}
+
 #[async_trait]
 impl Subject for OnFake {
     fn engine(&self) -> &dyn Engine {
@@ -56,7 +60,12 @@ impl Subject for OnFake {
 
     async fn publish(&self, name: &str, recipe: &Recipe) -> Published {
         let how = if recipe.recompressed { "otherwise" } else { "gzip" };
-        let layers = recipe.layers.iter().map(|(name, size)| FakeLayer::compressed_as(name, how, *size)).collect();
+        let layers = recipe.layers.iter().map(|(name, size)| FakeLayer::compressed_as(name, how, *size));
+        let more = (!recipe.files.is_empty()).then(|| {
+            let layer = FakeLayer::new(&format!("files of {}", recipe.label), 1000);
+            layer.with_files(&pairs(&recipe.files)).with_links(&pairs(&recipe.links))
+        });
+        let layers = layers.chain(more).collect();
         let image = FakeImage::of_layers(&recipe.label, layers);
         let image = if recipe.indexed { image.in_index() } else { image };
         for host in [FAST, SLOW] {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -13,7 +13,7 @@ use layerkeeper_core::Reference;
 
 use super::session::{self, Session};
 use crate::EngineError;
-use crate::contents::{Bytestream, LABEL};
+use crate::contents::{Bytestream, Kind, LABEL};
 
 /// Makes the container; its id.
 pub(super) async fn open(session: &Session, image: &Reference, owner: &str) -> Result<String, EngineError> {
@@ -48,6 +48,33 @@ pub(super) async fn archive(session: &Session, id: &str, path: &str) -> Result<B
             let first = first.and_then(Result::ok).map(Ok);
             Ok(stream::iter(first).chain(rest).boxed())
         }
+    }
+}
+
+/// What lies at a path in it.
+pub(super) async fn stat(session: &Session, id: &str, path: &str) -> Result<Option<Kind>, EngineError> {
+    let options = ContainerArchiveInfoOptionsBuilder::new().path(path).build();
+    let told = session.quick(|client| {
+        let options = options.clone();
+        async move { client.get_container_archive_info(id, Some(options)).await }
+    });
+    match told.await {
+        Ok(stat) => Ok(Some(kind(stat.file_mode, stat.link_target))),
+        Err(EngineError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The engine tells the mode in the bits of Go's `fs.FileMode`.
+fn kind(mode: u32, target: String) -> Kind {
+    const DIRECTORY: u32 = 1 << 31;
+    const LINK: u32 = 1 << 27;
+    const SPECIAL: u32 = 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+    match mode {
+        mode if mode & DIRECTORY != 0 => Kind::Directory,
+        mode if mode & LINK != 0 => Kind::Link(target),
+        mode if mode & SPECIAL != 0 => Kind::Special,
+        _ => Kind::File,
     }
 }
 

@@ -197,6 +197,13 @@ async fn layers(
     Ok(Some(layers))
 }
 
+/// The labels in an image's configuration.
+pub(super) async fn labels(session: &Session, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
+    let name = reference.to_string();
+    let inspected = inspect(session, &name).await?.ok_or_else(|| EngineError::NotFound(format!("No such image: {name}")))?;
+    Ok(inspected.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect())
+}
+
 async fn inspect(session: &Session, name: &str) -> Result<Option<ImageInspect>, EngineError> {
     let answer = session.quick(|client| {
         let name = name.to_owned();

@@ -1,11 +1,14 @@
 //! Files inside the fake's images: each layer has one, named after it.
 
+use std::collections::BTreeMap;
+
 use futures_util::{StreamExt, stream};
 use layerkeeper_core::{Container, ContainerState, Reference};
 
+use super::image::FakeImage;
 use super::state::State;
 use crate::EngineError;
-use crate::contents::Bytestream;
+use crate::contents::{Bytestream, Kind};
 
 /// The names of containers that are there to read an image by.
 const READING: &str = "layerkeeper-reading-";
@@ -37,17 +40,83 @@ pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<
 
 /// Path and content of every file below a path.
 pub(super) fn below(state: &State, opened: &str, path: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
-    let gone = || EngineError::NotFound(format!("No such container: {opened}"));
-    let container = state.containers.iter().find(|container| container.id == opened).ok_or_else(gone)?;
-    let image = container.image.and_then(|id| state.images.get(&id)).ok_or_else(gone)?;
+    let image = inside(state, opened)?;
     let root = path.trim_end_matches('/');
-    let inside = |name: &str| name == root || name.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-    let all = image.image.layers.iter().flat_map(|layer| layer.files.iter());
+    let inside = |name: &str| name == root || is_below(name, root);
+    let all = image.layers.iter().flat_map(|layer| layer.files.iter());
     let files: Vec<_> = all.filter(|(name, _)| inside(name)).cloned().collect();
     if files.is_empty() {
         return Err(EngineError::NotFound(format!("Could not find the file {path} in container {opened}")));
     }
     Ok(files)
+}
+
+/// What lies at a path, with its directories' links followed.
+pub(super) fn stat(state: &State, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
+    let image = inside(state, opened)?;
+    let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
+    let at = format!("{}/{last}", follow(image, above));
+    if target(image, &at).is_some() {
+        return Ok(Some(Kind::Link(follow(image, &at))));
+    }
+    let mut names = image.layers.iter().flat_map(|layer| {
+        layer.files.iter().map(|(name, _)| name).chain(layer.links.iter().map(|(name, _)| name)).map(String::as_str)
+    });
+    let kind = names.find_map(|name| match name {
+        name if name == at => Some(Kind::File),
+        name if is_below(name, &at) => Some(Kind::Directory),
+        _ => None,
+    });
+    Ok(kind)
+}
+
+/// The labels of an image.
+pub(super) fn labels(state: &State, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
+    let held = state.find(reference).and_then(|id| state.images.get(&id));
+    let held = held.ok_or_else(|| EngineError::NotFound(format!("No such image: {reference}")))?;
+    Ok(BTreeMap::from([("label".to_owned(), held.image.label.clone())]))
+}
+
+fn inside<'s>(state: &'s State, opened: &str) -> Result<&'s FakeImage, EngineError> {
+    let gone = || EngineError::NotFound(format!("No such container: {opened}"));
+    let container = state.containers.iter().find(|container| container.id == opened).ok_or_else(gone)?;
+    let held = container.image.and_then(|id| state.images.get(&id)).ok_or_else(gone)?;
+    Ok(&held.image)
+}
+
+fn is_below(name: &str, root: &str) -> bool {
+    name.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn target<'i>(image: &'i FakeImage, path: &str) -> Option<&'i str> {
+    let mut links = image.layers.iter().flat_map(|layer| &layer.links);
+    links.find(|(name, _)| name == path).map(|(_, target)| target.as_str())
+}
+
+/// The path with every link in it followed, inside the image.
+fn follow(image: &FakeImage, path: &str) -> String {
+    let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+    let (mut at, mut links) = (String::new(), 0);
+    while let Some(part) = left.pop() {
+        match part.as_str() {
+            "" | "." => {}
+            ".." => at.truncate(at.rfind('/').unwrap_or(0)),
+            part => {
+                let next = format!("{at}/{part}");
+                match target(image, &next).filter(|_| links < 255) {
+                    Some(target) => {
+                        links += 1;
+                        if target.starts_with('/') {
+                            at.clear();
+                        }
+                        left.extend(target.split('/').rev().map(str::to_owned));
+                    }
+                    None => at = next,
+                }
+            }
+        }
+    }
+    at
 }
 
 /// As the engine packs them: from the path's own name on.

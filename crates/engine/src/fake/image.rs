@@ -16,6 +16,8 @@ pub struct FakeLayer {
     pub unpacked: Bytes,
     /// Its files, path and content: few and small, whatever its size.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Its symbolic links, path and target.
+    pub links: Vec<(String, String)>,
 }
 
 /// An image, as a registry would hold it.
@@ -45,6 +47,7 @@ impl FakeLayer {
             size: Bytes(size),
             unpacked: Bytes(size.saturating_mul(3)),
             files: vec![(format!("/data/{}/0000.bin", name.replace(' ', "-")), name.as_bytes().to_vec())],
+            links: Vec::new(),
         }
     }
 
@@ -52,6 +55,13 @@ impl FakeLayer {
     #[must_use]
     pub fn with_files(mut self, files: &[(&str, &str)]) -> Self {
         self.files = files.iter().map(|(path, content)| ((*path).to_owned(), content.as_bytes().to_vec())).collect();
+        self
+    }
+
+    /// The same layer with these symbolic links in it, path and target.
+    #[must_use]
+    pub fn with_links(mut self, links: &[(&str, &str)]) -> Self {
+        self.links = links.iter().map(|(path, target)| ((*path).to_owned(), (*target).to_owned())).collect();
         self
     }
 }

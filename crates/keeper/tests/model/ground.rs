@@ -140,7 +140,7 @@ pub fn name(text: &str) -> ImageName {
 }
 
 pub fn policy() -> Policy {
-    let keep = |image| Keep { image: name(image), pin: None };
+    let keep = |image| Keep::new(name(image), None);
     Policy {
         keep: vec![keep("base:1"), keep("cache-python:1")],
         runtime: vec![Runtime {

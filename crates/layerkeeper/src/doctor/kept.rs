@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn seen(text: &str, pin: Option<&str>, tag: Shown, pinned: Option<Shown>) -> KeptSeen {
-        KeptSeen { keep: Keep { image: name(text), pin: pin.map(digest) }, tag, pinned }
+        KeptSeen { keep: Keep::new(name(text), pin.map(digest)), tag, pinned }
     }
 
     #[test]

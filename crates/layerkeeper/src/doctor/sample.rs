@@ -71,7 +71,7 @@ pub fn engine(store: StoreKind) -> EngineInfo {
 
 /// What is wanted: base and cache kept, app deployed, the last two of it kept.
 pub fn policy() -> Policy {
-    let keep = |text: &str| Keep { image: name(text), pin: None };
+    let keep = |text: &str| Keep::new(name(text), None);
     let tags = || vec!["sha-*".parse().unwrap()];
     let runtime = Runtime {
         repository: "ghcr.io/acme/app".parse().unwrap(),

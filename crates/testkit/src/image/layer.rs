@@ -23,14 +23,31 @@ pub struct Layer {
 impl Layer {
     /// A layer of files; paths have no leading slash (`opt/app/main.py`).
     pub fn files<P: AsRef<str>, C: AsRef<[u8]>>(files: impl IntoIterator<Item = (P, C)>) -> Result<Self> {
+        Self::tree(files, &[])
+    }
+
+    /// A layer of files and symbolic links, each link with where it leads. A leading slash of a path is left out.
+    pub fn tree<P: AsRef<str>, C: AsRef<[u8]>>(
+        files: impl IntoIterator<Item = (P, C)>,
+        links: &[(String, String)],
+    ) -> Result<Self> {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, content) in files {
-            let (path, content) = (path.as_ref(), content.as_ref());
+            let (path, content) = (path.as_ref().trim_start_matches('/'), content.as_ref());
             let mut header = tar::Header::new_gnu();
             header.set_mode(if path.contains("bin/") { 0o755 } else { 0o644 });
             header.set_size(content.len() as u64);
             header.set_mtime(1_700_000_000);
             tar.append_data(&mut header, path, content).doing(|| format!("packing {path}"))?;
+        }
+        for (path, target) in links {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            header.set_mtime(1_700_000_000);
+            let name = path.trim_start_matches('/');
+            tar.append_link(&mut header, name, target).doing(|| format!("packing {path}"))?;
         }
         let tar = tar.into_inner().doing(|| "packing a layer".into())?;
         Ok(Self::of_tar(tar))

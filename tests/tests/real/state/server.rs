@@ -195,7 +195,7 @@ fn policy(shelf: &Shelf, rules: Rules) -> Policy {
     let mut policy = world::policy(rules);
     for (n, keep) in policy.keep.iter_mut().enumerate() {
         let name = Name::Kept(n);
-        *keep = Keep { image: shelf.full(name), pin: (n == PINNED).then(|| shelf.builds(name)[0]) };
+        *keep = Keep::new(shelf.full(name), (n == PINNED).then(|| shelf.builds(name)[0]));
     }
     let runtime = &mut policy.runtime[0];
     runtime.repository = shelf.full(Name::Version(0)).repository;

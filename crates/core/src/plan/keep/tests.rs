@@ -18,7 +18,7 @@ fn judged(here: &str, pin: Option<&str>, remote: &str, known: Option<&str>) -> K
         "silent" => Remote::Unknown,
         word => Remote::Digest(digest(word)),
     };
-    judge_kept(&Keep { image: name(NAME), pin: pin.map(digest) }, &host.inventory, &remote, known.map(digest))
+    judge_kept(&Keep::new(name(NAME), pin.map(digest)), &host.inventory, &remote, known.map(digest))
 }
 
 #[test]
