@@ -66,6 +66,20 @@ pub enum JobError {
         /// The largest layers and why they move.
         reasons: String,
     },
+    /// A kept image does not hold what is expected of it.
+    #[error(
+        "{digest} is not called kept as {image}, for it is not what `expect` in its [[keep]] block says: {}. Build and \
+         push it with what is missing, or change `expect`",
+        unmet.join("; ")
+    )]
+    Unmet {
+        /// Which.
+        image: Box<ImageName>,
+        /// What the name does not move to.
+        digest: Digest,
+        /// What is wrong, each in a sentence.
+        unmet: Vec<String>,
+    },
     /// Making the name here could leave a container's image unprotected.
     #[error(
         "container {container} was created from {name}, and the registry's tag does not show {digest}; moving the name \
@@ -142,6 +156,7 @@ impl JobError {
             Self::Stalled(_) => "stalled",
             Self::NoRoom { .. } => "no_room",
             Self::OverLimit { .. } => "over_limit",
+            Self::Unmet { .. } => "unmet",
             Self::Refused(_) | Self::NameInUse { .. } => "refused",
             Self::NoDigest { .. } => "no_digest",
         }
@@ -157,6 +172,7 @@ impl JobError {
             Self::DiskFull { .. }
             | Self::NoRoom { .. }
             | Self::OverLimit { .. }
+            | Self::Unmet { .. }
             | Self::Refused(_)
             | Self::NameInUse { .. }
             | Self::NoDigest { .. } => false,
@@ -218,6 +234,7 @@ impl JobError {
             "content_vanished" => "something pruned the content while it was being pulled",
             "store" => "the server's state could not be stored",
             "unverified" => "what came is not what was asked for",
+            "unmet" => "a kept image does not hold what the server expects of it",
             "no_digest" => "no digest was given and the registry cannot be asked for one",
             "refused" => match self {
                 Self::NameInUse { .. } => {

@@ -25,6 +25,7 @@ impl Kept {
             finding: String::new(),
             last_scheduled: None,
             next_due: None,
+            checked: None,
         })
     }
 }

@@ -18,6 +18,7 @@ pub struct Metrics {
     pub(crate) engine_up: IntGauge,
     pub(crate) kept_present: IntGaugeVec,
     pub(crate) kept_refreshed: GaugeVec,
+    pub(crate) kept_unmet: IntGaugeVec,
     pub(crate) heals: IntCounterVec,
     pub(crate) pulls: IntCounterVec,
     pull_duration: HistogramVec,
@@ -125,6 +126,11 @@ impl Metrics {
         make.counters("layerkeeper_job_failures_total", help, &["kind", "class"])
     }
 
+    fn make_kept_unmet(make: &mut Maker) -> Option<IntGaugeVec> {
+        let help = "How many of its expectations the last image did not hold that was checked for the kept image.";
+        make.int_gauges("layerkeeper_kept_image_unmet_expectations", help, &["image"])
+    }
+
     fn make_prune_kept(make: &mut Maker) -> Option<IntGaugeVec> {
         let help = "Tags that the last prune plan let stay, by reason.";
         make.int_gauges("layerkeeper_prune_kept_images", help, &["repository", "reason"])
@@ -162,6 +168,7 @@ impl Metrics {
                 "When the registry last confirmed the kept image.",
                 &["image"],
             )?,
+            kept_unmet: Self::make_kept_unmet(make)?,
             heals: make.counters(
                 "layerkeeper_heals_total",
                 "Kept images brought back after something took them away.",

@@ -105,7 +105,8 @@ pub struct KeptStatus {
     pub image: String,
     /// The name exists here with the right digest.
     pub present: bool,
-    /// `present`, `absent`, `moved locally`, `moved at the registry`, `pinned digest gone`, `forgotten`, `unknown`.
+    /// `present`, `absent`, `moved locally`, `moved at the registry`, `pinned digest gone`, `forgotten`,
+    /// `not as expected`, `unknown`.
     pub finding: String,
     /// The digest it has here.
     pub digest: Option<String>,
@@ -113,6 +114,12 @@ pub struct KeptStatus {
     pub pin: Option<String>,
     /// The pin is held, but the registry no longer shows it under this tag.
     pub pin_unresolvable: bool,
+    /// What is not as `expect` says, each in a sentence, in the last image that came for this name.
+    #[serde(default)]
+    pub unmet: Vec<String>,
+    /// The digest of that image, which is not called kept; none where all is as expected, or nothing is.
+    #[serde(default)]
+    pub unmet_digest: Option<String>,
     /// When the registry was last asked successfully.
     pub last_refresh: Option<i64>,
     /// Why the last refresh failed.

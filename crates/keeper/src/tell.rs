@@ -101,14 +101,20 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
     let known = kept.as_ref().and_then(|kept| kept.state.digest);
     let verdict = inventory.map(|inventory| judge_kept(keep, inventory, &Remote::Unknown, known));
     let schedule = ctx.settings().schedules.iter().find(|s| s.image == keep.image).cloned();
+    let last = kept.as_ref().and_then(|kept| kept.state.checked.as_ref());
+    let unmet = last.filter(|checked| checked.is_of(&keep.expect) && !checked.unmet.is_empty());
+    let here = verdict.as_ref().and_then(|v| v.here);
     KeptStatus {
         image: keep.image.to_string(),
         present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present),
         finding: match ctx.buried().contains_key(&keep.image) {
             true => "forgotten".to_owned(),
+            false if unmet.is_some_and(|unmet| Some(unmet.digest) == here) => "not as expected".to_owned(),
             false => verdict.as_ref().map_or("unknown", |v| v.finding.as_str()).to_owned(),
         },
-        digest: verdict.as_ref().and_then(|v| v.here).map(|d| d.to_string()),
+        digest: here.map(|d| d.to_string()),
+        unmet: unmet.map(|unmet| unmet.unmet.clone()).unwrap_or_default(),
+        unmet_digest: unmet.map(|unmet| unmet.digest.to_string()),
         pin: keep.pin.map(|d| d.to_string()),
         pin_unresolvable: kept.as_ref().is_some_and(|kept| kept.pin_unresolvable),
         last_refresh: kept.as_ref().and_then(|kept| kept.state.last_refresh).map(|at| at.0),

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::heal;
 use crate::tell;
+use crate::worker;
 
 /// A burst of events is over when none has come for so long: a deploy pulls, names and looks within it, and a look of ours
 /// in between would make it wait.
@@ -134,11 +135,17 @@ async fn sweep(ctx: &Context) {
     }
 }
 
-/// A kept image that is here and was never confirmed by the registry is refreshed at start.
+/// A kept image that is here and was never confirmed by the registry, or never held to what is expected of it, is refreshed
+/// at start and after a reload.
 async fn confirm(ctx: &Context, inventory: &Inventory) {
     for keep in &ctx.settings().policy.keep {
         let verdict = judge_kept(keep, inventory, &Remote::Unknown, ctx.known_digest(&keep.image));
-        if verdict.finding == Finding::Unverified && !ctx.buried().contains_key(&keep.image) {
+        let unconfirmed = match (verdict.finding, verdict.here) {
+            (Finding::Unverified, _) => true,
+            (Finding::Present, Some(here)) => !keep.expect.is_empty() && worker::checked(ctx, keep, here).is_none(),
+            _ => false,
+        };
+        if unconfirmed && !ctx.buried().contains_key(&keep.image) {
             tracing::info!(image = %keep.image, "{} {}", keep.image, verdict.reason);
             let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone() }, Trigger::Start).await;
             if let Err(error) = queued {

@@ -6,6 +6,7 @@
 mod bring;
 mod deploy;
 mod estimate;
+mod expect;
 mod explain;
 mod heal;
 mod knowledge;
@@ -36,6 +37,7 @@ use crate::job_error::JobError;
 use run::Run;
 
 pub(crate) use estimate::estimate;
+pub(crate) use expect::checked;
 pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
 pub(crate) use remove::REMOVED;

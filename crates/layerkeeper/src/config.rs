@@ -2,6 +2,7 @@
 
 mod build;
 mod environment;
+mod expect;
 pub mod keys;
 pub mod pin;
 mod policy;

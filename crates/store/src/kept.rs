@@ -1,6 +1,8 @@
 //! How each kept image fares.
 
-use layerkeeper_core::{Digest, ImageName, Timestamp};
+use layerkeeper_core::expect::fingerprint;
+use layerkeeper_core::{Digest, Expect, ImageName, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::column::{maybe_parsed, maybe_time, parsed};
 use crate::error::StoreError;
@@ -23,6 +25,54 @@ pub struct KeptState {
     pub last_scheduled: Option<Timestamp>,
     /// When it is due next.
     pub next_due: Option<Timestamp>,
+    /// The last image that its expectations were held to.
+    pub checked: Option<Checked>,
+}
+
+/// An image that expectations were held to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Its digest.
+    pub digest: Digest,
+    /// The expectations' fingerprint.
+    pub fingerprint: Digest,
+    /// What was not as expected, each in a sentence; empty where all was.
+    pub unmet: Vec<String>,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// The same in the database.
+#[derive(Serialize, Deserialize)]
+struct CheckedText {
+    digest: String,
+    expect: String,
+    unmet: Vec<String>,
+    at: i64,
+}
+
+impl Checked {
+    /// Is it these expectations that it was held to?
+    pub fn is_of(&self, expect: &[Expect]) -> bool {
+        self.fingerprint == fingerprint(expect)
+    }
+
+    fn text(&self) -> String {
+        let text = CheckedText {
+            digest: self.digest.to_string(),
+            expect: self.fingerprint.to_string(),
+            unmet: self.unmet.clone(),
+            at: self.at.0,
+        };
+        serde_json::to_string(&text).unwrap_or_default()
+    }
+
+    /// What cannot be read was never checked: the image is opened once more.
+    fn read(text: &str) -> Option<Self> {
+        let text: CheckedText = serde_json::from_str(text).ok()?;
+        let (digest, fingerprint) = (text.digest.parse().ok()?, text.expect.parse().ok()?);
+        Some(Self { digest, fingerprint, unmet: text.unmet, at: Timestamp(text.at) })
+    }
 }
 
 impl Store {
@@ -32,8 +82,8 @@ impl Store {
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO kept
-                         (image, last_refresh, last_ok, digest, finding, last_scheduled, next_due)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                         (image, last_refresh, last_ok, digest, finding, last_scheduled, next_due, checked)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
                 .execute((
                     state.image.to_string(),
@@ -43,6 +93,7 @@ impl Store {
                     state.finding,
                     state.last_scheduled.map(|at| at.0),
                     state.next_due.map(|at| at.0),
+                    state.checked.as_ref().map(Checked::text),
                 ))?;
             Ok(())
         })
@@ -72,6 +123,7 @@ impl Store {
                     finding: row.get("finding")?,
                     last_scheduled: maybe_time(row, "last_scheduled")?,
                     next_due: maybe_time(row, "next_due")?,
+                    checked: row.get::<_, Option<String>>("checked")?.as_deref().and_then(Checked::read),
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -96,6 +148,12 @@ mod tests {
             finding: "present".to_owned(),
             last_scheduled: Some(Timestamp(3)),
             next_due: Some(Timestamp(4)),
+            checked: Some(Checked {
+                digest: Digest::of(b"d"),
+                fingerprint: Digest::of(b"expect"),
+                unmet: vec!["file /a is not there".to_owned()],
+                at: Timestamp(5),
+            }),
         };
         store.save_kept(first.clone()).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), std::slice::from_ref(&first));
@@ -106,6 +164,7 @@ mod tests {
             finding: "missing".to_owned(),
             last_scheduled: None,
             next_due: None,
+            checked: None,
             ..first.clone()
         };
         store.save_kept(bare.clone()).await.unwrap();

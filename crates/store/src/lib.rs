@@ -41,7 +41,7 @@ pub use inspect::{StateSummary, Verdict, inspect};
 pub use jobs::{
     Accepted, Enqueued, JobFilter, JobRow, NewJob, Taken, WEBHOOK_TOLERANCE, WebhookAccepted, WebhookIdRecord,
 };
-pub use kept::KeptState;
+pub use kept::{Checked, KeptState};
 pub use layerkeeper_core::plan::NameHistory;
 pub use names::{Made, MadeFor, Superseded};
 pub use record::Outcome;

@@ -61,6 +61,13 @@ pub(super) async fn stat(session: &Session, id: &str, path: &str) -> Result<Opti
     match told.await {
         Ok(stat) => Ok(Some(kind(stat.file_mode, stat.link_target))),
         Err(EngineError::NotFound(_)) => Ok(None),
+        // the answer to HEAD has no body that says why; the one to GET has
+        Err(EngineError::Other(_)) => match archive(session, id, path).await {
+            Err(EngineError::NotFound(_)) => Ok(None),
+            Err(EngineError::Other(why)) if why.contains("too many") => Ok(None),
+            Err(error) => Err(error),
+            Ok(_) => Err(EngineError::Other(format!("it cannot tell what {path} is"))),
+        },
         Err(error) => Err(error),
     }
 }

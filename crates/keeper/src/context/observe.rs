@@ -186,13 +186,18 @@ impl Context {
         let settings = self.settings();
         self.metrics.kept_present.reset();
         self.metrics.kept_refreshed.reset();
+        self.metrics.kept_unmet.reset();
         let forgotten: Vec<_> = self.buried().keys().cloned().collect();
         for keep in settings.policy.keep.iter().filter(|keep| !forgotten.contains(&keep.image)) {
             let known = self.known_digest(&keep.image);
             let verdict = judge_kept(keep, inventory, &Remote::Unknown, known);
             let present = i64::from(verdict.finding == Finding::Present);
             self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
-            if let Some(at) = self.kept(&keep.image).and_then(|kept| kept.state.last_refresh) {
+            let kept = self.kept(&keep.image);
+            if let Some(checked) = kept.as_ref().and_then(|kept| kept.state.checked.as_ref()).filter(|c| c.is_of(&keep.expect)) {
+                self.metrics.kept_unmet.with_label_values(&[&keep.image.to_string()]).set(checked.unmet.len() as i64);
+            }
+            if let Some(at) = kept.and_then(|kept| kept.state.last_refresh) {
                 self.metrics.kept_refreshed.with_label_values(&[&keep.image.to_string()]).set(at.seconds() as f64);
             }
         }

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::follow::Phase;
 use crate::heal;
 use crate::job_error::JobError;
+use crate::worker::expect::{hold, leave_behind};
 use crate::worker::explain::explained;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::name::{allowed, give_name};
@@ -58,6 +59,7 @@ pub(super) async fn bring(
     let inventory = with_unlisted(run, inventory, &name.repository.by_digest(target.digest)).await?;
     let arrival = judge(name, target, &inventory);
     if let (Arrival::Done, Some(image)) = (arrival, inventory.named(name)) {
+        held_to(run, name, target.digest, image, &inventory).await?;
         return Ok(image.clone());
     }
     allowed(name, target, target.tag_shows, &inventory)?;
@@ -122,6 +124,7 @@ async fn settle(run: &mut Run<'_>, job: &Job<'_>, report: Option<&ReuseReport>) 
         if let (Some(report), Some(manifest)) = (report, &job.target.manifest) {
             remember(ctx, &job.inventory, manifest, report).await?;
         }
+        held_to(run, job.name, job.target.digest, &content, &job.inventory).await?;
         give_name(run, job, &content).await
     });
     let image = image?;
@@ -129,6 +132,23 @@ async fn settle(run: &mut Run<'_>, job: &Job<'_>, report: Option<&ReuseReport>) 
         run.saw(at, &seen, &image).await;
     }
     Ok(image)
+}
+
+/// A kept image is held to what is expected of it before its name moves.
+async fn held_to(
+    run: &Run<'_>,
+    name: &ImageName,
+    digest: Digest,
+    content: &Image,
+    inventory: &Inventory,
+) -> Result<(), JobError> {
+    let settings = run.ctx.settings();
+    let Some(keep) = settings.policy.kept(name) else { return Ok(()) };
+    let held = hold(run, keep, digest).await;
+    if matches!(held, Err(JobError::Unmet { .. })) {
+        leave_behind(run, keep, digest, content, inventory).await?;
+    }
+    held
 }
 
 /// The daemon ended between a pull and its report: what moved then is what was expected before it.

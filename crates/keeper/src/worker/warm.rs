@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::bring::bring;
+use crate::worker::expect::{hold, unfit};
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 
@@ -46,7 +47,15 @@ pub(super) async fn refresh_all(run: &mut Run<'_>) {
 
 /// Brings one kept image up to date; what moved is in the job's record. `own`: the job is this image's own.
 async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
-    let result = try_refresh(run, keep, own).await;
+    let result = match try_refresh(run, keep, own).await {
+        Ok(None) => Ok(()),
+        // what was lost is back, and that is what a healing is for
+        Ok(Some(unfit)) if run.job.intent.kind() == JobKind::Heal => {
+            run.warn(unfit.to_string());
+            Ok(())
+        }
+        Ok(Some(error)) | Err(error) => Err(error),
+    };
     let now = run.ctx.now();
     let error = result.as_ref().err().map(ToString::to_string);
     run.ctx
@@ -64,18 +73,33 @@ async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobErr
     result
 }
 
-async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
+/// What is to be kept is here in the end. Comes with why the registry's newest is not what is kept, where that is so: it
+/// does not hold what is expected of it, and the last that did stays, or comes back.
+async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option<JobError>, JobError> {
     let ctx = run.ctx;
     let inventory = run.glance().await?;
-    let (remote, failure) = ask(ctx, keep, &inventory).await?;
+    let (shown, failure) = ask(ctx, keep, &inventory).await?;
+    let unfit = wanted(keep, &shown).and_then(|digest| unfit(ctx, keep, digest));
+    let good = ctx.known_digest(&keep.image).filter(|_| keep.pin.is_none());
+    let remote = match (&unfit, good) {
+        (Some(_), Some(good)) => Remote::Digest(good),
+        _ => shown,
+    };
     let verdict = judge_kept(keep, &inventory, &remote, ctx.known_digest(&keep.image));
     tracing::info!(job = %run.job.id, image = %keep.image, finding = %verdict.finding, "{} {}", keep.image, verdict.reason);
     remember_verdict(run, keep, &verdict).await;
+    let unfit = match (unfit, good) {
+        (Some(unfit), None) => return Err(unfit),
+        (unfit, _) => unfit,
+    };
     match (verdict.finding, verdict.bring, failure) {
         // a pin that is here needs nobody; anything else was not refreshed when the registry gave no digest
         (Finding::Present, _, failure) if keep.pin.is_some() || failure.is_none() => {
+            if let Some(here) = verdict.here {
+                hold(run, keep, here).await?;
+            }
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = verdict.here).await;
-            Ok(())
+            Ok(unfit)
         }
         // neither here as wanted nor to be had
         (_, None, Some(failure)) => Err(failure.into()),
@@ -84,13 +108,28 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), Jo
             let target = resolve(ctx, &keep.image, wanted, &inventory).await.map_err(|error| pin_gone(keep, error))?;
             let image = bring(run, &keep.image, &target, run.job.intent.kind().of_kept(), own).await;
             // what the registry client remembers of a digest may outlive it
-            let image = image.map_err(|error| pin_gone(keep, error))?;
+            let image = match image.map_err(|error| pin_gone(keep, error)) {
+                // nothing is here under the name: the last good one is better than none
+                Err(JobError::Unmet { .. }) if verdict.finding == Finding::Absent && good.is_some() => {
+                    return Box::pin(try_refresh(run, keep, own)).await;
+                }
+                image => image?,
+            };
             let digest = keep.pin.or(Some(target.digest));
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
             run.look().await?;
             debug_assert!(image.names.contains(&keep.image));
-            Ok(())
+            Ok(unfit)
         }
+    }
+}
+
+/// The digest that is to be kept, where anybody says.
+fn wanted(keep: &Keep, shown: &Remote) -> Option<Digest> {
+    match (keep.pin, shown) {
+        (Some(pin), _) => Some(pin),
+        (None, Remote::Digest(digest)) => Some(*digest),
+        (None, Remote::Gone | Remote::Unknown) => None,
     }
 }
 

@@ -174,6 +174,9 @@ pub const KEYS: &[Key] = &[
     key("keep", "digest", "digest", From("none, the tag is followed"),
         "A pin: the only digest that the image may have. It is held even when the tag moves at the registry.")
         .such_as("\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""),
+    key("keep", "expect", "list of tables", From("nothing beyond its digest"),
+        "What must be in the image before it counts as kept: { package = NAME, version = PATTERN } in dpkg's database, { file = PATH } with symbolic links followed inside the image, { label = KEY, value = TEXT } in its configuration; version and value may be left out. An image that does not hold it all gets no name here, and the last good one stays.")
+        .such_as("[{ package = \"libcudnn8\", version = \"8.9.*\" }, { file = \"/usr/lib/x86_64-linux-gnu/libcudnn.so.8\" }]"),
     key("keep", "schedule", "six cron fields", From("`schedule.cron`"),
         "When this image is refreshed.").such_as("\"0 30 2 * * *\""),
     key("keep", "timezone", "time zone", From("`schedule.timezone`"),

@@ -5,6 +5,7 @@ use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Keep, Runtime};
 use layerkeeper_keeper::KeepSchedule;
 
+use super::expect;
 use super::problem::{Place, Problem, Wrong};
 use super::schedule::{self, Line};
 use super::section::Section;
@@ -27,11 +28,12 @@ pub struct Block {
 pub fn keep(section: &Section<'_, '_>, default_line: Option<&Line>, default_zone: Option<Tz>) -> Option<Kept> {
     let image = section.text("image", value::image);
     let pin = section.text("digest", value::maybe(value::digest)).flatten();
+    let expect = if section.has("expect") { section.values("expect", expect::one) } else { Some(Vec::new()) };
     let line = if section.has("schedule") { section.text("schedule", schedule::line) } else { default_line.cloned() };
     let zone = if section.has("timezone") { section.text("timezone", schedule::timezone) } else { default_zone };
-    let image = image?;
+    let (image, expect) = (image?, expect?);
     let schedule = line.zip(zone).map(|(line, zone)| line.of(&image, zone));
-    Some(Kept { line: section.place_of("image"), keep: Keep { image, pin }, schedule })
+    Some(Kept { line: section.place_of("image"), keep: Keep { image, pin, expect }, schedule })
 }
 
 /// A `[[runtime]]` block; none where something in it is wrong.

@@ -198,22 +198,29 @@ impl<'t> Section<'_, 't> {
     pub fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<Vec<T>> {
         let found = self.find(key)?;
         let Some(items) = found.value.as_array() else { return self.mistyped(key, &found.value, found.place) };
-        self.items(key, items, &found, parse)
+        let read = |item: &DeValue<'_>, place| match item.as_str() {
+            Some(text) => self.take(key, place, parse(text)),
+            None => self.mistyped(key, item, place),
+        };
+        self.items(items, &found, read)
+    }
+
+    /// A list of values of another kind, each read by `parse`.
+    pub fn values<T>(&self, key: &str, parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>) -> Option<Vec<T>> {
+        let found = self.find(key)?;
+        let Some(items) = found.value.as_array() else { return self.mistyped(key, &found.value, found.place) };
+        self.items(items, &found, |item, place| self.take(key, place, parse(item)))
     }
 
     fn items<T>(
         &self,
-        key: &str,
         items: &DeArray<'_>,
         found: &Found<'_>,
-        parse: impl Fn(&str) -> Result<T, Wrong>,
+        take: impl Fn(&DeValue<'_>, Place) -> Option<T>,
     ) -> Option<Vec<T>> {
         let read = |item: &Spanned<DeValue<'_>>| {
             let place = if found.place == Place::File { Place::File } else { self.reader.place(item.span().start) };
-            match item.get_ref().as_str() {
-                Some(text) => self.take(key, place, parse(text)),
-                None => self.mistyped(key, item.get_ref(), place),
-            }
+            take(item.get_ref(), place)
         };
         // every item is read, so that every problem is noted
         let read: Vec<Option<T>> = items.iter().map(read).collect();
