@@ -182,7 +182,8 @@ impl Context {
         }
     }
 
-    fn renew_gauges(&self, inventory: &Inventory) {
+    /// What the metrics say of kept images.
+    pub fn renew_gauges(&self, inventory: &Inventory) {
         let settings = self.settings();
         self.metrics.kept_present.reset();
         self.metrics.kept_refreshed.reset();

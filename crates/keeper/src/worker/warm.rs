@@ -66,9 +66,8 @@ async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobErr
             kept.last_error = error;
         })
         .await;
-    if result.is_ok() {
-        let refreshed = run.ctx.metrics.kept_refreshed.with_label_values(&[&keep.image.to_string()]);
-        refreshed.set(now.seconds() as f64);
+    if let Some(inventory) = run.ctx.view().inventory {
+        run.ctx.renew_gauges(&inventory);
     }
     result
 }

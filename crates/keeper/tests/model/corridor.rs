@@ -1,5 +1,6 @@
 //! The one corridor: pulls and removals never overlap, and each removal is judged once more right before its call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use layerkeeper_core::{
     Container, ContainerState, Digest, EngineInfo, Image, ImageName, Inventory, Reference, StoreKind,
 };
-use layerkeeper_engine::contents::Bytestream;
+use layerkeeper_engine::contents::{Bytestream, Kind};
 use layerkeeper_engine::fake::{Call, Fake};
 use layerkeeper_engine::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 
@@ -97,6 +98,12 @@ impl Engine for Sneaky {
     }
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
         self.fake.archive(opened, path).await
+    }
+    async fn stat(&self, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
+        self.fake.stat(opened, path).await
+    }
+    async fn labels(&self, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
+        self.fake.labels(reference).await
     }
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
         self.fake.close(opened).await

@@ -1,5 +1,6 @@
 //! Stands between keeper and engine, and sees every call in the moment in which it is made.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use layerkeeper_core::progress::PullEvent;
 use layerkeeper_core::{Container, Digest, EngineInfo, Image, ImageName, Inventory, Reference};
-use layerkeeper_engine::contents::Bytestream;
+use layerkeeper_engine::contents::{Bytestream, Kind};
 use layerkeeper_engine::fake::{Fake, PullEnd};
 use layerkeeper_engine::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 use std::sync::Arc;
@@ -124,6 +125,12 @@ impl Engine for Witness {
     }
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
         self.fake.archive(opened, path).await
+    }
+    async fn stat(&self, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
+        self.fake.stat(opened, path).await
+    }
+    async fn labels(&self, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
+        self.fake.labels(reference).await
     }
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
         self.fake.close(opened).await
