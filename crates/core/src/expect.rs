@@ -170,7 +170,11 @@ mod tests {
         for state in ["deinstall ok config-files", "install ok half-configured", "install reinstreq unpacked"] {
             let text = format!("Package: a\nStatus: {state}\nVersion: 1\n");
             let inside = Inside { packages: Some(packages(&text)), ..Inside::default() };
-            assert_eq!(unmet(&[package("a", None)], &inside), ["package a is known to dpkg, but not installed"], "{state}");
+            assert_eq!(
+                unmet(&[package("a", None)], &inside),
+                ["package a is known to dpkg, but not installed"],
+                "{state}"
+            );
         }
         let none = unmet(&[package("a", None)], &Inside::default());
         assert_eq!(none, ["package a cannot be found out: the image has no dpkg database (/var/lib/dpkg)"]);

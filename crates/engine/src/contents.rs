@@ -93,7 +93,9 @@ pub async fn every_file(archive: Bytestream, most: u64) -> Result<Vec<Vec<u8>>, 
         }
         let mut content = Vec::new();
         let length = (&mut entry).take(left + 1).read_to_end(&mut content).await.map_err(unreadable)? as u64;
-        left = left.checked_sub(length).ok_or_else(|| EngineError::Malformed(format!("files of more than {most} bytes")))?;
+        left = left
+            .checked_sub(length)
+            .ok_or_else(|| EngineError::Malformed(format!("files of more than {most} bytes")))?;
         all.push(content);
     }
     Ok(all)

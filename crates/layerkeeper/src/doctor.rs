@@ -78,7 +78,8 @@ pub fn judge(seen: &Seen) -> Diagnosis {
                 .mend("write a [[keep]] block for each image that yours are built on, then sudo systemctl reload layerkeeper"),
         );
     }
-    found.extend(seen.kept.iter().flat_map(|kept| kept::judge(kept, seen.inventory.as_ref())));
+    let inventory = seen.inventory.as_ref();
+    found.extend(seen.kept.iter().flat_map(|kept| kept::judge(kept, inventory, seen.daemon.kept(&kept.keep.image))));
     found.extend(cleaners(seen));
     found.extend(host::judge(&seen.host));
     found.extend(unit::judge(&seen.unit));

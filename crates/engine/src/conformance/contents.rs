@@ -109,7 +109,8 @@ async fn links_are_followed_inside_the_image_only(case: &Case<'_>) {
     ok(case.engine().close(&id).await, "close");
 
     let file = |path: &str| Expect::File { path: path.to_owned() };
-    let wanted = ["/lib/real.so", "/usr/lib/up.so", "/usr/lib", "/usr/lib/gone.so", "/usr/lib/out", "/usr/lib/loop", "/no"];
+    let wanted =
+        ["/lib/real.so", "/usr/lib/up.so", "/usr/lib", "/usr/lib/gone.so", "/usr/lib/out", "/usr/lib/loop", "/no"];
     let wanted = wanted.map(file);
     let seen = ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look");
     let missed = unmet(&wanted, &seen);
@@ -132,8 +133,7 @@ async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
     let distroless = with_files(case, "inside/distroless:t", &files, &[]).await;
     let (none, _) = case.publish("inside/none:t", &["a"]).await;
     case.pull_tag(&none).await;
-    let package =
-        |name: &str| Expect::Package { name: name.to_owned(), version: Some("8.9.*".to_owned()) };
+    let package = |name: &str| Expect::Package { name: name.to_owned(), version: Some("8.9.*".to_owned()) };
     let label = |value: &str| Expect::Label { name: "label".to_owned(), value: Some(value.to_owned()) };
     let wanted = [package("libcudnn8"), package("gone"), label("inside/debian:t")];
     let missed = async |name: &ImageName| {
@@ -153,6 +153,7 @@ async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
     for name in [debian, distroless, none] {
         case.remove(&name.to_reference()).await;
     }
-    let error = err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted).await, "look");
+    let error =
+        err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted).await, "look");
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
 }

@@ -200,7 +200,8 @@ async fn layers(
 /// The labels in an image's configuration.
 pub(super) async fn labels(session: &Session, reference: &Reference) -> Result<BTreeMap<String, String>, EngineError> {
     let name = reference.to_string();
-    let inspected = inspect(session, &name).await?.ok_or_else(|| EngineError::NotFound(format!("No such image: {name}")))?;
+    let inspected =
+        inspect(session, &name).await?.ok_or_else(|| EngineError::NotFound(format!("No such image: {name}")))?;
     Ok(inspected.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect())
 }
 

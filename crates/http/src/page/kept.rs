@@ -31,6 +31,9 @@ fn row(kept: &KeptStatus, now: i64) -> Markup {
             td data-label="Here" {
                 @if kept.present { span.state.good { "✓ here" } } @else if kept.finding == "forgotten" { span.state.warn { "– forgotten" } } @else { span.state.bad { "✗ " (kept.finding) } }
                 @if kept.present && kept.finding != "present" { " " span.state.warn { (kept.finding) } }
+                @if let Some(digest) = &kept.unmet_digest {
+                    div.cause { (text::digest(digest)) " is not as expected:" ul { @for one in &kept.unmet { li { (one) } } } }
+                }
                 @if kept.pin_unresolvable { " " span.state.warn { "pin no longer at the registry" } }
             }
             td data-label="Digest" {
@@ -46,7 +49,7 @@ fn row(kept: &KeptStatus, now: i64) -> Markup {
             }
             td data-label="Last refresh" {
                 @match kept.last_refresh { Some(at) => (text::away(at, now)), None => { "never" } }
-                @if let Some(cause) = &kept.last_error { div.cause { (cause) } }
+                @if let Some(cause) = kept.last_error.as_ref().filter(|_| kept.unmet.is_empty()) { div.cause { (cause) } }
             }
             td data-label="Next run" {
                 @match kept.next_run { Some(at) => (text::away(at, now)), None => { "–" } }

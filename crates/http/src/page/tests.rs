@@ -25,15 +25,18 @@ fn the_first_line_says_how_things_are() {
         status.disk.truncate(1);
         for kept in &mut status.kept {
             (kept.present, kept.last_error, kept.pin_unresolvable) = (true, None, false);
+            kept.unmet.clear();
         }
         change(&mut status);
         verdict::title(&status)
     };
-    assert_eq!(line(|_| ()), "✓ All 3 kept images are here");
+    assert_eq!(line(|_| ()), "✓ All 4 kept images are here");
     assert_eq!(line(|s| s.kept.truncate(1)), "✓ The kept image is here");
-    assert_eq!(line(|s| s.kept[1].present = false), "✗ 1 of 3 kept images missing");
-    assert_eq!(line(|s| s.kept[0].last_error = Some("x".into())), "! All 3 kept images are here, but look below");
-    assert_eq!(line(|s| s.disk[0].free_bytes = 1), "! All 3 kept images are here, but look below");
+    assert_eq!(line(|s| s.kept[1].present = false), "✗ 1 of 4 kept images missing");
+    assert_eq!(line(|s| s.kept[0].last_error = Some("x".into())), "! All 4 kept images are here, but look below");
+    let unmet = |s: &mut Status| s.kept[0].unmet = vec!["file /a is not there".into()];
+    assert_eq!(line(unmet), "! All 4 kept images are here, but look below");
+    assert_eq!(line(|s| s.disk[0].free_bytes = 1), "! All 4 kept images are here, but look below");
     assert_eq!(line(|s| s.engine.up = false), "✗ The Docker engine does not answer");
     assert_eq!(line(|s| s.ready = false), "… The first look at the engine is not done yet");
     assert_eq!(line(|s| s.kept.clear()), "– No kept images are configured");

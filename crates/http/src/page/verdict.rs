@@ -77,7 +77,11 @@ fn concerns(status: &Status) -> Vec<String> {
             concerns.push(format!("Disk {}: {free} free, {least} must stay free.", disk.path));
         }
     }
-    let failing = status.kept.iter().filter(|kept| kept.last_error.is_some()).count();
+    let unmet = status.kept.iter().filter(|kept| !kept.unmet.is_empty()).count();
+    if unmet > 0 {
+        concerns.push(format!("What came for {} is not what is expected of it.", text::count(unmet, "kept image")));
+    }
+    let failing = status.kept.iter().filter(|kept| kept.last_error.is_some() && kept.unmet.is_empty()).count();
     if failing > 0 {
         concerns.push(format!("The last refresh of {} failed.", text::count(failing, "kept image")));
     }

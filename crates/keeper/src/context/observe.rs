@@ -195,7 +195,9 @@ impl Context {
             let present = i64::from(verdict.finding == Finding::Present);
             self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
             let kept = self.kept(&keep.image);
-            if let Some(checked) = kept.as_ref().and_then(|kept| kept.state.checked.as_ref()).filter(|c| c.is_of(&keep.expect)) {
+            if let Some(checked) =
+                kept.as_ref().and_then(|kept| kept.state.checked.as_ref()).filter(|c| c.is_of(&keep.expect))
+            {
                 self.metrics.kept_unmet.with_label_values(&[&keep.image.to_string()]).set(checked.unmet.len() as i64);
             }
             if let Some(at) = kept.and_then(|kept| kept.state.last_refresh) {

@@ -153,7 +153,10 @@ async fn what_is_here_is_held_to_what_a_reload_expects_and_counts_again_when_tha
         ground.until("it is held to it", fallen).await;
         let told = kept(&ground).await;
         assert!(!told.present, "{told:?}");
-        assert_eq!(told.unmet[0], "package libcudnn8 (wanted: 8.9.*) cannot be found out: the image has no dpkg database (/var/lib/dpkg)");
+        assert_eq!(
+            told.unmet[0],
+            "package libcudnn8 (wanted: 8.9.*) cannot be found out: the image has no dpkg database (/var/lib/dpkg)"
+        );
         assert!(ground.keeper.metrics_text().await.contains("kept_image_present{image=\"ghcr.io/acme/base:1\"} 0"));
         assert!(ground.engine.inventory().await.unwrap().named(&name("base:1")).is_some(), "nothing is removed for it");
         ground.keeper.reload(settings(policy()));

@@ -47,8 +47,7 @@ pub struct World {
 
 /// The policy under these rules.
 pub fn policy(rules: Rules) -> Policy {
-    let keep =
-        |n: usize| Keep::new(full(Name::Kept(n)), (n == PINNED).then(|| build(Name::Kept(n), 0).resolved()));
+    let keep = |n: usize| Keep::new(full(Name::Kept(n)), (n == PINNED).then(|| build(Name::Kept(n), 0).resolved()));
     let any: ImageName = full(Name::Version(0));
     Policy {
         keep: (0..KEPT.len()).map(keep).collect(),

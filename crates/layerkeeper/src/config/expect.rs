@@ -53,7 +53,10 @@ fn package(name: &str) -> Result<String, Wrong> {
     if whole(package) && whole(architecture) {
         return Ok(name.to_owned());
     }
-    Err(Wrong::new(format!("\"{name}\" is no name of a package"), "write it as `dpkg -l` shows it, such as \"libcudnn8\""))
+    Err(Wrong::new(
+        format!("\"{name}\" is no name of a package"),
+        "write it as `dpkg -l` shows it, such as \"libcudnn8\"",
+    ))
 }
 
 /// Debian Policy 5.6.12, with `*` and `?`.

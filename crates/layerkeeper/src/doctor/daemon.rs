@@ -1,6 +1,8 @@
 //! The daemon: does it run, and what does it say of itself?
 
+use layerkeeper_core::ImageName;
 use layerkeeper_keeper::Status;
+use layerkeeper_keeper::status::KeptStatus;
 
 use super::finding::{Finding, Level};
 use crate::render::amount::{count, relative};
@@ -17,6 +19,16 @@ pub enum DaemonSeen {
         /// Why.
         cause: String,
     },
+}
+
+impl DaemonSeen {
+    /// What it says of a kept image.
+    pub fn kept(&self, name: &ImageName) -> Option<&KeptStatus> {
+        match self {
+            Self::Up(status) => status.kept.iter().find(|kept| kept.image == name.to_string()),
+            Self::Silent { .. } => None,
+        }
+    }
 }
 
 /// Judges it; `version` is this program's.

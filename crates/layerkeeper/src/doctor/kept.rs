@@ -3,6 +3,8 @@
 use layerkeeper_core::plan::{Finding as State, Remote, judge_kept};
 use layerkeeper_core::{Digest, Inventory, Keep};
 
+use layerkeeper_keeper::status::KeptStatus;
+
 use super::finding::{Finding, Level};
 
 /// What was seen of one kept image.
@@ -14,6 +16,19 @@ pub struct KeptSeen {
     pub tag: Shown,
     /// Whether the registry still has the pinned digest; none without a pin, or where the tag shows it.
     pub pinned: Option<Shown>,
+    /// What of its expectations the image does not hold that is here.
+    pub held: Held,
+}
+
+/// How what is here stands up to what is expected of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// It was looked into, and this is missing; nothing where all is there.
+    To(Vec<String>),
+    /// It could not be looked into.
+    Unknown(String),
+    /// Nothing is expected of it, or it is not here.
+    Unasked,
 }
 
 /// What a registry says of a reference.
@@ -31,11 +46,8 @@ pub enum Shown {
     Unasked,
 }
 
-/// Judges one kept image. Without an inventory only the registry's side is judged.
-///
-/// A `[[keep]]` block has no assertions yet. Once it has, they are judged here, against the image's configuration, as
-/// findings named `kept.assertion`.
-pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>) -> Vec<Finding> {
+/// Judges one kept image. Without an inventory only the registry's side is judged, without a daemon only what can be seen.
+pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, told: Option<&KeptStatus>) -> Vec<Finding> {
     let name = &seen.keep.image;
     let mut found = Vec::new();
     let state = inventory.map(|inventory| judge_kept(&seen.keep, inventory, &seen.remote(), None));
@@ -44,6 +56,7 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>) -> Vec<Finding> {
     if seen.keep.pin.is_none() {
         found.extend(unresolvable(seen, here));
     }
+    found.extend(expected(seen, told));
     match state.as_ref().map(|verdict| (verdict.finding, &verdict.reason)) {
         Some((State::Absent, _)) => {
             let absent = Finding::new(Level::Warning, "kept.absent", format!("{name} is not here"));
@@ -76,6 +89,30 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>) -> Vec<Finding> {
         _ => {}
     }
     found
+}
+
+/// What is not as `expect` says: of what is here, and of what the daemon would not let in.
+fn expected(seen: &KeptSeen, told: Option<&KeptStatus>) -> Option<Finding> {
+    let name = &seen.keep.image;
+    let mend = "build and push it with what is missing, or change `expect` in its [[keep]] block";
+    match &seen.held {
+        Held::To(unmet) if !unmet.is_empty() => {
+            let wrong = format!("{name} is here and not as expected: {}", unmet.join("; "));
+            let why = "It is not called kept, and what is built on it may not run";
+            return Some(Finding::new(Level::Problem, "kept.assertion", wrong).why(why).mend(mend));
+        }
+        Held::Unknown(cause) => {
+            let wrong = format!("{name} could not be held to what is expected of it: {cause}");
+            return Some(Finding::new(Level::Note, "kept.assertion_unknown", wrong));
+        }
+        Held::To(_) | Held::Unasked => {}
+    }
+    let told = told.filter(|told| !told.unmet.is_empty())?;
+    let digest = told.unmet_digest.as_ref()?.parse::<Digest>().ok()?;
+    let wrong = format!("{} of {name} did not come in: {}", digest.short(), told.unmet.join("; "));
+    let why = if told.present { "The last good one stays under its name" } else { "Nothing is here in its place" };
+    let level = if told.present { Level::Warning } else { Level::Problem };
+    Some(Finding::new(level, "kept.assertion", wrong).why(why).mend(mend))
 }
 
 impl KeptSeen {
@@ -180,7 +217,7 @@ mod tests {
     }
 
     fn seen(text: &str, pin: Option<&str>, tag: Shown, pinned: Option<Shown>) -> KeptSeen {
-        KeptSeen { keep: Keep::new(name(text), pin.map(digest)), tag, pinned }
+        KeptSeen { keep: Keep::new(name(text), pin.map(digest)), tag, pinned, held: Held::Unasked }
     }
 
     #[test]
@@ -200,7 +237,7 @@ mod tests {
             ("lost:1", Shown::Gone, &[("kept.gone", Level::Problem), ("kept.absent", Level::Warning)]),
             ("lost:1", unfit(), &[("kept.unfit", Level::Problem), ("kept.absent", Level::Warning)]),
         ] {
-            let found = judge(&seen(text, None, tag.clone(), None), Some(&inventory()));
+            let found = judge(&seen(text, None, tag.clone(), None), Some(&inventory()), None);
             let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
             assert_eq!(got, wanted, "{text} {tag:?}");
         }
@@ -223,7 +260,7 @@ mod tests {
             ),
             ("base:1", "other", shown("other"), None, &[("kept.moved", Level::Warning)]),
         ] {
-            let found = judge(&seen(text, Some(pin), tag.clone(), pinned.clone()), Some(&inventory()));
+            let found = judge(&seen(text, Some(pin), tag.clone(), pinned.clone()), Some(&inventory()), None);
             let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
             assert_eq!(got, wanted, "{text} {tag:?} {pinned:?}");
         }
@@ -231,9 +268,35 @@ mod tests {
 
     #[test]
     fn without_the_engine_the_registrys_side_is_judged() {
-        let found = judge(&seen("base:1", None, Shown::Image(digest("x")), None), None);
+        let found = judge(&seen("base:1", None, Shown::Image(digest("x")), None), None, None);
         assert_eq!((found.len(), found[0].id), (1, "kept.ok"));
-        assert_eq!(judge(&seen("base:1", None, Shown::Unasked, None), None)[0].level, Level::Note);
-        assert_eq!(judge(&seen("base:1", None, Shown::Gone, None), None)[0].level, Level::Problem);
+        assert_eq!(judge(&seen("base:1", None, Shown::Unasked, None), None, None)[0].level, Level::Note);
+        assert_eq!(judge(&seen("base:1", None, Shown::Gone, None), None, None)[0].level, Level::Problem);
+    }
+
+    #[test]
+    fn what_is_expected_is_judged_by_what_is_here_and_by_what_the_daemon_let_in() {
+        let mut here = seen("base:1", None, Shown::Image(digest("base:1")), None);
+        let told = |here: &KeptSeen, status: Option<&KeptStatus>| {
+            let found = judge(here, Some(&inventory()), status);
+            found.iter().map(|found| (found.id, found.level, found.what.clone())).collect::<Vec<_>>()
+        };
+        here.held = Held::To(Vec::new());
+        assert_eq!(told(&here, None)[0].0, "kept.ok");
+        let status = KeptStatus {
+            present: true,
+            unmet: vec!["file /a is not there".to_owned()],
+            unmet_digest: Some(digest("new").to_string()),
+            ..KeptStatus::default()
+        };
+        let wrong = format!("{} of ghcr.io/acme/base:1 did not come in: file /a is not there", digest("new").short());
+        assert_eq!(told(&here, Some(&status)), [("kept.assertion", Level::Warning, wrong)]);
+        let nothing = KeptStatus { present: false, ..status };
+        assert_eq!(told(&here, Some(&nothing))[0].1, Level::Problem);
+        here.held = Held::To(vec!["label b is not there".to_owned(), "file /a is a directory".to_owned()]);
+        let wrong = "ghcr.io/acme/base:1 is here and not as expected: label b is not there; file /a is a directory";
+        assert_eq!(told(&here, None), [("kept.assertion", Level::Problem, wrong.to_owned())]);
+        here.held = Held::Unknown("no space left".to_owned());
+        assert_eq!(told(&here, None)[0].0, "kept.assertion_unknown");
     }
 }

@@ -1,9 +1,11 @@
-//! Gathers what the doctor judges. Nothing is changed, started or pulled. A credential helper is asked only as the daemon's
+//! Gathers what the doctor judges. Nothing is changed, started or pulled; an image of which something is expected is read
+//! through a container that is made, never started and removed. A credential helper is asked only as the daemon's
 //! own user: what another user's run of it left behind could keep the daemon's from working.
 
 mod cron;
 mod disk;
 mod engine_process;
+mod expected;
 mod files;
 mod programs;
 mod registries;
@@ -46,7 +48,8 @@ pub async fn look(config: &Config, environment: &Environment, control: &Client, 
         Err(error) => EngineSeen::Down { cause: error.to_string() },
     };
     let inventory = inventory.ok();
-    let (registries, kept) = registries::look(config, environment, root, inventory.as_ref()).await?;
+    let (registries, mut kept) = registries::look(config, environment, root, inventory.as_ref()).await?;
+    expected::look(&engine, &mut kept, inventory.as_ref()).await;
     let mut files = Files::new(root);
     let cleaners = cleaners(&mut files, inventory.as_ref());
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -104,7 +104,12 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
             let note = if image.pin_unresolvable { "pinned, gone at the registry" } else { "pinned" };
             notes.push(note.to_owned());
         }
-        notes.extend(image.last_error.iter().map(|error| format!("last refresh failed: {error}")));
+        if let Some(unmet) = &image.unmet_digest {
+            notes.push(format!("{} is not as expected: {}", short(unmet), image.unmet.join("; ")));
+        }
+        // what is told already is not told again
+        let failed = image.last_error.iter().filter(|_| image.unmet.is_empty());
+        notes.extend(failed.map(|error| format!("last refresh failed: {error}")));
         table.row([
             image.image.clone(),
             state,

@@ -9,7 +9,7 @@ use layerkeeper::doctor::daemon::DaemonSeen;
 use layerkeeper::doctor::disk::Disk;
 use layerkeeper::doctor::engine::EngineSeen;
 use layerkeeper::doctor::host::{HostSeen, Unpigz};
-use layerkeeper::doctor::kept::{KeptSeen, Shown};
+use layerkeeper::doctor::kept::{Held, KeptSeen, Shown};
 use layerkeeper::doctor::registry::{Access, RegistrySeen};
 use layerkeeper::doctor::unit::{self, UnitSeen};
 use layerkeeper_core::{
@@ -112,6 +112,7 @@ pub fn good() -> Seen {
         keep: keep.clone(),
         tag: Shown::Image(digest(&keep.image.to_string())),
         pinned: None,
+        held: Held::Unasked,
     });
     let unit =
         "LoadState=loaded\nUnitFileState=enabled\nUser=layerkeeper\nSupplementaryGroups=docker\nProtectSystem=strict\n";

@@ -228,6 +228,21 @@ pub fn status() -> Status {
                 next_run: None,
                 ..KeptStatus::default()
             },
+            KeptStatus {
+                image: "ghcr.io/acme/cuda:12.1.1".to_owned(),
+                present: true,
+                finding: "present".to_owned(),
+                digest: Some(digest(0x3c)),
+                unmet: vec![
+                    "package libcudnn8 (wanted: 8.9.*) is not installed".to_owned(),
+                    "file /usr/lib/x86_64-linux-gnu/libcudnn.so.8 is not there".to_owned(),
+                ],
+                unmet_digest: Some(digest(0x4d)),
+                last_refresh: Some(NOW - 28 * HOUR),
+                last_error: Some("the same in other words".to_owned()),
+                next_run: Some(NOW + 20 * HOUR),
+                ..KeptStatus::default()
+            },
         ],
         runtime: vec![RuntimeStatus {
             repository: "ghcr.io/acme/app".to_owned(),

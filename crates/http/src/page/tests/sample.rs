@@ -119,6 +119,11 @@ fn status() -> Status {
                 last_error: Some("ghcr.io: 429, asks to wait 60 s".into()),
                 ..kept("cache-python:3.11", 1460)
             },
+            KeptStatus {
+                unmet: vec!["package libcudnn8 (wanted: 8.9.*) is not installed".into()],
+                unmet_digest: Some(digest("cuda without cudnn")),
+                ..kept("cuda:12.1.1", 1460)
+            },
             KeptStatus { present: false, finding: "absent".into(), digest: None, ..kept("cache-node:20", 1460) },
         ],
         runtime: vec![RuntimeStatus {

@@ -11,7 +11,7 @@ use layerkeeper_registry::{Client, Error, Login, Settings, Source};
 
 use super::files::Root;
 use crate::config::{Config, Environment};
-use crate::doctor::kept::{KeptSeen, Shown};
+use crate::doctor::kept::{Held, KeptSeen, Shown};
 use crate::doctor::registry::{Access, RegistrySeen};
 use crate::run::registry_settings;
 
@@ -115,7 +115,7 @@ async fn registry(client: &Client, asked: &Reference, may_ask_helpers: bool) -> 
 }
 
 fn all(keep: &Keep, shown: &Shown) -> KeptSeen {
-    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()) }
+    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()), held: Held::Unasked }
 }
 
 async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> KeptSeen {
@@ -126,7 +126,7 @@ async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         }
         _ => None,
     };
-    KeptSeen { keep: keep.clone(), tag, pinned }
+    KeptSeen { keep: keep.clone(), tag, pinned, held: Held::Unasked }
 }
 
 /// Where the engine's platform is known, the image for it is read; else only the reference is resolved. A pin may be the
