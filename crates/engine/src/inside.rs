@@ -38,6 +38,17 @@ pub async fn look(
     read.map(|()| inside)
 }
 
+/// Removes what a reading under this name that was broken off left open.
+///
+/// # Errors
+/// The engine's.
+pub async fn close_left(engine: &dyn Engine, owner: &str) -> Result<(), EngineError> {
+    for left in engine.left_open(owner).await? {
+        engine.close(&left).await?;
+    }
+    Ok(())
+}
+
 async fn read(engine: &dyn Engine, opened: &str, expect: &[Expect], inside: &mut Inside) -> Result<(), EngineError> {
     for one in expect {
         match one {

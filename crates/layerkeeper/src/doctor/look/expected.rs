@@ -23,9 +23,7 @@ pub async fn look(engine: &dyn Engine, kept: &mut [KeptSeen], inventory: Option<
         };
     }
     // of one that was broken off, too
-    for left in engine.left_open(OWNER).await.unwrap_or_default() {
-        if let Err(error) = engine.close(&left).await {
-            tracing::warn!(container = left, %error, "could not remove a container that an image was read by");
-        }
+    if let Err(error) = inside::close_left(engine, OWNER).await {
+        tracing::warn!(%error, "could not remove a container that an image was read by");
     }
 }
