@@ -112,7 +112,7 @@ impl JobView {
         if let Some(estimate) = &mut outcome.estimate {
             estimate.layers.clear();
         }
-        if let Some(prune) = &mut outcome.prune {
+        for prune in outcome.prune.iter_mut().chain(&mut outcome.pressure) {
             prune.kept.clear();
         }
         self
