@@ -113,6 +113,9 @@ pub struct KeptStatus {
     pub pin: Option<String>,
     /// The pin is held, but the registry no longer shows it under this tag.
     pub pin_unresolvable: bool,
+    /// What its tag shows instead; none where the tag is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_shows: Option<String>,
     /// When the registry was last asked successfully.
     pub last_refresh: Option<i64>,
     /// Why the last refresh failed.

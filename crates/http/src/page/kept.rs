@@ -31,7 +31,11 @@ fn row(kept: &KeptStatus, now: i64) -> Markup {
             td data-label="Here" {
                 @if kept.present { span.state.good { "✓ here" } } @else if kept.finding == "forgotten" { span.state.warn { "– forgotten" } } @else { span.state.bad { "✗ " (kept.finding) } }
                 @if kept.present && kept.finding != "present" { " " span.state.warn { (kept.finding) } }
-                @if kept.pin_unresolvable { " " span.state.warn { "pin no longer at the registry" } }
+                @match &kept.tag_shows {
+                    Some(digest) => { div.quiet { "its tag shows " (text::digest(digest)) " by now, not followed" } }
+                    None if kept.pin_unresolvable => { " " span.state.warn { "tag gone at the registry" } }
+                    None => {}
+                }
             }
             td data-label="Digest" {
                 @match (&kept.digest, &kept.pin) {

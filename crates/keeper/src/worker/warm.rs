@@ -130,11 +130,11 @@ async fn shown(ctx: &Context, keep: &Keep, digest: Digest, inventory: &Inventory
 }
 
 async fn remember_verdict(run: &Run<'_>, keep: &Keep, verdict: &KeepVerdict) {
-    let (finding, unresolvable) = (verdict.finding.as_str().to_owned(), verdict.pin_unresolvable);
     run.ctx
         .remember_kept(&keep.image, |kept| {
-            kept.state.finding = finding;
-            kept.pin_unresolvable = unresolvable;
+            kept.state.finding = verdict.finding.as_str().to_owned();
+            kept.pin_unresolvable = verdict.pin_unresolvable;
+            kept.tag_shows = verdict.tag_shows;
         })
         .await;
 }

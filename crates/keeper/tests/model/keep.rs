@@ -49,6 +49,7 @@ async fn a_pin_is_held_when_its_tag_moves() {
         assert_eq!(inventory.named(&name("cache-python:1")).unwrap().layers, python().diff_ids());
         let kept = &ground.keeper.status().await.kept[1];
         assert!(kept.present && kept.pin_unresolvable, "{kept:?}");
+        assert!(kept.tag_shows.is_some(), "the tag has moved on, it is not gone: {kept:?}");
     }
 }
 
