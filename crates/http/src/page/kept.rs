@@ -4,7 +4,7 @@ use layerkeeper_keeper::Status;
 use layerkeeper_keeper::status::KeptStatus;
 use maud::{Markup, html};
 
-use super::text;
+use super::{names, text};
 
 /// One row each.
 pub fn kept(status: &Status) -> Markup {
@@ -27,7 +27,7 @@ pub fn kept(status: &Status) -> Markup {
 fn row(kept: &KeptStatus, now: i64) -> Markup {
     html! {
         tr {
-            th scope="row" { (text::name(&kept.image)) }
+            th scope="row" { (names::link(&kept.image, None)) }
             td data-label="Here" {
                 @if kept.present { span.state.good { "✓ here" } } @else if kept.finding == "forgotten" { span.state.warn { "– forgotten" } } @else { span.state.bad { "✗ " (kept.finding) } }
                 @if kept.present && kept.finding != "present" { " " span.state.warn { (kept.finding) } }
