@@ -41,9 +41,9 @@ fn row(view: &JobView, now: i64) -> Markup {
             th scope="row" { a href={"/jobs/" (view.id)} { (job::title(view)) } }
             td data-label="When" { (text::away(view.created, now)) }
             td data-label="State" { (job::state(view)) }
-            td data-label="Reused" { @match &outcome.pull { Some(pull) => (text::size(pull.reused_bytes)), None => { "–" } } }
+            td.size data-label="Reused" { @match &outcome.pull { Some(pull) => (text::size(pull.reused_bytes)), None => { "–" } } }
             td data-label="Moved" {
-                (text::size(outcome.moved_bytes))
+                span.size { (text::size(outcome.moved_bytes)) }
                 @if outcome.budget_bytes.is_some_and(|budget| outcome.moved_bytes > budget) { " " span.state.warn { "over budget" } }
             }
             td data-label="Outcome" {

@@ -87,7 +87,7 @@ fn changes(data: &NamesData) -> Markup {
                     @for row in &data.changes {
                         tr {
                             th scope="row" { (link(&row.name, data.at)) }
-                            td data-label="When" { (text::away(row.at, data.now)) }
+                            td data-label="When" { (text::instant(row.at)) }
                             td data-label="Stood for" {
                                 @if row.image_id.is_some() { (digest(row)) } @else { span.state.calm { "nothing: it was gone" } }
                             }
