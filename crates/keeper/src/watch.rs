@@ -140,7 +140,7 @@ async fn confirm(ctx: &Context, inventory: &Inventory) {
         let verdict = judge_kept(keep, inventory, &Remote::Unknown, ctx.known_digest(&keep.image));
         if verdict.finding == Finding::Unverified && !ctx.buried().contains_key(&keep.image) {
             tracing::info!(image = %keep.image, "{} {}", keep.image, verdict.reason);
-            let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone() }, Trigger::Start).await;
+            let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone(), digest: None }, Trigger::Start).await;
             if let Err(error) = queued {
                 tracing::error!(image = %keep.image, %error, "could not queue the kept image");
             }

@@ -127,7 +127,7 @@ impl From<JobRow> for JobView {
             intent: job.intent.to_string(),
             image: job.intent.image().map(ToString::to_string),
             digest: match &job.intent {
-                Intent::Deploy { digest, .. } => digest.map(|d| d.to_string()),
+                Intent::Deploy { digest, .. } | Intent::Warm { digest, .. } => digest.map(|d| d.to_string()),
                 _ => None,
             },
             id: job.id.to_string(),
