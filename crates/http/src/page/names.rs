@@ -46,6 +46,9 @@ fn form(data: &NamesData) -> Markup {
             label { "Name " input type="text" name="name" placeholder="every name" value=[data.name.as_ref()]; }
             button { "Look" }
             @for (days, words) in [(1, "a day ago"), (7, "a week ago")] { a href=(there(data, days)) { (words) } }
+            @if let Some(name) = data.name.as_ref().filter(|name| !name.contains('@')) {
+                a href=(path("/jobs", &[("image", name)])) { "its jobs" }
+            }
             @if data.at.is_some() || data.name.is_some() { a href="/names" { "every name, now" } }
         }
     }

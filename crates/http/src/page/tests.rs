@@ -47,6 +47,7 @@ fn what_stood_at_a_time_and_what_changed_before() {
     let one = NamesData { name: Some("ghcr.io/acme/base-images/cache-python:3.11".into()), ..story::names() };
     let shown = names::names(&one).into_string();
     assert!(shown.contains(&sample::digest("os")), "of one name the layers are listed: {shown}");
+    assert!(shown.contains("/jobs?image=ghcr.io/acme/base-images/cache-python:3.11"), "{shown}");
     let none = NamesData { at: None, names: Vec::new(), ..one };
     assert!(names::names(&none).into_string().contains("is not known to have been here"));
 }
