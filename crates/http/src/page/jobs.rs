@@ -34,8 +34,6 @@ pub fn jobs(jobs: &[JobView], image: Option<&str>, now: i64) -> Markup {
 
 fn row(view: &JobView, now: i64) -> Markup {
     let outcome = &view.outcome;
-    let gone = outcome.prune.iter().chain(&outcome.pressure).flat_map(|record| &record.removals);
-    let gone = gone.filter(|removal| matches!(removal.outcome.as_str(), "removed" | "untagged")).count();
     html! {
         tr {
             th scope="row" { a href={"/jobs/" (view.id)} { (job::title(view)) } }
@@ -52,7 +50,6 @@ fn row(view: &JobView, now: i64) -> Markup {
                     (None, Some(newer)) => { "by " a href={"/jobs/" (newer)} { "job " (text::short(newer)) } }
                     (None, None) => (outcome.summary),
                 }
-                @if gone > 0 { div.quiet { (text::count(gone, "name")) " removed" } }
             }
         }
     }

@@ -85,7 +85,7 @@ fn table(caption: &str, layers: Vec<Layer<'_>>) -> Markup {
 fn row(number: usize, layer: &Layer<'_>) -> Markup {
     html! {
         tr {
-            th scope="row" { (number) " " (text::digest(layer.digest)) }
+            th.size scope="row" { (number) " " (text::digest(layer.digest)) }
             td.size data-label="Size" { @match layer.size { Some(size) => (text::size(size)), None => { "unknown" } } }
             td data-label="Came by" { span class={"state " (layer.class)} { (layer.how) } }
             td data-label="Made by" {

@@ -28,7 +28,7 @@ pub struct NamesData {
 pub fn names(data: &NamesData) -> Markup {
     html! {
         section {
-            h2 { "What was here" @match data.at { Some(at) => { " at " (text::instant(at)) }, None => { ": now" } } }
+            h2 { @match data.at { Some(at) => { "What was here at " (text::instant(at)) }, None => { "What is here now" } } }
             (form(data))
             (standing(data))
         }
@@ -112,7 +112,11 @@ fn there(data: &NamesData, days: i64) -> String {
 
 /// A name that leads to what it stood for.
 pub fn link(name: &str, at: Option<i64>) -> Markup {
-    html! { a href=(address(Some(name), at)) { (text::name(name)) } }
+    let shown = match name.split_once("@sha256:") {
+        Some((repository, digits)) => format!("{repository}@sha256:{}", text::short(digits)),
+        None => name.to_owned(),
+    };
+    html! { a href=(address(Some(name), at)) title=(name) { (text::name(&shown)) } }
 }
 
 fn address(name: Option<&str>, at: Option<i64>) -> String {

@@ -147,6 +147,12 @@ pub fn names() -> NamesData {
         changes: vec![
             row(python, 90, Some("torch"), Some(id)),
             row(python, 95, None, None),
+            row(
+                &format!("ghcr.io/acme/base-images/cache-python@{}", digest("torch old!")),
+                96,
+                Some("torch old"),
+                None,
+            ),
             row(python, 5000, Some("torch old"), None),
         ],
         now: NOW,
