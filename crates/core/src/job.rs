@@ -23,6 +23,8 @@ pub enum Intent {
     Warm {
         /// The kept image.
         image: ImageName,
+        /// The digest that the sender said it has: what comes is compared with it.
+        digest: Option<Digest>,
     },
     /// Bring a runtime tag here.
     Deploy {
@@ -140,7 +142,7 @@ impl Intent {
     /// The image it is about.
     pub fn image(&self) -> Option<&ImageName> {
         match self {
-            Self::Warm { image } | Self::Heal { image } | Self::Deploy { image, .. } => Some(image),
+            Self::Warm { image, .. } | Self::Heal { image } | Self::Deploy { image, .. } => Some(image),
             Self::Prune { .. } => None,
         }
     }
@@ -240,7 +242,8 @@ impl fmt::Display for JobState {
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Warm { image } => write!(f, "warm {image}"),
+            Self::Warm { image, digest: None } => write!(f, "warm {image}"),
+            Self::Warm { image, digest: Some(digest) } => write!(f, "warm {image} as {digest}"),
             Self::Deploy { image, digest: None, .. } => write!(f, "deploy {image}"),
             Self::Deploy { image, digest: Some(digest), .. } => write!(f, "deploy {image} as {digest}"),
             Self::Heal { image } => write!(f, "heal {image}"),

@@ -8,6 +8,7 @@
 pub mod bytes;
 pub mod digest;
 pub mod expect;
+pub mod instruction;
 pub mod inventory;
 pub mod job;
 pub mod layers;

@@ -1,18 +1,27 @@
-//! The page: is everything kept here, what moved lately, what went and why. Server-rendered, no scripts, refreshes
-//! itself, and holds its whole style, so that one request shows it. `maud` escapes every text that comes from outside.
+//! The page: is everything kept here, what moved lately, what went and why; and behind it a page per job, all jobs, and what
+//! was here at a time. Server-rendered, no scripts, and each holds its whole style, so that one request shows it. `maud`
+//! escapes every text that comes from outside.
 
 mod deploys;
 mod disk;
 mod events;
+mod job;
+mod jobs;
 mod kept;
+mod layers;
 mod losses;
+mod names;
 mod prune;
+mod pull;
+mod routes;
 mod running;
 mod runtime;
 #[cfg(test)]
 mod tests;
 mod text;
 mod verdict;
+
+pub use routes::routes;
 
 use std::sync::LazyLock;
 
@@ -67,8 +76,13 @@ impl PageData {
     }
 }
 
-/// The whole page.
+/// The first page.
 pub fn page(data: &PageData) -> Markup {
+    frame(&verdict::title(&data.status), Some(10), &body(data))
+}
+
+/// What every page has around its body. `refresh`: it loads itself again after so many seconds.
+fn frame(title: &str, refresh: Option<u32>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -76,22 +90,41 @@ pub fn page(data: &PageData) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta http-equiv="refresh" content="10";
-                title { (verdict::title(&data.status)) " · layerkeeper" }
+                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
+                title { (title) " · layerkeeper" }
                 link rel="icon" href=(ICON);
                 style { (PreEscaped(STYLE)) }
             }
-            (body(data))
+            (body)
         }
     }
 }
 
-/// Allows the page's own style, by its hash, and its icon; nothing else.
+/// A page behind the first one; `data`: where the same is to be had as JSON.
+fn inner(content: &Markup, now: i64, data: &str) -> Markup {
+    html! {
+        body {
+            header {
+                h1 { a href="/" { "layerkeeper" } }
+                (places())
+                p.quiet { "as of " (text::instant(now)) }
+            }
+            main { (content) }
+            footer.quiet { "This page changes nothing. As data: " a href=(data) { (data) } }
+        }
+    }
+}
+
+fn places() -> Markup {
+    html! { nav { a href="/" { "now" } " " a href="/jobs" { "jobs" } " " a href="/names" { "what was here" } } }
+}
+
+/// Allows the page's own style, by its hash, its icon, and its form, which only asks; nothing else.
 pub fn content_security_policy() -> HeaderValue {
     static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
         let hash = STANDARD.encode(Sha256::digest(STYLE));
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'; \
+            "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'self'; \
              frame-ancestors 'none'"
         );
         HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
@@ -105,6 +138,7 @@ fn body(data: &PageData) -> Markup {
         body {
             header {
                 h1 { "layerkeeper" }
+                (places())
                 p.quiet { "as of " (text::instant(status.now)) " · version " (status.version) " · up " (text::span(status.started_at, status.now)) }
             }
             main {

@@ -46,7 +46,6 @@ pub struct Tell {
 pub fn routes(tell: Tell) -> Router {
     let only_get = || async { Problem::method_not_allowed("GET, HEAD") };
     Router::new()
-        .route("/", get(index).fallback(only_get))
         .route("/v1/status", get(status).fallback(only_get))
         .route("/v1/images", get(images).fallback(only_get))
         .route("/v1/jobs", get(jobs).fallback(only_get))
@@ -58,6 +57,7 @@ pub fn routes(tell: Tell) -> Router {
         .route("/v1/plan", get(plan).fallback(only_get))
         .route("/readyz", get(readyz).fallback(only_get))
         .with_state(tell.clone())
+        .merge(page::routes(tell.keeper.clone()))
         .merge(metrics_routes(tell.keeper))
 }
 
@@ -77,11 +77,6 @@ pub fn refused(refusal: Refusal) -> Problem {
         error!(%cause, "the store failed a request");
     }
     Problem::of_refusal(&refusal, Audience::Operator)
-}
-
-async fn index(State(tell): State<Tell>) -> Result<Response, Problem> {
-    let data = page::PageData::collect(&tell.keeper).await.map_err(refused)?;
-    Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page::page(&data).into_string()).into_response())
 }
 
 async fn status(State(tell): State<Tell>) -> Json<Status> {
@@ -199,6 +194,7 @@ fn job_filter(query: &JobsQuery) -> Result<JobFilter, Problem> {
     Ok(JobFilter { kinds, states, image, limit, ..JobFilter::default() })
 }
 
-fn bad_query(rejection: QueryRejection) -> Problem {
+/// A query that is not what the path takes.
+pub fn bad_query(rejection: QueryRejection) -> Problem {
     Problem::new(Kind::Malformed, rejection.body_text())
 }

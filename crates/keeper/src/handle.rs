@@ -176,7 +176,7 @@ impl Keeper {
         }
         let mut answers = Vec::new();
         for keep in settings.policy.keep.iter().filter(|keep| images.is_empty() || images.contains(&keep.image)) {
-            let intent = Intent::Warm { image: keep.image.clone() };
+            let intent = Intent::Warm { image: keep.image.clone(), digest: None };
             answers.push(answer(&self.0.enqueue(intent, Trigger::Operator { uid }).await?));
         }
         Ok(answers)
@@ -349,7 +349,7 @@ impl Keeper {
                 let over_limit = request.over_limit;
                 Ok(Intent::Deploy { image: image.clone(), digest: request.digest, over_limit })
             }
-            Admission::Warm(_) => Ok(Intent::Warm { image: image.clone() }),
+            Admission::Warm(_) => Ok(Intent::Warm { image: image.clone(), digest: request.digest }),
             Admission::TagNotAllowed(runtime) => {
                 let allowed: Vec<String> = runtime.deploy_tags.iter().map(ToString::to_string).collect();
                 Err(Refusal::Policy(format!(

@@ -214,7 +214,7 @@ async fn queue_if_due(ctx: &Context, image: &ImageName, first: bool) -> Result<(
     if lost.job.is_none() && lost.is_due(ctx.now()) {
         let trigger = if first { Trigger::Start } else { Trigger::Event };
         let image = image.clone();
-        let intent = if lost.loss.was_here { Intent::Heal { image } } else { Intent::Warm { image } };
+        let intent = if lost.loss.was_here { Intent::Heal { image } } else { Intent::Warm { image, digest: None } };
         let accepted = ctx.enqueue(intent, trigger).await?;
         lost.job = Some(accepted.job().id.clone());
     }

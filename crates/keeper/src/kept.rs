@@ -1,6 +1,6 @@
 //! What is remembered of a kept image between two looks at it.
 
-use layerkeeper_core::ImageName;
+use layerkeeper_core::{Digest, ImageName};
 use layerkeeper_store::KeptState;
 
 /// What is remembered of a kept image.
@@ -12,6 +12,8 @@ pub(crate) struct Kept {
     pub last_error: Option<String>,
     /// The registry's tag no longer shows the pinned digest.
     pub pin_unresolvable: bool,
+    /// What it shows instead; none where it is gone.
+    pub tag_shows: Option<Digest>,
 }
 
 impl Kept {
@@ -32,6 +34,6 @@ impl Kept {
 
 impl From<KeptState> for Kept {
     fn from(state: KeptState) -> Self {
-        Self { state, last_error: None, pin_unresolvable: false }
+        Self { state, last_error: None, pin_unresolvable: false, tag_shows: None }
     }
 }

@@ -167,7 +167,7 @@ async fn make_up(ctx: &Context) {
 
 /// True when it is queued; else it stays due.
 async fn queue(ctx: &Context, image: &ImageName, due: Timestamp, trigger: Trigger) -> bool {
-    match ctx.enqueue(Intent::Warm { image: image.clone() }, trigger).await {
+    match ctx.enqueue(Intent::Warm { image: image.clone(), digest: None }, trigger).await {
         Ok(_) => {
             ctx.remember_kept(image, |kept| kept.state.last_scheduled = Some(due)).await;
             true

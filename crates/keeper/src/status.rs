@@ -120,6 +120,9 @@ pub struct KeptStatus {
     /// The digest of that image, which is not called kept; none where all is as expected, or nothing is.
     #[serde(default)]
     pub unmet_digest: Option<String>,
+    /// What its tag shows instead; none where the tag is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_shows: Option<String>,
     /// When the registry was last asked successfully.
     pub last_refresh: Option<i64>,
     /// Why the last refresh failed.

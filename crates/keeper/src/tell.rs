@@ -117,6 +117,7 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         unmet_digest: unmet.map(|unmet| unmet.digest.to_string()),
         pin: keep.pin.map(|d| d.to_string()),
         pin_unresolvable: kept.as_ref().is_some_and(|kept| kept.pin_unresolvable),
+        tag_shows: kept.as_ref().and_then(|kept| kept.tag_shows).map(|d| d.to_string()),
         last_refresh: kept.as_ref().and_then(|kept| kept.state.last_refresh).map(|at| at.0),
         last_error: kept.and_then(|kept| kept.last_error),
         next_run: ctx.next_runs().get(&keep.image).map(|at| at.0),

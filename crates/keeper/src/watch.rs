@@ -147,7 +147,7 @@ async fn confirm(ctx: &Context, inventory: &Inventory) {
         };
         if unconfirmed && !ctx.buried().contains_key(&keep.image) {
             tracing::info!(image = %keep.image, "{} {}", keep.image, verdict.reason);
-            let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone() }, Trigger::Start).await;
+            let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone(), digest: None }, Trigger::Start).await;
             if let Err(error) = queued {
                 tracing::error!(image = %keep.image, %error, "could not queue the kept image");
             }

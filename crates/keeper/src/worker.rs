@@ -201,7 +201,7 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
     tracing::info!(job = %id, intent = %run.job.intent, trigger = %run.job.trigger, attempt = run.job.attempts, "begins");
     let result = match run.job.intent.clone() {
         Intent::Deploy { image, digest, over_limit } => deploy::deploy(&mut run, &image, digest, over_limit).await,
-        Intent::Warm { image } => warm::warm(&mut run, &image).await,
+        Intent::Warm { image, digest } => warm::warm(&mut run, &image, digest).await,
         Intent::Heal { image } => heal::heal(&mut run, &image).await,
         Intent::Prune { superseded } => prune::prune(&mut run, superseded).await,
     };

@@ -11,6 +11,7 @@ mod render {
 use layerkeeper::render::{
     Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, state, status,
 };
+use layerkeeper_http::wire::JobView;
 use render::{expected, sample};
 use serde::Serialize;
 
@@ -121,5 +122,8 @@ fn what_names_stood_for_then_and_since() {
 
 #[test]
 fn history_for_a_spreadsheet() {
-    insta::assert_snapshot!("history_csv", csv::jobs(&sample::jobs()).unwrap_or_default());
+    let whole = csv::jobs(&sample::jobs()).unwrap_or_default();
+    let brief: Vec<_> = sample::jobs().into_iter().map(JobView::brief).collect();
+    assert_eq!(csv::jobs(&brief).unwrap_or_default(), whole, "a list of jobs has all that a line needs");
+    insta::assert_snapshot!("history_csv", whole);
 }

@@ -43,7 +43,7 @@ fn every_command_does_what_it_says_and_exits_as_scripts_expect() {
     says(&daemon, &["plan", &app], 0, &["RUN install base", "here", "COPY app /app", "to fetch"]);
     says(&daemon, &["plan", &format!("{}/acme/app:sha-9", registry.host())], 1, &["sha-9"]);
 
-    says(&daemon, &["plan", &app], 0, &["Why it moves, compared with", &kept, "the first layer that differs"]);
+    says(&daemon, &["plan", &app], 0, &["Why it moves, compared with", &kept, "it is new on top of"]);
     let build = says(&daemon, &["plan", &app, "--against", &kept], 0, &["This build moves 3", "COPY app /app"]);
     assert!(!build.contains("budget"), "no server was asked: {build}");
     says(&daemon, &["plan", &app, "--against", &format!("{}/acme/base:9", registry.host())], 1, &["base:9"]);

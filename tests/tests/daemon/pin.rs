@@ -65,6 +65,10 @@ fn a_pinned_digest_stays_when_its_tag_moves_until_the_pin_is_taken_out() {
     let kept = prewarmed(&daemon, &name);
     assert_eq!((&kept["digest"], &kept["present"]), (&first.clone().into(), &true.into()), "{kept}");
     assert_eq!(kept["pin_unresolvable"], true, "the tag shows something else, and that is told: {kept}");
+    assert_eq!(kept["tag_shows"], *two.digest.to_string(), "{kept}");
+    let by_now = format!("pinned; its tag shows {} by now, not followed", two.digest.short());
+    let status = says(&daemon, &["status"], 0);
+    assert!(status.split_whitespace().collect::<Vec<_>>().join(" ").contains(&by_now), "{status}");
 
     let again = says(&daemon, &["pin", &name], 0);
     assert!(again.contains("already; nothing was written"), "{again}");

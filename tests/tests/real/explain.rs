@@ -197,11 +197,11 @@ async fn a_deploy_over_the_limit_is_refused_before_anything_moves_and_says_why()
         assert_eq!(error.class, "over_limit");
         let moves = large.layers[1].size;
         assert!(error.message.contains(&format!("would move {moves}")), "{}", error.message);
-        for part in ["COPY --from=python /opt/venv", "the first layer that differs", "--override budget"] {
+        for part in ["COPY --from=python /opt/venv", "it is new on top of", "--override budget"] {
             assert!(error.detail.contains(part), "{part}: {}", error.detail);
         }
         assert!(!error.message.contains("COPY"), "the sender learns no instruction: {}", error.message);
-        assert_eq!(words(row.outcome.estimate.as_ref().unwrap()), [&[][..], &["differs"]]);
+        assert_eq!(words(row.outcome.estimate.as_ref().unwrap()), [&[][..], &["on top"]]);
         let request = DeployRequest { image: host.name("app:sha-2"), digest: None, over_limit: true };
         let answer = host.keeper.deploy(request, 0).await.unwrap();
         let row = host.end(&answer.job.id).await;

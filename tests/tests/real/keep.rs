@@ -81,16 +81,18 @@ async fn a_pin_is_held_whatever_its_tag_does() {
     on_each(|engine, number| async move {
         let registry = Registry::start(Auth::Open).unwrap();
         let one = image(61, number, 1).push(&registry, "acme/base:1").unwrap();
-        image(61, number, 2).push(&registry, "acme/base:1").unwrap();
+        let two = image(61, number, 2).push(&registry, "acme/base:1").unwrap();
         let host = host(engine, &registry.host(), Some(one.digest)).await;
         let kept = refreshed(&host).await;
         assert!(kept.present && kept.pin_unresolvable, "{kept:?}");
+        assert_eq!(kept.tag_shows, Some(two.digest.to_string()), "the tag moved on, it is not gone: {kept:?}");
         assert_is(&host, &one).await;
         // with its name taken away, it comes by its digest again, though the tag is gone altogether
         engine.run_docker(["rmi", &one.name.to_string()]).unwrap();
         registry.delete_tag("acme/base", "1").unwrap();
         let kept = refreshed(&host).await;
         assert!(kept.present && kept.pin_unresolvable, "{kept:?}");
+        assert_eq!(kept.tag_shows, None, "now it is gone: {kept:?}");
         assert_is(&host, &one).await;
         // here, it needs nobody
         let mut registry = registry;

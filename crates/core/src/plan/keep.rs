@@ -43,6 +43,8 @@ pub struct KeepVerdict {
     pub bring: Option<Digest>,
     /// The pin is held, but the registry's tag shows something else or is gone.
     pub pin_unresolvable: bool,
+    /// What the registry's tag shows where it has moved on from the pin; none where it is gone.
+    pub tag_shows: Option<Digest>,
     /// The finding in one sentence, with what is done about it.
     pub reason: String,
 }
@@ -81,13 +83,13 @@ pub fn judge_kept(keep: &Keep, inventory: &Inventory, remote: &Remote, known: Op
             _ => wanted,
         },
     };
-    let pin_unresolvable = match (keep.pin, remote) {
-        (Some(pin), Remote::Digest(digest)) => *digest != pin,
-        (Some(_), Remote::Gone) => true,
-        _ => false,
+    let tag_shows = match (keep.pin, remote) {
+        (Some(pin), Remote::Digest(digest)) if *digest != pin => Some(*digest),
+        _ => None,
     };
-    let reason = reason(keep, finding, here, wanted, remote, pin_unresolvable);
-    KeepVerdict { finding, here, bring, pin_unresolvable, reason }
+    let pin_unresolvable = tag_shows.is_some() || (keep.pin.is_some() && *remote == Remote::Gone);
+    let reason = reason(keep, finding, here, wanted, remote, tag_shows);
+    KeepVerdict { finding, here, bring, pin_unresolvable, tag_shows, reason }
 }
 
 fn reason(
@@ -96,7 +98,7 @@ fn reason(
     here: Option<Digest>,
     wanted: Option<Digest>,
     remote: &Remote,
-    pin_unresolvable: bool,
+    tag_shows: Option<Digest>,
 ) -> String {
     let shown = |digest: Option<Digest>| digest.map_or("no digest".to_owned(), |d| d.short());
     let mut text = match finding {
@@ -114,9 +116,11 @@ fn reason(
         }
         Finding::Unverified => format!("is here as {}; the registry has not confirmed it yet", shown(here)),
     };
-    if pin_unresolvable {
-        text.push_str("; it is pinned, and the registry's tag no longer shows that digest, so the tag is not followed");
-    } else if *remote == Remote::Gone {
+    if tag_shows.is_some() {
+        let by_now = shown(tag_shows);
+        return format!("{text}; it is pinned, and the registry's tag shows {by_now} by now, which is not followed");
+    }
+    if *remote == Remote::Gone {
         text.push_str("; the registry has no such tag");
     } else if keep.pin.is_some() {
         text.push_str(" (pinned)");

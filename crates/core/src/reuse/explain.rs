@@ -186,6 +186,9 @@ impl<'e> Scene<'e> {
             return Cause::Lost(lost.clone());
         }
         match self.nearest {
+            Some((image, common)) if at == common && common == image.layers.len() => {
+                Cause::OnTop { image: title(image) }
+            }
             Some((image, common)) if at == common => Cause::Differs(self.difference(image, common, layer)),
             Some((_, common)) if at > common => Cause::Above { first: common },
             _ => Cause::NeverSeen,

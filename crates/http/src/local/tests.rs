@@ -32,6 +32,8 @@ async fn everything_is_told_with_the_engine_never_seen() {
     let to = local(&mut ground, &[]).await;
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
+        ("/jobs", "text/html; charset=utf-8"),
+        ("/names", "text/html; charset=utf-8"),
         ("/v1/status", "application/json"),
         ("/v1/images", "application/json"),
         ("/v1/jobs", "application/json"),
@@ -91,6 +93,43 @@ async fn jobs_can_be_filtered_and_read_whole() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_job_and_of_a_name_lead_from_what_stands_now_to_how_it_came() {
+    let mut ground = Ground::resting().await;
+    let to = local(&mut ground, &[]).await;
+    ground.publish("app:sha-1", &app("v1"));
+    ground.start();
+    ready(to).await;
+    let before = get(to, "/names?at=2027-01-15T07:00").await;
+    assert!(before.body.contains("Nothing is known to have been here."), "{before:?}");
+    let request = DeployRequest { image: name("app:sha-1"), digest: None, over_limit: false };
+    let id = ground.keeper.deploy(request, 7).await.unwrap().job.id.to_string();
+    assert_eq!(ground.end(&id).await, "succeeded");
+
+    let link = format!("href=\"/jobs/{id}\"");
+    for path in ["/", "/jobs", "/jobs?image=ghcr.io/acme/app:sha-1"] {
+        assert!(get(to, path).await.body.contains(&link), "{path}");
+    }
+    let page = get(to, &format!("/jobs/{id}")).await.body;
+    for part in ["The estimate beside the fact", "Where the time went", "20.0 MB", "operator (uid 7)", "What went and"]
+    {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    assert!(!page.contains("http-equiv=\"refresh\""), "what has ended does not change");
+
+    let standing = get(to, "/names?name=ghcr.io/acme/app:sha-1").await.body;
+    let digest = get(to, &format!("/v1/jobs/{id}")).await.json()["outcome"]["digest"].as_str().unwrap().to_owned();
+    assert!(standing.contains(&digest) && standing.contains("<ol class=\"layers\">"), "{standing}");
+    let now = get(to, "/names?at=2027-01-15T08:00&name=").await.body;
+    assert!(now.contains("/names?name=ghcr.io/acme/app:sha-1&amp;at=2027-01-15T08:00"), "{now}");
+
+    assert_eq!(get(to, &format!("/jobs/{}", "0".repeat(32))).await.status, 404);
+    assert_eq!(get(to, "/jobs?image=UPPER:1").await.status, 422);
+    for bad in ["/names?at=tuesday", "/names?colour=red", "/jobs?before=x", "/jobs?limit=5"] {
+        assert_eq!(get(to, bad).await.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn only_configured_repositories_are_planned() {
     let mut ground = Ground::resting().await;
     let to = local(&mut ground, &[]).await;
@@ -138,6 +177,9 @@ async fn nothing_can_be_changed_and_every_answer_is_guarded() {
     let to = local(&mut ground, &[]).await;
     let routes = [
         ("/", 405),
+        ("/jobs", 405),
+        ("/jobs/x", 405),
+        ("/names", 405),
         ("/v1/status", 405),
         ("/v1/images", 405),
         ("/v1/jobs", 405),
@@ -185,7 +227,7 @@ async fn the_metrics_listener_tells_metrics_and_health_under_any_name_and_nothin
     assert_eq!(scrape.status, 200);
     assert!(scrape.body.contains("layerkeeper_build_info"));
     assert_eq!(get(to, "/healthz").await.status, 200);
-    for path in ["/", "/v1/status", "/v1/jobs", "/readyz", "/v1/plan?image=ghcr.io/acme/app:sha-1"] {
+    for path in ["/", "/jobs", "/names", "/v1/status", "/v1/jobs", "/readyz", "/v1/plan?image=ghcr.io/acme/app:sha-1"] {
         assert_eq!(get(to, path).await.status, 404, "{path}");
     }
 }
@@ -213,7 +255,7 @@ async fn webhook_secrets_never_show_here() {
         body.len()
     );
     assert_eq!(ask(public, text.as_bytes()).await.status, 202);
-    for path in ["/", "/v1/status", "/v1/jobs", "/v1/events", "/metrics"] {
+    for path in ["/", "/jobs", "/names", "/v1/status", "/v1/jobs", "/v1/events", "/metrics"] {
         let reply = get(to, path).await;
         assert!(!reply.body.contains("0123456789abcdef") && !reply.body.contains(&signature), "{path}");
     }

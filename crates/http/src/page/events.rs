@@ -14,7 +14,7 @@ pub fn events(events: &[EventView], now: i64) -> Markup {
             @else {
                 ul.trail {
                     @for event in events {
-                        li { span.when { (text::away(event.at, now)) } " " span.state.calm { (event.kind) } " " (event.message) }
+                        li { span.when { (text::away(event.at, now)) } " " span.state.calm { (event.kind) } " " (event.message) @if let Some(job) = &event.job { " " a.quiet href={"/jobs/" (job)} { "job" } } }
                     }
                 }
             }

@@ -4,7 +4,7 @@ use layerkeeper_keeper::Status;
 use layerkeeper_keeper::status::KeptStatus;
 use maud::{Markup, html};
 
-use super::text;
+use super::{names, text};
 
 /// One row each.
 pub fn kept(status: &Status) -> Markup {
@@ -27,14 +27,18 @@ pub fn kept(status: &Status) -> Markup {
 fn row(kept: &KeptStatus, now: i64) -> Markup {
     html! {
         tr {
-            th scope="row" { (text::name(&kept.image)) }
+            th scope="row" { (names::link(&kept.image, None)) }
             td data-label="Here" {
                 @if kept.present { span.state.good { "✓ here" } } @else if kept.finding == "forgotten" { span.state.warn { "– forgotten" } } @else { span.state.bad { "✗ " (kept.finding) } }
                 @if kept.present && kept.finding != "present" { " " span.state.warn { (kept.finding) } }
                 @if let Some(digest) = &kept.unmet_digest {
                     div.cause { (text::digest(digest)) " is not as expected:" ul { @for one in &kept.unmet { li { (one) } } } }
                 }
-                @if kept.pin_unresolvable { " " span.state.warn { "pin no longer at the registry" } }
+                @match &kept.tag_shows {
+                    Some(digest) => { div.quiet { "its tag shows " (text::digest(digest)) " by now, not followed" } }
+                    None if kept.pin_unresolvable => { " " span.state.warn { "tag gone at the registry" } }
+                    None => {}
+                }
             }
             td data-label="Digest" {
                 @match (&kept.digest, &kept.pin) {

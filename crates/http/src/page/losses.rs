@@ -6,6 +6,9 @@ use maud::{Markup, html};
 
 use super::text;
 
+/// How many of each are shown.
+const MOST: usize = 50;
+
 /// A row each.
 pub fn losses(status: &Status) -> Markup {
     if status.losses.is_empty() && status.forgotten.is_empty() {
@@ -17,10 +20,12 @@ pub fn losses(status: &Status) -> Markup {
             table {
                 thead { tr { th scope="col" { "Image" } th scope="col" { "Since" } th scope="col" { "How" } th scope="col" { "And now" } } }
                 tbody {
-                    @for loss in &status.losses { (lost(loss, status.now)) }
-                    @for stone in &status.forgotten { (forgotten(stone, status.now)) }
+                    @for loss in status.losses.iter().take(MOST) { (lost(loss, status.now)) }
+                    @for stone in status.forgotten.iter().take(MOST) { (forgotten(stone, status.now)) }
                 }
             }
+            (text::more(status.losses.len(), MOST, "that are missing"))
+            (text::more(status.forgotten.len(), MOST, "that were forgotten"))
         }
     }
 }

@@ -6,6 +6,9 @@ use maud::{Markup, html};
 
 use super::text;
 
+/// How many of each are shown.
+const MOST: usize = 100;
+
 /// The last prune, or the last plan for one.
 pub fn prune(status: &Status) -> Markup {
     html! {
@@ -37,7 +40,7 @@ pub fn superseded(status: &Status) -> Markup {
                 caption { "Left behind by our own pulls" }
                 thead { tr { th scope="col" { "Was" } th scope="col" { "Digest" } th scope="col" { "Would free" } th scope="col" { "Since" } } }
                 tbody {
-                    @for old in &status.superseded {
+                    @for old in status.superseded.iter().take(MOST) {
                         tr {
                             th scope="row" { (text::name(&old.was)) }
                             td data-label="Digest" { (text::digest(&old.reference)) }
@@ -47,11 +50,13 @@ pub fn superseded(status: &Status) -> Markup {
                     }
                 }
             }
+            (text::more(status.superseded.len(), MOST, "digests"))
         }
     }
 }
 
-fn considered(record: &PruneRecord) -> Markup {
+/// What was considered, each name with its outcome and its reason.
+pub fn considered(record: &PruneRecord) -> Markup {
     html! {
         p {
             (text::count(record.removals.len(), "name")) " to go, " (record.kept.len()) " to stay, "
@@ -63,10 +68,12 @@ fn considered(record: &PruneRecord) -> Markup {
                 caption { "Every image that was considered" }
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Outcome" } th scope="col" { "Why" } } }
                 tbody {
-                    @for removal in &record.removals { (went(removal)) }
-                    @for kept in &record.kept { (stayed(kept)) }
+                    @for removal in record.removals.iter().take(MOST) { (went(removal)) }
+                    @for kept in record.kept.iter().take(MOST) { (stayed(kept)) }
                 }
             }
+            (text::more(record.removals.len(), MOST, "that go"))
+            (text::more(record.kept.len(), MOST, "that stay"))
         }
     }
 }

@@ -5,8 +5,11 @@ use maud::{Markup, html};
 
 use super::text;
 
+/// More layers than any engine stacks.
+const MOST: usize = 150;
+
 /// Nothing when no job runs.
-pub fn running(status: &Status, progress: Option<&Progress>) -> Markup {
+pub fn running(status: &Status, now: Option<&Progress>) -> Markup {
     let Some(running) = &status.running else { return html! {} };
     html! {
         section {
@@ -14,14 +17,22 @@ pub fn running(status: &Status, progress: Option<&Progress>) -> Markup {
             p {
                 b { (running.intent) }
                 @if let Some(since) = running.started_at { ", for " (text::span(since, status.now)) }
-                @if let Some(progress) = progress {
-                    " · " (phase(progress.phase))
-                    @if let Some(image) = &progress.image { " " (text::name(image)) }
-                    @if progress.moved_bytes > 0 { " · " b { (text::size(progress.moved_bytes)) } " moved so far" }
-                }
+                " · " a href={"/jobs/" (running.id)} { "more" }
             }
-            @if let Some(progress) = progress && !progress.layers.is_empty() { (layers(&progress.layers)) }
+            @if let Some(now) = now { (progress(now)) }
         }
+    }
+}
+
+/// How far it has come.
+pub fn progress(progress: &Progress) -> Markup {
+    html! {
+        p {
+            (phase(progress.phase))
+            @if let Some(image) = &progress.image { " " (text::name(image)) }
+            @if progress.moved_bytes > 0 { " · " b { (text::size(progress.moved_bytes)) } " moved so far" }
+        }
+        @if !progress.layers.is_empty() { (layers(&progress.layers)) }
     }
 }
 
@@ -31,7 +42,7 @@ fn layers(layers: &[LayerLine]) -> Markup {
             caption { "Layers of this pull" }
             thead { tr { th scope="col" { "Layer" } th scope="col" { "State" } th scope="col" { "So far" } } }
             tbody {
-                @for layer in layers {
+                @for layer in layers.iter().take(MOST) {
                     tr {
                         th scope="row" { code { (layer.id) } }
                         td data-label="State" { (layer.status) }

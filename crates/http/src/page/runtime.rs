@@ -5,6 +5,10 @@ use layerkeeper_keeper::status::{RuntimeStatus, TagStatus};
 use maud::{Markup, html};
 
 use super::text;
+use crate::client::path;
+
+/// How many tags of a repository are shown.
+const MOST: usize = 50;
 
 /// One table each.
 pub fn runtime(status: &Status) -> Markup {
@@ -25,8 +29,9 @@ fn table(repository: &RuntimeStatus, now: i64) -> Markup {
             table {
                 caption { "Newest deploy first; a deploy may move " (text::size(repository.download_budget)) }
                 thead { tr { th scope="col" { "Tag" } th scope="col" { "Digest" } th scope="col" { "Deployed" } th scope="col" { "Held by" } } }
-                tbody { @for tag in &repository.tags { (row(tag, now)) } }
+                tbody { @for tag in repository.tags.iter().take(MOST) { (row(tag, now)) } }
             }
+            (text::more(repository.tags.len(), MOST, "tags"))
         }
     }
 }
@@ -35,7 +40,7 @@ fn row(tag: &TagStatus, now: i64) -> Markup {
     let short = tag.image.rsplit_once(':').map_or(tag.image.as_str(), |(_, tag)| tag);
     html! {
         tr {
-            th scope="row" { span.name { (short) } }
+            th scope="row" { a href=(path("/names", &[("name", &tag.image)])) { span.name { (short) } } }
             td data-label="Digest" { @match &tag.digest { Some(digest) => (text::digest(digest)), None => { "–" } } }
             td data-label="Deployed" {
                 @match (tag.deployed_at, tag.first_seen) {

@@ -20,6 +20,11 @@ pub fn digest(full: &str) -> Markup {
     html! { code title=(full) { (short) } }
 }
 
+/// The first twelve digits of an id.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// Decimal units.
 pub fn size(bytes: u64) -> String {
     Bytes(bytes).to_string()
@@ -30,6 +35,12 @@ pub fn instant(ms: i64) -> Markup {
     let machine = Timestamp(ms).to_string();
     let shown = machine.get(..16).unwrap_or(&machine).replace('T', " ");
     html! { time datetime=(machine) { (shown) " UTC" } }
+}
+
+/// An instant in UTC as a form's field for time takes it: `2026-11-24T03:00`.
+pub fn minute(ms: i64) -> String {
+    let whole = Timestamp(ms).to_string();
+    whole.get(..16).unwrap_or(&whole).to_owned()
 }
 
 /// How far away an instant is: `3m 20s ago`, `in 5h 2m`.
@@ -48,6 +59,11 @@ pub fn span(from: i64, to: i64) -> String {
     human(Timestamp(to) - Timestamp(from))
 }
 
+/// `850ms`, `45s`
+pub fn millis(ms: u64) -> String {
+    human(Duration::from_millis(ms))
+}
+
 /// `12 %`, rounded down, so that less than all is never shown as 100 %; what is more than nothing is never shown as 0 %.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -62,6 +78,16 @@ pub fn percent(part: u64, whole: u64) -> String {
 /// `1 image`, `2 images`.
 pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Says that a list is cut; the data behind the page has all of it.
+pub fn more(all: usize, shown: usize, what: &str) -> Markup {
+    html! { @if all > shown { p.quiet { "and " (all - shown) " more " (what) } } }
+}
+
+/// A square of a bar's colour.
+pub fn swatch(class: &str) -> Markup {
+    html! { svg.swatch aria-hidden="true" viewBox="0 0 10 10" { rect class=(class) width="10" height="10" {} } }
 }
 
 /// `2,400,000`

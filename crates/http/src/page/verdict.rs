@@ -85,12 +85,10 @@ fn concerns(status: &Status) -> Vec<String> {
     if failing > 0 {
         concerns.push(format!("The last refresh of {} failed.", text::count(failing, "kept image")));
     }
-    let unresolvable = status.kept.iter().filter(|kept| kept.pin_unresolvable).count();
-    if unresolvable > 0 {
-        concerns.push(format!(
-            "The registry no longer shows {} under its tag.",
-            text::count(unresolvable, "pinned digest")
-        ));
+    // a tag that has moved on from its pin is what a pin is for
+    let gone = status.kept.iter().filter(|kept| kept.pin_unresolvable && kept.tag_shows.is_none()).count();
+    if gone > 0 {
+        concerns.push(format!("The registry no longer has the tag of {}.", text::count(gone, "pinned image")));
     }
     concerns
 }

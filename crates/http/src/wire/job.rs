@@ -112,7 +112,7 @@ impl JobView {
         if let Some(estimate) = &mut outcome.estimate {
             estimate.layers.clear();
         }
-        if let Some(prune) = &mut outcome.prune {
+        for prune in outcome.prune.iter_mut().chain(&mut outcome.pressure) {
             prune.kept.clear();
         }
         self
@@ -127,7 +127,7 @@ impl From<JobRow> for JobView {
             intent: job.intent.to_string(),
             image: job.intent.image().map(ToString::to_string),
             digest: match &job.intent {
-                Intent::Deploy { digest, .. } => digest.map(|d| d.to_string()),
+                Intent::Deploy { digest, .. } | Intent::Warm { digest, .. } => digest.map(|d| d.to_string()),
                 _ => None,
             },
             id: job.id.to_string(),

@@ -2,6 +2,7 @@
 //! what changed is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use layerkeeper_core::{Image, Inventory, Timestamp};
 use layerkeeper_store::{Change, Standing};
@@ -13,29 +14,36 @@ use super::Context;
 pub(crate) struct Journal {
     instance: String,
     standing: BTreeMap<String, Standing>,
+    /// What was taken down last: most looks see the same again.
+    last: Option<Arc<Inventory>>,
 }
 
 impl Context {
     /// Takes down what has changed since the last look.
-    pub(super) async fn record_changes(&self, inventory: &Inventory, now: Timestamp) {
+    pub(super) async fn record_changes(&self, inventory: &Arc<Inventory>, now: Timestamp) {
         let instance = inventory.engine.instance();
         let mut journal = self.journal.lock().await;
         if journal.instance != instance {
             match self.store.standing(&instance).await {
-                Ok(standing) => *journal = Journal { instance: instance.clone(), standing },
+                Ok(standing) => *journal = Journal { instance: instance.clone(), standing, last: None },
                 Err(error) => return tracing::error!(%error, "could not read what was here before"),
             }
+        }
+        if journal.last.as_ref().is_some_and(|last| last.images == inventory.images) {
+            journal.last = Some(inventory.clone());
+            return;
         }
         let here = standing(inventory);
         let changes = differences(&journal.standing, &here);
         if changes.is_empty() {
+            journal.last = Some(inventory.clone());
             return;
         }
         let is_new = |image: &&Image| changes.iter().any(|c| c.to.as_ref().is_some_and(|to| to.image == image.id));
         let stacks = inventory.images.iter().filter(is_new).map(|image| (image.id, image.layers.clone())).collect();
         let job = self.running().as_ref().map(|running| running.id.clone());
         match self.store.record_changes(&instance, changes, stacks, job, now).await {
-            Ok(()) => journal.standing = here,
+            Ok(()) => (journal.standing, journal.last) = (here, Some(inventory.clone())),
             // the next look finds the same differences
             Err(error) => tracing::error!(%error, "could not store what has changed on the engine"),
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use layerkeeper_core::job::JobKind;
-use layerkeeper_core::layers::Presence;
+use layerkeeper_core::layers::{LayerRecord, Presence};
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
@@ -37,6 +37,8 @@ pub(super) struct Job<'t> {
     /// It is the job's own image, not a kept one on the way.
     pub own: bool,
     pub estimate: Option<Estimate>,
+    /// The records of layers that it was made by.
+    pub records: Vec<LayerRecord>,
     /// The estimate with the cause of what moves, once it is known.
     pub explained: Option<EstimateRecord>,
     pub inventory: Arc<Inventory>,
@@ -63,9 +65,12 @@ pub(super) async fn bring(
         return Ok(image.clone());
     }
     allowed(name, target, target.tag_shows, &inventory)?;
-    let estimate = match &target.manifest {
-        Some(manifest) => Some(estimate(manifest, &holdings(ctx, &inventory, manifest).await?)),
-        None => None,
+    let (estimate, records) = match &target.manifest {
+        Some(manifest) => {
+            let (holdings, records) = holdings(ctx, &inventory, manifest).await?;
+            (Some(estimate(manifest, &holdings)), records)
+        }
+        None => (None, Vec::new()),
     };
     let estimate = brought_before(run, arrival, target, name).or(estimate);
     if own {
@@ -79,7 +84,7 @@ pub(super) async fn bring(
     if arrival == Arrival::Pull {
         make_room(run, name, estimate.as_ref(), kind).await?;
     }
-    let mut job = Job { name, target, kind, own, estimate, explained: None, inventory, begun };
+    let mut job = Job { name, target, kind, own, estimate, records, explained: None, inventory, begun };
     let report =
         if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &mut job, arrival).await?) } else { None };
     (ctx.at)("reported");
@@ -252,7 +257,7 @@ async fn why(ctx: &Context, job: &Job<'_>) -> Option<EstimateRecord> {
     if !job.own {
         return None;
     }
-    match explained(ctx, &job.inventory, (&job.name.repository, manifest), estimate).await {
+    match explained(ctx, &job.inventory, (&job.name.repository, manifest), estimate, &job.records).await {
         Ok(record) => Some(record),
         Err(error) => {
             tracing::warn!(image = %job.name, %error, "could not find out why layers move");

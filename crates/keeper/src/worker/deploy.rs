@@ -99,11 +99,12 @@ async fn refuse_over(
 ) -> Result<(), JobError> {
     let ctx = run.ctx;
     let inventory = run.glance().await?;
-    let estimate = estimate(manifest, &holdings(ctx, &inventory, manifest).await?);
+    let (holdings, records) = holdings(ctx, &inventory, manifest).await?;
+    let estimate = estimate(manifest, &holdings);
     if estimate.fetch_least <= limit {
         return Ok(());
     }
-    let record = explained(ctx, &inventory, (&image.repository, manifest), &estimate).await?;
+    let record = explained(ctx, &inventory, (&image.repository, manifest), &estimate, &records).await?;
     let (fetch, reasons) = (estimate.fetch_least, largest_first(&record));
     run.outcome.estimate = Some(record);
     run.save().await?;

@@ -14,7 +14,8 @@ use crate::worker::knowledge::holdings;
 pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Estimated, JobError> {
     let inventory = ctx.observe().await?;
     let manifest = ctx.registry.image(reference, &inventory.engine.platform).await?.image;
-    let holdings = holdings(ctx, &inventory, &manifest).await?;
+    let (holdings, records) = holdings(ctx, &inventory, &manifest).await?;
+    let estimate = judge(&manifest, &holdings);
     let up_to_date = match &reference.selector {
         Selector::Tag(tag) => {
             let name = reference.repository.tagged(tag.clone());
@@ -31,7 +32,7 @@ pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Est
         platform: manifest.platform.to_string(),
         digest_here: here.map(|digest| digest.to_string()),
         up_to_date,
-        estimate: explained(ctx, &inventory, (&reference.repository, &manifest), &judge(&manifest, &holdings)).await?,
+        estimate: explained(ctx, &inventory, (&reference.repository, &manifest), &estimate, &records).await?,
         budget_bytes: runtime.map(|runtime| runtime.download_budget.0),
         limit_bytes: runtime.and_then(|runtime| runtime.download_limit).map(|limit| limit.0),
     })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use layerkeeper_core::layers::Presence;
+use layerkeeper_core::layers::{LayerRecord, Presence};
 use layerkeeper_core::plan::room::Growth;
 use layerkeeper_core::reuse::content::destination;
 use layerkeeper_core::reuse::explain::{Evidence, Lost, Repeat, to_describe};
@@ -27,7 +27,7 @@ const LOOK_UP_TIME: Duration = Duration::from_secs(10);
 const BEFORE: Duration = Duration::from_secs(120);
 const AFTER: Duration = Duration::from_secs(30);
 
-/// The estimate as the record keeps it, with the cause of every layer that moves. What cannot be looked up in time is left
+/// The estimate as the record keeps it, made by these records of layers, with the cause of every layer that moves. What cannot be looked up in time is left
 /// out.
 ///
 /// # Errors
@@ -37,15 +37,14 @@ pub(crate) async fn explained(
     inventory: &Inventory,
     (repository, manifest): (&Repository, &ImageManifest),
     estimate: &Estimate,
+    records: &[LayerRecord],
 ) -> Result<EstimateRecord, JobError> {
-    let instance = inventory.engine.instance();
-    let records = ctx.store.layer_records(&instance).await?;
-    let peak = Growth::of(inventory, &records).peak(estimate).bytes();
+    let peak = Growth::of(inventory, records).peak(estimate).bytes();
     let evidence = Evidence {
         manifest,
         estimate,
         inventory,
-        records: &records,
+        records,
         described: &described(ctx, inventory, manifest, estimate).await,
         lost: &lost(ctx, inventory, estimate).await?,
         repeats: &repeats(ctx, repository, estimate).await?,

@@ -14,7 +14,7 @@ use crate::worker::warm;
 pub(super) async fn heal(run: &mut Run<'_>, image: &ImageName) -> Result<(), JobError> {
     let ctx = run.ctx;
     if ctx.settings().policy.kept(image).is_some() {
-        return warm::warm(run, image).await;
+        return warm::warm(run, image, None).await;
     }
     run.phase(Phase::Observing);
     let inventory = run.known().await?;

@@ -18,12 +18,12 @@ const LOOK_UPS: usize = 8;
 /// And for at most this long in all: their registries may be out of reach, and a deploy waits meanwhile.
 const LOOK_UP_TIME: Duration = Duration::from_secs(10);
 
-/// What the engine holds, as far as it matters for `wanted`.
+/// What the engine holds, as far as it matters for `wanted`, and our records of it.
 pub(crate) async fn holdings(
     ctx: &Context,
     inventory: &Inventory,
     wanted: &ImageManifest,
-) -> Result<Holdings, JobError> {
+) -> Result<(Holdings, Vec<LayerRecord>), JobError> {
     let instance = inventory.engine.instance();
     let mut records = ctx.store.layer_records(&instance).await?;
     // by blob: the same content may be here once more, under another blob's digest and without our doing
@@ -44,7 +44,7 @@ pub(crate) async fn holdings(
         ctx.store.record_layers(&instance, found.clone(), ctx.now()).await?;
         records.extend(found);
     }
-    Ok(Holdings::new(inventory, &records))
+    Ok((Holdings::new(inventory, &records), records))
 }
 
 /// The manifest of an image that came without us, by its RepoDigest. None where the registry does not give it, or gives

@@ -3,7 +3,7 @@
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Finding, KeepVerdict, Remote, judge_kept};
 use layerkeeper_core::policy::Keep;
-use layerkeeper_core::{Digest, ImageName, Inventory};
+use layerkeeper_core::{Digest, ImageName, Inventory, Repository};
 
 use crate::context::Context;
 use crate::follow::Phase;
@@ -13,8 +13,8 @@ use crate::worker::expect::{hold, unfit};
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 
-/// The steps of a warm or heal job.
-pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName) -> Result<(), JobError> {
+/// The steps of a warm or heal job; `said`: the digest that the sender says the image has.
+pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName, said: Option<Digest>) -> Result<(), JobError> {
     let settings = run.ctx.settings();
     let Some(keep) = settings.policy.kept(image) else {
         return Err(JobError::Refused(format!("{image} is no longer a kept image in the configuration")));
@@ -27,7 +27,24 @@ pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName) -> Result<(), Job
     }
     run.phase(Phase::Observing);
     refresh(run, keep, true).await?;
-    run.outcome.digest = run.ctx.known_digest(image).map(|digest| digest.to_string());
+    let here = run.ctx.known_digest(image);
+    run.outcome.digest = here.map(|digest| digest.to_string());
+    if let (Some(said), Some(here)) = (said, here) {
+        compare(run, keep, said, here).await?;
+    }
+    Ok(())
+}
+
+/// A kept image is what its pin or its tag says, whatever a sender says; but who said something else is told.
+async fn compare(run: &mut Run<'_>, keep: &Keep, said: Digest, here: Digest) -> Result<(), JobError> {
+    let inventory = run.glance().await?;
+    let repository = &keep.image.repository;
+    let same = is_known_as(run.ctx, repository, here, said, &inventory).await
+        || is_known_as(run.ctx, repository, said, here, &inventory).await;
+    if !same {
+        let why = if keep.pin.is_some() { "it is pinned to" } else { "its tag shows" };
+        run.warn(format!("{} was said to be {said}, and is not: {why} {here}, which is here", keep.image));
+    }
     Ok(())
 }
 
@@ -159,20 +176,33 @@ async fn ask(
 
 /// What the tag shows, in the pin's words: a pin may name the platform's manifest inside the tag's index.
 async fn shown(ctx: &Context, keep: &Keep, digest: Digest, inventory: &Inventory) -> Digest {
-    let Some(pin) = keep.pin.filter(|pin| *pin != digest) else { return digest };
-    let by_digest = keep.image.repository.by_digest(digest);
-    match ctx.registry.image(&by_digest, &inventory.engine.platform).await {
-        Ok(fetched) if fetched.image.is_known_as(pin) => pin,
+    match keep.pin {
+        Some(pin) if is_known_as(ctx, &keep.image.repository, digest, pin, inventory).await => pin,
         _ => digest,
     }
 }
 
+/// The image with this digest has that one, too: one may be an index, the other the platform's manifest inside it.
+async fn is_known_as(
+    ctx: &Context,
+    repository: &Repository,
+    digest: Digest,
+    other: Digest,
+    inventory: &Inventory,
+) -> bool {
+    if digest == other {
+        return true;
+    }
+    let fetched = ctx.registry.image(&repository.by_digest(digest), &inventory.engine.platform).await;
+    fetched.is_ok_and(|fetched| fetched.image.is_known_as(other))
+}
+
 async fn remember_verdict(run: &Run<'_>, keep: &Keep, verdict: &KeepVerdict) {
-    let (finding, unresolvable) = (verdict.finding.as_str().to_owned(), verdict.pin_unresolvable);
     run.ctx
         .remember_kept(&keep.image, |kept| {
-            kept.state.finding = finding;
-            kept.pin_unresolvable = unresolvable;
+            kept.state.finding = verdict.finding.as_str().to_owned();
+            kept.pin_unresolvable = verdict.pin_unresolvable;
+            kept.tag_shows = verdict.tag_shows;
         })
         .await;
 }

@@ -34,6 +34,30 @@ async fn a_refresh_moves_a_name_that_moved_at_the_registry_and_lists_the_old_dig
 }
 
 #[tokio::test]
+async fn a_digest_that_a_sender_names_for_a_kept_image_is_compared_with_what_came() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.here("cache-python:1").await;
+    let newer = FakeImage::new("python2", &[("os", 50_000_000), ("torch2", 800_000_000)]);
+    let digest = ground.publish("cache-python:1", &newer);
+    let said = async |digest| {
+        let request = DeployRequest { image: name("cache-python:1"), digest: Some(digest), over_limit: false };
+        let answer = ground.keeper.deploy(request, 0).await.unwrap();
+        ground.end(&answer.job.id).await
+    };
+    for (said_to_be, warnings) in [(digest, 0), (newer.manifest_digest(), 0), (python().resolved(), 1)] {
+        let row = said(said_to_be).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        assert_eq!(row.outcome.digest, Some(digest.to_string()), "the tag is followed, whatever was said");
+        assert_eq!(row.outcome.warnings.len(), warnings, "{:?}", row.outcome);
+    }
+    let warning = said(python().resolved()).await.outcome.warnings.remove(0);
+    assert!(
+        warning.contains(&format!("was said to be {}, and is not: its tag shows", python().resolved())),
+        "{warning}"
+    );
+}
+
+#[tokio::test]
 async fn a_pin_is_held_when_its_tag_moves() {
     for store in [StoreKind::Graphdriver, StoreKind::Containerd] {
         let mut pinned = policy();
@@ -49,6 +73,13 @@ async fn a_pin_is_held_when_its_tag_moves() {
         assert_eq!(inventory.named(&name("cache-python:1")).unwrap().layers, python().diff_ids());
         let kept = &ground.keeper.status().await.kept[1];
         assert!(kept.present && kept.pin_unresolvable, "{kept:?}");
+        assert!(kept.tag_shows.is_some(), "the tag has moved on, it is not gone: {kept:?}");
+        // CI built it anew and says so; the pin stays, and that is told
+        let said = kept.tag_shows.as_ref().and_then(|digest| digest.parse().ok());
+        let request = DeployRequest { image: name("cache-python:1"), digest: said, over_limit: false };
+        let answer = ground.keeper.deploy(request, 0).await.unwrap();
+        let warnings = ground.end(&answer.job.id).await.outcome.warnings;
+        assert!(matches!(&warnings[..], [one] if one.contains("and is not: it is pinned to")), "{warnings:?}");
     }
 }
 

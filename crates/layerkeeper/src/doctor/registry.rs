@@ -143,7 +143,8 @@ fn login_again(seen: &RegistrySeen) -> String {
         }
         Ok(Source::File(file) | Source::NoEntry(file)) => format!(
             "sudo docker --config /root/.layerkeeper-login login {} && sudo install -m 600 \
-             /root/.layerkeeper-login/config.json {} && sudo systemctl restart layerkeeper",
+             /root/.layerkeeper-login/config.json {} && sudo systemctl restart layerkeeper; sudo rm -r \
+             /root/.layerkeeper-login",
             seen.registry,
             file.display()
         ),

@@ -101,8 +101,11 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
         let state = if image.present { image.finding.clone() } else { image.finding.to_uppercase() };
         let mut notes = Vec::new();
         if image.pin.is_some() {
-            let note = if image.pin_unresolvable { "pinned, gone at the registry" } else { "pinned" };
-            notes.push(note.to_owned());
+            notes.push(match &image.tag_shows {
+                Some(digest) => format!("pinned; its tag shows {} by now, not followed", short(digest)),
+                None if image.pin_unresolvable => "pinned; its tag is gone at the registry".to_owned(),
+                None => "pinned".to_owned(),
+            });
         }
         if let Some(unmet) = &image.unmet_digest {
             notes.push(format!("{} is not as expected: {}", short(unmet), image.unmet.join("; ")));

@@ -224,6 +224,7 @@ pub fn status() -> Status {
                 digest: Some(digest(0x2b)),
                 pin: Some(digest(0x2b)),
                 pin_unresolvable: true,
+                tag_shows: Some(digest(0x4d)),
                 last_refresh: None,
                 next_run: None,
                 ..KeptStatus::default()

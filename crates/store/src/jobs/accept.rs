@@ -15,7 +15,7 @@ impl Store {
     /// - A deploy joins the newest unfinished deploy of its repository when that has the same image and digest and is
     ///   queued, or is running and the digest was given: what a running job without a digest asked the registry may be
     ///   older than this request. An older unfinished deploy is not joined, or the newest wish would come first.
-    /// - A warm or heal joins an unfinished one of the same image; but a warm from a webhook or a person joins only a
+    /// - A warm or heal joins an unfinished one of the same image, and of the same digest where it names one; but a warm from a webhook or a person joins only a
     ///   queued one, for they know of something new. One that never ran and waits only for its time is pulled forward.
     /// - A prune joins a queued one with the same flag.
     /// - Otherwise it is new, and a new deploy supersedes all queued deploys of its repository.
@@ -87,7 +87,12 @@ fn to_join(connection: &Connection, new: &NewJob) -> Result<Option<Job>, Fault> 
         (Intent::Warm { .. }, Trigger::Webhook(_) | Trigger::Operator { .. }) | (Intent::Prune { .. }, _) => false,
         (Intent::Warm { .. } | Intent::Heal { .. }, _) => true,
     };
-    let fits = |job: &Job| job.intent == new.intent && (job.state == JobState::Queued || sees_it);
+    let same = |job: &Job| match (&job.intent, &new.intent) {
+        // who names no digest is content with what comes
+        (Intent::Warm { image, .. }, Intent::Warm { image: wanted, digest: None }) => image == wanted,
+        (there, wanted) => there == wanted,
+    };
+    let fits = |job: &Job| same(job) && (job.state == JobState::Queued || sees_it);
     Ok(unfinished.into_iter().find(fits))
 }
 
@@ -107,8 +112,9 @@ fn insert(connection: &Connection, new: &NewJob) -> Result<Job, Fault> {
     let (trigger, trigger_by) = trigger_columns(&new.trigger);
     let (digest, superseded_too, over_limit) = match &new.intent {
         Intent::Deploy { digest, over_limit, .. } => (digest.map(|digest| digest.to_string()), false, *over_limit),
+        Intent::Warm { digest, .. } => (digest.map(|digest| digest.to_string()), false, false),
         Intent::Prune { superseded } => (None, *superseded, false),
-        Intent::Warm { .. } | Intent::Heal { .. } => (None, false, false),
+        Intent::Heal { .. } => (None, false, false),
     };
     let sql = format!(
         "INSERT INTO jobs (id, kind, priority, image, repository, digest, superseded_too, over_limit, trigger, trigger_by,

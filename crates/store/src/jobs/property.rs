@@ -73,8 +73,13 @@ impl Model {
     }
 
     fn joinable(&self, new: &NewJob) -> Option<usize> {
-        let unfinished =
-            |state: JobState, i: &usize| self.jobs[*i].state == state && self.jobs[*i].intent == new.intent;
+        let same = |there: &Intent| match &new.intent {
+            Intent::Warm { digest: None, .. } => {
+                there.kind() == new.intent.kind() && there.image() == new.intent.image()
+            }
+            wanted => there == wanted,
+        };
+        let unfinished = |state: JobState, i: &usize| self.jobs[*i].state == state && same(&self.jobs[*i].intent);
         let all = || (0..self.jobs.len()).rev();
         let queued = || all().find(|i| unfinished(JobState::Queued, i));
         let running = || all().find(|i| unfinished(JobState::Running, i));
@@ -135,8 +140,8 @@ fn intents() -> impl Strategy<Value = Intent> {
     let digest = proptest::option::of((0..2u8).prop_map(|n| Digest::of(&[n])));
     let base = (0..2u8).prop_map(|n| name(&format!("base:{n}")));
     prop_oneof![
-        4 => (app, digest).prop_map(|(image, digest)| Intent::Deploy { image, digest, over_limit: false }),
-        2 => base.clone().prop_map(|image| Intent::Warm { image }),
+        4 => (app, digest.clone()).prop_map(|(image, digest)| Intent::Deploy { image, digest, over_limit: false }),
+        2 => (base.clone(), digest).prop_map(|(image, digest)| Intent::Warm { image, digest }),
         1 => base.prop_map(|image| Intent::Heal { image }),
         1 => any::<bool>().prop_map(|superseded| Intent::Prune { superseded }),
     ]

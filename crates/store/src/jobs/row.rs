@@ -53,7 +53,7 @@ fn intent(row: &Row<'_>) -> rusqlite::Result<Intent> {
             over_limit: row.get("over_limit")?,
         },
         JobKind::Heal => Intent::Heal { image: parsed(row, "image")? },
-        JobKind::Warm => Intent::Warm { image: parsed(row, "image")? },
+        JobKind::Warm => Intent::Warm { image: parsed(row, "image")?, digest: maybe_parsed(row, "digest")? },
         JobKind::Prune => Intent::Prune { superseded: row.get("superseded_too")? },
     })
 }

@@ -121,7 +121,7 @@ async fn a_clock_that_was_set_back_keeps_no_job_waiting() {
 
 #[tokio::test]
 async fn warm_joins_a_running_one_unless_somebody_knows_of_something_new() {
-    let warm = |n, trigger| NewJob { trigger, ..new(n, Intent::Warm { image: name(BASE) }) };
+    let warm = |n, trigger| NewJob { trigger, ..new(n, Intent::Warm { image: name(BASE), digest: None }) };
     let store = store();
     store.enqueue(warm(1, Trigger::Start)).await.unwrap();
     store.take_next(Timestamp(9)).await.unwrap().unwrap();
@@ -129,6 +129,13 @@ async fn warm_joins_a_running_one_unless_somebody_knows_of_something_new() {
     assert!(!joined(&store.enqueue(warm(3, Trigger::Webhook("w".to_owned()))).await.unwrap()));
     let fourth = store.enqueue(warm(4, Trigger::Operator { uid: 0 })).await.unwrap();
     assert_eq!((joined(&fourth), &fourth.job().id), (true, &id(3)));
+    let named = |n| warm(n, Trigger::Webhook(format!("w{n}")));
+    let named =
+        |n, of: &[u8]| NewJob { intent: Intent::Warm { image: name(BASE), digest: Some(Digest::of(of)) }, ..named(n) };
+    let named_a = store.enqueue(named(6, b"a")).await.unwrap();
+    assert!(!joined(&named_a), "nobody would compare what comes with its digest");
+    assert!(joined(&store.enqueue(named(7, b"a")).await.unwrap()));
+    assert!(!joined(&store.enqueue(named(8, b"b")).await.unwrap()));
     let heal = store.enqueue(new(5, Intent::Heal { image: name(BASE) })).await.unwrap();
     assert!(!joined(&heal), "another kind of job");
 }
@@ -148,7 +155,7 @@ async fn prune_joins_a_queued_one_with_the_same_flag() {
 async fn joining_pulls_a_start_forward_but_never_a_backoff() {
     let warm = |n, not_before: Option<i64>| NewJob {
         not_before: not_before.map(Timestamp),
-        ..new(n, Intent::Warm { image: name(BASE) })
+        ..new(n, Intent::Warm { image: name(BASE), digest: None })
     };
     let store = store();
     store.enqueue(warm(1, Some(500))).await.unwrap();
@@ -165,7 +172,7 @@ async fn joining_pulls_a_start_forward_but_never_a_backoff() {
 async fn jobs_are_taken_by_kind_then_by_age_and_not_before_their_time() {
     let store = store();
     store.enqueue(new(1, Intent::Prune { superseded: false })).await.unwrap();
-    store.enqueue(new(2, Intent::Warm { image: name(BASE) })).await.unwrap();
+    store.enqueue(new(2, Intent::Warm { image: name(BASE), digest: None })).await.unwrap();
     store.enqueue(new(3, Intent::Heal { image: name(BASE) })).await.unwrap();
     store.enqueue(NewJob { not_before: Some(Timestamp(50)), ..deploy(4, APP, None) }).await.unwrap();
     store.enqueue(deploy(5, "ghcr.io/acme/other:sha-1", None)).await.unwrap();
@@ -224,7 +231,7 @@ async fn what_ran_in_a_crash_is_queued_again_with_what_it_had_done() {
 async fn a_full_queue_takes_no_more_and_remembers_nothing() {
     let store = Store::open_in_memory(Options { max_queued: 2, ..Options::default() }).unwrap();
     store.enqueue(deploy(1, APP, None)).await.unwrap();
-    store.enqueue(new(2, Intent::Warm { image: name(BASE) })).await.unwrap();
+    store.enqueue(new(2, Intent::Warm { image: name(BASE), digest: None })).await.unwrap();
     assert_eq!(store.enqueue(new(3, Intent::Heal { image: name(BASE) })).await, Err(StoreError::QueueFull));
     let webhook = WebhookIdRecord { id: "w".to_owned(), body_sha256: [1; 32], timestamp: Timestamp(3) };
     let other = deploy(4, "ghcr.io/acme/other:sha-1", None);

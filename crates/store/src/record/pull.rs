@@ -31,8 +31,8 @@ pub struct LayerEstimateRecord {
 /// Why a layer moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseRecord {
-    /// A stable word: `other compression`, `other position`, `differs`, `above`, `loaded or built`, `lost`, `repeats files`
-    /// or `never seen`.
+    /// A stable word: `other compression`, `other position`, `differs`, `on top`, `above`, `loaded or built`, `lost`,
+    /// `repeats files` or `never seen`.
     pub cause: String,
     /// In words.
     pub why: String,

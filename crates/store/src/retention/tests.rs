@@ -173,7 +173,7 @@ async fn an_unfinished_job_and_a_live_name_s_deploy_stay_whatever_their_age() {
         store.record_deploy(&id(n), row(image), Timestamp(5)).await.unwrap();
         store.finish(&id(n), JobState::Succeeded, &Outcome::default(), Timestamp(5)).await.unwrap();
     }
-    store.enqueue(new(4, Intent::Warm { image: name("base:1") })).await.unwrap();
+    store.enqueue(new(4, Intent::Warm { image: name("base:1"), digest: None })).await.unwrap();
     store.observe_names(ENGINE, vec![sighting("a:1", false)], Timestamp(6)).await.unwrap();
     let swept = store.sweep(Timestamp(400 * DAY), &Retention::default()).await.unwrap();
     assert_eq!((swept.jobs, swept.deploys, swept.names, swept.engines), (3, 2, 1, 0), "{swept:?}");

@@ -76,6 +76,7 @@ fn all_combinations_with_a_pin() {
                     "a pin never follows the tag: {case}"
                 );
                 assert_eq!(verdict.pin_unresolvable, unresolvable, "{case}");
+                assert_eq!(verdict.tag_shows, (remote == "new").then(|| digest("new")), "gone is not moved: {case}");
             }
         }
     }
@@ -98,7 +99,10 @@ fn reasons_say_what_is_here_and_what_is_wanted() {
     let local = judged("old", None, "new", Some("new"));
     assert_eq!(local.reason, format!("was moved on this host: the name has {old}, wanted is {new}"));
     assert_eq!(judged("old", Some("old"), "old", None).reason, format!("is here as {old} (pinned)"));
-    assert!(judged("old", Some("old"), "new", None).reason.ends_with("so the tag is not followed"));
+    let on = judged("old", Some("old"), "new", None).reason;
+    assert!(on.ends_with(&format!("the registry's tag shows {new} by now, which is not followed")), "{on}");
+    let gone = judged("old", Some("old"), "gone", None).reason;
+    assert_eq!(gone, format!("is here as {old}; the registry has no such tag"));
     let silent = judged("old", None, "silent", None);
     assert_eq!(silent.reason, format!("is here as {old}; the registry has not confirmed it yet"));
 }

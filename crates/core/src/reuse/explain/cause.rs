@@ -26,6 +26,11 @@ pub enum Cause {
     },
     /// The first layer that is another one than in the image it was compared with.
     Differs(Difference),
+    /// All of an image here lies below it: it is new, not another one than before.
+    OnTop {
+        /// That image.
+        image: String,
+    },
     /// It stands above the first layer that moves.
     Above {
         /// That layer, counted from 0 at the bottom.
@@ -64,6 +69,7 @@ impl Cause {
             Self::OtherCompression { .. } => "other compression",
             Self::OtherPosition { .. } => "other position",
             Self::Differs(_) => "differs",
+            Self::OnTop { .. } => "on top",
             Self::Above { .. } => "above",
             Self::Undescribed { .. } => "loaded or built",
             Self::Lost(_) => "lost",
@@ -94,6 +100,9 @@ impl Cause {
                  reuses a layer only at the same place of the chain, the containerd store anywhere"
             ),
             Self::Differs(difference) => difference.advice(),
+            Self::OnTop { .. } => "nothing, unless it is large: then put what seldom changes in it into a kept image, and build \
+                                   on that"
+                .to_owned(),
             Self::Above { .. } | Self::NeverSeen => return None,
             Self::Undescribed { image } => format!(
                 "pull {image} from its registry once instead of loading or building it here; what the engine never \
@@ -166,6 +175,9 @@ impl fmt::Display for Cause {
                 write!(f, "the same layer is here in {image}, on top of other layers")
             }
             Self::Differs(difference) => write!(f, "{difference}"),
+            Self::OnTop { image } => {
+                write!(f, "it is new on top of {image}, which is here whole: this is what the pull is for")
+            }
             Self::Above { first } => write!(f, "it stands above layer {}, which moves", first + 1),
             Self::Undescribed { image } => write!(
                 f,

@@ -186,9 +186,22 @@ fn a_base_that_moved_is_named() {
 }
 
 #[test]
+fn what_lies_on_top_of_a_whole_kept_image_is_what_the_deploy_brings_and_needs_no_mending() {
+    let server = server(CLASSIC).with("ghcr.io/acme/cuda:1", &["os", "cudnn"]).keeping("ghcr.io/acme/cuda:1");
+    let wanted = ["os", "cudnn", "torch", "code"];
+    assert_eq!(server.words(&wanted), ["", "", "on top", "above"]);
+    let (said, advice) = server.said(&wanted, 2);
+    assert_eq!(said, "it is new on top of ghcr.io/acme/cuda:1, which is here whole: this is what the pull is for");
+    assert!(advice.unwrap().starts_with("nothing, unless it is large"));
+    // with an earlier build here, that one is the measure
+    let later = server.with("sha-1", &["os", "cudnn", "torch", "code"]);
+    assert_eq!(later.words(&["os", "cudnn", "torch2", "code"]), ["", "", "differs", "other position"]);
+}
+
+#[test]
 fn what_was_loaded_or_built_here_is_unknown_and_says_so() {
     let server = server(CLASSIC).with_loaded("sha-1", &["os", "torch"]);
-    assert_eq!(server.words(&["os", "torch", "code"]), ["loaded or built", "loaded or built", "differs"]);
+    assert_eq!(server.words(&["os", "torch", "code"]), ["loaded or built", "loaded or built", "on top"]);
     let (said, advice) = server.said(&["os", "torch", "code"], 0);
     assert!(said.contains("was loaded or built here"), "{said}");
     assert!(advice.unwrap().contains("pull ghcr.io/acme/app:sha-1 from its registry once"));

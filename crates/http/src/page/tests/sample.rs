@@ -17,7 +17,8 @@ pub const NOW: i64 = 1_795_490_400_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-fn digest(of: &str) -> String {
+/// Some digest.
+pub fn digest(of: &str) -> String {
     layerkeeper_core::Digest::of(of.as_bytes()).to_string()
 }
 
@@ -155,7 +156,8 @@ fn status() -> Status {
     }
 }
 
-fn prune() -> PruneRecord {
+/// What went and what stayed.
+pub fn prune() -> PruneRecord {
     let removal = |tag: &str, outcome: &str, detail: &str| RemovalRecord {
         name: format!("ghcr.io/acme/app:{tag}"),
         image_id: digest(tag),
@@ -242,7 +244,8 @@ fn failed() -> Outcome {
     Outcome { error: Some(error), ..Outcome::default() }
 }
 
-fn deploy(tag: &str, state: &str, minutes: i64, outcome: Outcome) -> JobView {
+/// A deploy so many minutes ago.
+pub fn deploy(tag: &str, state: &str, minutes: i64, outcome: Outcome) -> JobView {
     let is_final = state != "running";
     JobView {
         id: "00000000000000000000000000000007".into(),
