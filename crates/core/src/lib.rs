@@ -20,6 +20,7 @@ pub mod reuse;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod versions;
 
 pub use bytes::Bytes;
 pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId};
@@ -30,3 +31,4 @@ pub use pattern::TagPattern;
 pub use policy::{Keep, Policy, Runtime};
 pub use reference::{ImageName, Reference, ReferenceError, Repository, Selector, Tag};
 pub use time::Timestamp;
+pub use versions::{Quarter, Series, Template};
