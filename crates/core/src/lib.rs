@@ -31,4 +31,4 @@ pub use pattern::TagPattern;
 pub use policy::{Keep, Policy, Runtime};
 pub use reference::{ImageName, Reference, ReferenceError, Repository, Selector, Tag};
 pub use time::Timestamp;
-pub use versions::{Quarter, Series, Template};
+pub use versions::{KeptName, Quarter, Quarters, Series, Template};

@@ -57,6 +57,24 @@ pub struct Series {
     pub pin: Option<Digest>,
 }
 
+/// The quarters of a series that a host is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quarters {
+    /// The one to be here: the newest that the registry had when it was last asked.
+    pub wanted: Option<Quarter>,
+    /// The one that was last verified here as the wanted one.
+    pub current: Option<Quarter>,
+}
+
+/// A kept image as people name it: by its name, or as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptName {
+    /// A name.
+    Image(ImageName),
+    /// All of a series.
+    Series(Template),
+}
+
 impl Quarter {
     /// The quarter of a month, from 1 to 12. One that lies outside of what a quarter can be is the nearest that can.
     pub fn of(year: i32, month: u32) -> Self {
@@ -114,6 +132,23 @@ impl Template {
 }
 
 impl Series {
+    /// The quarter that is to be here; today's while nobody knows of one.
+    pub fn wanted(&self, at: Quarters, today: Quarter) -> Quarter {
+        self.quarter.or(at.wanted).or(at.current).unwrap_or(today)
+    }
+
+    /// What is kept of it: the wanted one first, and the current one until the wanted one has taken its place.
+    pub fn kept(&self, at: Quarters, today: Quarter) -> impl Iterator<Item = Keep> {
+        let wanted = self.wanted(at, today);
+        let current = at.current.filter(|current| *current != wanted);
+        std::iter::once(wanted).chain(current).map(|quarter| self.keep(quarter))
+    }
+
+    /// Is the wanted one here, and can there be no newer one?
+    pub fn is_settled(&self, at: Quarters, today: Quarter) -> bool {
+        at.current == Some(self.wanted(at, today)) && (self.quarter.is_some() || at.current >= Some(today))
+    }
+
     /// This quarter's image, as it is kept.
     pub fn keep(&self, quarter: Quarter) -> Keep {
         Keep { image: self.template.name(quarter), pin: self.pin.filter(|_| self.quarter == Some(quarter)) }
@@ -152,6 +187,23 @@ impl FromStr for Template {
         };
         let ImageName { repository, .. } = name()?;
         Ok(Self { repository, before: before.to_owned(), after: after.to_owned() })
+    }
+}
+
+impl FromStr for KeptName {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        if text.contains(QUARTER) { text.parse().map(Self::Series) } else { Ok(Self::Image(text.parse()?)) }
+    }
+}
+
+impl fmt::Display for KeptName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(name) => name.fmt(f),
+            Self::Series(template) => template.fmt(f),
+        }
     }
 }
 

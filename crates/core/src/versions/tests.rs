@@ -88,6 +88,33 @@ fn a_name_is_of_a_series_only_in_its_repository_and_with_all_of_its_tag() {
     }
 }
 
+#[test]
+fn the_wanted_one_is_kept_and_the_current_one_until_it_is_here() {
+    let (q3, q4, today) = (quarter("2026q3"), quarter("2026q4"), quarter("2027q1"));
+    let pin = Digest::of(b"q3");
+    let following = Series { template: template("acme/app:c-{quarter}").unwrap(), quarter: None, pin: None };
+    let back = Series { quarter: Some(q3), pin: Some(pin), ..following.clone() };
+    for (series, wanted, current, kept, settled) in [
+        (&following, None, None, &["2027q1"][..], false),
+        (&following, Some(q4), None, &["2026q4"], false),
+        (&following, Some(q4), Some(q3), &["2026q4", "2026q3"], false),
+        (&following, Some(q4), Some(q4), &["2026q4"], false),
+        (&following, Some(today), Some(today), &["2027q1"], true),
+        (&back, Some(q4), Some(q4), &["2026q3", "2026q4"], false),
+        (&back, Some(q4), Some(q3), &["2026q3"], true),
+    ] {
+        let at = Quarters { wanted, current };
+        let names: Vec<Keep> = series.kept(at, today).collect();
+        let of = |keep: &Keep| series.template.quarter_of(&keep.image).unwrap();
+        assert_eq!(names.iter().map(|keep| of(keep).to_string()).collect::<Vec<_>>(), kept, "{at:?}");
+        assert!(
+            names.iter().all(|keep| keep.pin == series.pin.filter(|_| of(keep) == q3)),
+            "the pin is that quarter's"
+        );
+        assert_eq!(series.is_settled(at, today), settled, "{at:?}");
+    }
+}
+
 proptest! {
     /// Every quarter prints and reads back, has its place between its neighbours, and its name is known again.
     #[test]
