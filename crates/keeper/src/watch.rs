@@ -134,11 +134,16 @@ async fn sweep(ctx: &Context) {
     }
 }
 
-/// A kept image that is here and was never confirmed by the registry is refreshed at start.
+/// A kept image that is here and was never confirmed by the registry is refreshed at start, and so is one of which a newer
+/// quarter may be there.
 async fn confirm(ctx: &Context, inventory: &Inventory) {
-    for keep in &ctx.settings().policy.keep {
+    let settings = ctx.settings();
+    for keep in &settings.policy.keep {
         let verdict = judge_kept(keep, inventory, &Remote::Unknown, ctx.known_digest(&keep.image));
-        if verdict.finding == Finding::Unverified && !ctx.buried().contains_key(&keep.image) {
+        let of = settings.series_of(&keep.image);
+        let wanted = verdict.finding == Finding::Unverified
+            || verdict.finding == Finding::Present && of.is_some_and(|of| !ctx.is_settled(of));
+        if wanted && !ctx.buried().contains_key(&keep.image) {
             tracing::info!(image = %keep.image, "{} {}", keep.image, verdict.reason);
             let queued = ctx.enqueue(Intent::Warm { image: keep.image.clone() }, Trigger::Start).await;
             if let Err(error) = queued {

@@ -12,6 +12,7 @@ mod knowledge;
 mod name;
 mod prune;
 mod pull;
+mod quarter;
 mod records;
 mod remove;
 mod resolve;
