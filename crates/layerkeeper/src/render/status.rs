@@ -104,6 +104,7 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
             let note = if image.pin_unresolvable { "pinned, gone at the registry" } else { "pinned" };
             notes.push(note.to_owned());
         }
+        notes.extend(image.series.iter().map(|series| format!("of {series}")));
         notes.extend(image.last_error.iter().map(|error| format!("last refresh failed: {error}")));
         table.row([
             image.image.clone(),
@@ -115,6 +116,9 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
         ]);
     }
     text.push_str(&table.render(width));
+    for name in images.iter().flat_map(|image| &image.left_here) {
+        let _ = writeln!(text, "{0} is here and kept no more; `docker rmi {0}` frees its room", plain(name));
+    }
     text
 }
 

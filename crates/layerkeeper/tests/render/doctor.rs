@@ -112,6 +112,7 @@ pub fn good() -> Seen {
         keep: keep.clone(),
         tag: Shown::Image(digest(&keep.image.to_string())),
         pinned: None,
+        others: Vec::new(),
     });
     let unit =
         "LoadState=loaded\nUnitFileState=enabled\nUser=layerkeeper\nSupplementaryGroups=docker\nProtectSystem=strict\n";
