@@ -5,6 +5,7 @@ mod auth;
 mod explain;
 mod keep;
 mod prune;
+mod quarter;
 mod queue;
 mod refused;
 mod reuse;
