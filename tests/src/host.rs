@@ -95,6 +95,7 @@ impl Host {
         let mut settings = Settings {
             policy: policy(registry),
             schedules: Vec::new(),
+            series: Vec::new(),
             jitter: Duration::ZERO,
             disk_paths: Vec::new(),
             stop_timeout: Duration::from_secs(1),

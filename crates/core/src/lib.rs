@@ -22,6 +22,7 @@ pub mod reuse;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod versions;
 
 pub use bytes::Bytes;
 pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId};
@@ -33,3 +34,4 @@ pub use pattern::TagPattern;
 pub use policy::{Keep, Policy, Runtime};
 pub use reference::{ImageName, Reference, ReferenceError, Repository, Selector, Tag};
 pub use time::Timestamp;
+pub use versions::{KeptName, Quarter, Quarters, Series, Template};

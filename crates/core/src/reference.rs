@@ -99,6 +99,12 @@ impl Repository {
 }
 
 impl Tag {
+    /// A text that is known to fit.
+    pub(crate) fn checked(text: String) -> Self {
+        debug_assert!(text.parse::<Self>().is_ok(), "{text:?}");
+        Self(text)
+    }
+
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use layerkeeper_core::ImageName;
+use layerkeeper_core::{ImageName, KeptName};
 use layerkeeper_keeper::{DeployAnswer, Keeper, Refusal};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -81,8 +81,10 @@ async fn deploy(State(keeper): State<Keeper>, request: Request) -> Result<Respon
 
 async fn prewarm(State(keeper): State<Keeper>, request: Request) -> Result<Response, Problem> {
     let (caller, body) = read::<PrewarmBody>(request).await?;
-    let images = body.images.iter().map(|image| image.parse()).collect::<Result<Vec<ImageName>, _>>();
-    let images = images.map_err(|cause| Problem::new(Kind::NotAReference, format!("images: {cause}")))?;
+    let named = body.images.iter().map(|image| image.parse()).collect::<Result<Vec<KeptName>, _>>();
+    let named = named.map_err(|cause| Problem::new(Kind::NotAReference, format!("images: {cause}")))?;
+    let names = named.iter().map(|name| keeper.names(name)).collect::<Result<Vec<_>, _>>();
+    let images = names.map_err(tell::refused)?.concat();
     let what = if images.is_empty() { "all kept images".to_owned() } else { body.images.join(" ") };
     let answers = caller.log("prewarm", &what, keeper.prewarm(&images, caller.uid).await)?;
     let jobs = answers.iter().map(accepted).collect();

@@ -1,6 +1,7 @@
 //! What worker, schedule, watch and handle share.
 
 mod gate;
+mod in_force;
 mod journal;
 mod observe;
 mod tombstones;
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::worker::Study;
+use in_force::InForce;
 pub(crate) use observe::View;
 
 /// The job that the worker has in hand.
@@ -92,7 +94,7 @@ pub(crate) struct Context {
     pub reloaded: Notify,
     /// No new jobs.
     pub stop: CancellationToken,
-    settings: RwLock<Arc<Settings>>,
+    in_force: RwLock<InForce>,
     view: RwLock<View>,
     running: Mutex<Option<Running>>,
     kept: Mutex<BTreeMap<ImageName, Kept>>,
@@ -145,6 +147,7 @@ impl Context {
         let tombstones = parts.store.tombstones().await?;
         let boot_id = parts.clock.boot_id();
         let drift = Drift::restored(parts.store.clock().await?, &boot_id, now, parts.clock.boot());
+        let quarters = parts.store.quarters().await?.into_iter().collect();
         let last_prune = parts.store.last_prune().await?;
         let engine_before = parts.store.last_engine().await?.map(|engine| engine.instance);
         let metrics = Metrics::new(parts.version)?;
@@ -165,7 +168,7 @@ impl Context {
             looked: AtomicBool::new(false),
             reloaded: Notify::new(),
             stop: CancellationToken::new(),
-            settings: RwLock::new(Arc::new(parts.settings)),
+            in_force: RwLock::new(InForce::new(parts.settings, quarters, now)),
             view: RwLock::default(),
             running: Mutex::default(),
             kept: Mutex::new(kept.into_iter().map(|state| (state.image.clone(), Kept::from(state))).collect()),
@@ -196,18 +199,6 @@ impl Context {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    pub fn settings(&self) -> Arc<Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn replace_settings(&self, settings: Settings) {
-        self.metrics.budgets(&settings.policy.runtime);
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-        self.confirm.store(true, Ordering::SeqCst);
-        self.reloaded.notify_one();
-        self.look.notify_one();
     }
 
     pub fn view(&self) -> View {

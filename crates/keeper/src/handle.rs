@@ -1,5 +1,7 @@
 //! The handle that the listeners hold: it enqueues and it tells, and does nothing else.
 
+mod keep;
+
 use std::sync::Arc;
 
 use layerkeeper_core::policy::Admission;
@@ -15,7 +17,7 @@ use tokio::sync::watch as watch_channel;
 use crate::context::{Context, Parts, StartError};
 use crate::follow::Progress;
 use crate::settings::Settings;
-use crate::status::{ForgottenStatus, ImageStatus, Status};
+use crate::status::{ImageStatus, Status};
 use crate::{schedule, tell, watch, worker};
 
 /// What CI or an operator wants deployed.
@@ -162,26 +164,6 @@ impl Keeper {
         Ok(answer(&self.0.enqueue(intent, Trigger::Operator { uid }).await?))
     }
 
-    /// Refreshes kept images, all of them where none is named.
-    ///
-    /// # Errors
-    /// One of them is not a kept image: then nothing is queued.
-    pub async fn prewarm(&self, images: &[ImageName], uid: u32) -> Result<Vec<DeployAnswer>, Refusal> {
-        let settings = self.0.settings();
-        if let Some(other) = images.iter().find(|image| settings.policy.kept(image).is_none()) {
-            return Err(Refusal::Policy(format!("{other} is not a kept image; add it as a [[keep]] block")));
-        }
-        for image in images {
-            self.0.lift(image).await?;
-        }
-        let mut answers = Vec::new();
-        for keep in settings.policy.keep.iter().filter(|keep| images.is_empty() || images.contains(&keep.image)) {
-            let intent = Intent::Warm { image: keep.image.clone(), digest: None };
-            answers.push(answer(&self.0.enqueue(intent, Trigger::Operator { uid }).await?));
-        }
-        Ok(answers)
-    }
-
     /// Queues a prune.
     ///
     /// # Errors
@@ -254,28 +236,6 @@ impl Keeper {
         Ok(rows.into_iter().map(|row| row.event).collect())
     }
 
-    /// Keeps and heals this image no more, until a new deploy or `prewarm IMAGE` names it: beats the configuration, and
-    /// survives restarts. Removes nothing.
-    ///
-    /// # Errors
-    /// [`Refusal::Policy`] for an image that is neither kept nor a runtime tag.
-    pub async fn forget(&self, image: &ImageName, uid: u32) -> Result<ForgottenStatus, Refusal> {
-        let policy = &self.0.settings().policy;
-        let tag = policy.runtime(&image.repository).is_some_and(|runtime| runtime.may_prune(image));
-        if policy.kept(image).is_none() && !tag {
-            return Err(Refusal::Policy(format!(
-                "{image} is neither a kept image nor a tag that prune_tags matches: nothing would bring it back"
-            )));
-        }
-        self.0.bury(image, format!("uid {uid}"), "forget".to_owned()).await?;
-        self.0.open_losses().remove(image);
-        let told = format!("by uid {uid}; not kept or brought back until a deploy or a prewarm names it");
-        self.0.note("forgotten", Some(image.to_string()), None, told).await;
-        self.0.look.notify_one();
-        let stone = self.0.buried().get(image).map(tell::forgotten);
-        stone.ok_or_else(|| Refusal::Unavailable(format!("{image} was deployed again in the same moment")))
-    }
-
     /// What names stood for, every change, newest first.
     ///
     /// # Errors
@@ -344,6 +304,9 @@ impl Keeper {
             return Err(Refusal::Stopping);
         }
         let image = &request.image;
+        if self.0.admits_quarter(image)? {
+            return Ok(Intent::Warm { image: image.clone(), digest: request.digest });
+        }
         match self.0.settings().policy.admit(image) {
             Admission::Deploy(_) => {
                 let over_limit = request.over_limit;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use layerkeeper_core::{Bytes, Digest, ImageName, StoreKind};
+use layerkeeper_core::{Bytes, Digest, ImageName, Quarter, StoreKind, Template};
 use layerkeeper_engine::EngineError;
 use layerkeeper_registry::Error as RegistryError;
 use layerkeeper_store::StoreError;
@@ -93,6 +93,16 @@ pub enum JobError {
         /// Who was created from it.
         container: String,
     },
+    /// A series of which the registry has no quarter that may be wanted.
+    #[error("the registry has no {template} of any quarter from {oldest} to {newest}")]
+    NoQuarter {
+        /// Its name in every quarter.
+        template: Box<Template>,
+        /// The oldest that was looked for.
+        oldest: Quarter,
+        /// The newest.
+        newest: Quarter,
+    },
     /// Neither a digest was given nor could anybody be asked for it.
     #[error("no digest was given and the registry cannot be asked for one ({cause}); {here}")]
     NoDigest {
@@ -158,6 +168,7 @@ impl JobError {
             Self::OverLimit { .. } => "over_limit",
             Self::Unmet { .. } => "unmet",
             Self::Refused(_) | Self::NameInUse { .. } => "refused",
+            Self::NoQuarter { .. } => "not_found",
             Self::NoDigest { .. } => "no_digest",
         }
     }
@@ -175,6 +186,7 @@ impl JobError {
             | Self::Unmet { .. }
             | Self::Refused(_)
             | Self::NameInUse { .. }
+            | Self::NoQuarter { .. }
             | Self::NoDigest { .. } => false,
         }
     }

@@ -1,11 +1,13 @@
 //! What the configuration tells the keeper besides the policy.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
-use layerkeeper_core::{ImageName, Policy};
+use layerkeeper_core::{ImageName, Policy, Quarter, Quarters, Series, Template, Timestamp};
 
 /// When a kept image is refreshed.
 #[derive(Debug, Clone)]
@@ -20,6 +22,17 @@ pub struct KeepSchedule {
     pub timezone: Tz,
 }
 
+/// A kept image of which every quarter brings another one, as the configuration has it.
+#[derive(Debug, Clone)]
+pub struct KeepSeries {
+    /// Its names, and where it is to stay.
+    pub series: Series,
+    /// So many of `policy.keep` stand before it in the file.
+    pub after: usize,
+    /// When each of its images is refreshed. Quarters begin in this zone, or in UTC where it has none.
+    pub schedule: Option<KeepSchedule>,
+}
+
 /// Everything the keeper needs to know. Replaced as a whole on reload.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -27,6 +40,8 @@ pub struct Settings {
     pub policy: Policy,
     /// One per kept image, in the order of the file.
     pub schedules: Vec<KeepSchedule>,
+    /// What more is kept, by quarter. [`Settings::at`] makes kept images and schedules of it.
+    pub series: Vec<KeepSeries>,
     /// A scheduled run starts up to this much later, by a delay of its own per host and tick.
     pub jitter: Duration,
     /// Further file systems to watch besides the engine's data root.
@@ -43,4 +58,40 @@ pub struct Settings {
     pub max_attempts: u32,
     /// The engine's data root as this process sees it, where it differs from what the engine says.
     pub data_root: Option<PathBuf>,
+}
+
+impl KeepSeries {
+    /// The quarter that it is now.
+    pub fn today(&self, now: Timestamp) -> Quarter {
+        let zone = self.schedule.as_ref().map_or(Tz::UTC, |schedule| schedule.timezone);
+        let date = DateTime::<Utc>::from_timestamp_millis(now.0).unwrap_or_default().with_timezone(&zone);
+        Quarter::of(date.year(), date.month())
+    }
+}
+
+impl Settings {
+    /// The series whose name in some quarter this is.
+    pub fn series_of(&self, image: &ImageName) -> Option<&KeepSeries> {
+        self.series.iter().find(|of| of.series.template.quarter_of(image).is_some())
+    }
+
+    /// The same, with every series' images, at these quarters, among what is kept: each in its place in the file.
+    pub fn at(&self, quarters: &BTreeMap<Template, Quarters>, now: Timestamp) -> Self {
+        let mut settings = self.clone();
+        for of in self.series.iter().rev() {
+            let at = quarters.get(&of.series.template).copied().unwrap_or_default();
+            let kept: Vec<_> = of.series.kept(at, of.today(now)).collect();
+            let place = of.after.min(settings.policy.keep.len());
+            // schedules follow the order of what is kept, and some of that may have none
+            let before = settings.policy.keep[..place].iter();
+            let has_one = |image: &ImageName| settings.schedules.iter().any(|schedule| schedule.image == *image);
+            let scheduled = before.filter(|keep| has_one(&keep.image)).count();
+            let lines = of.schedule.iter().flat_map(|schedule| {
+                kept.iter().map(|keep| KeepSchedule { image: keep.image.clone(), ..schedule.clone() })
+            });
+            settings.schedules.splice(scheduled..scheduled, lines);
+            settings.policy.keep.splice(place..place, kept);
+        }
+        settings
+    }
 }

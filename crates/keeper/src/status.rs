@@ -131,6 +131,12 @@ pub struct KeptStatus {
     pub next_run: Option<i64>,
     /// The schedule as written, with its zone.
     pub schedule: String,
+    /// Where its tag has the quarter in it: the name as the configuration has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<String>,
+    /// Names of other quarters that are here and kept no more; with the first image of its series.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_here: Vec<String>,
 }
 
 /// A runtime repository.

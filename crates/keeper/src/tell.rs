@@ -7,7 +7,7 @@ use layerkeeper_core::layers::LayerRecord;
 use layerkeeper_core::plan::space::Space;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::policy::{Keep, Runtime};
-use layerkeeper_core::{Bytes, DiffId, Image, Inventory, JobState, StoreKind};
+use layerkeeper_core::{Bytes, DiffId, Image, ImageName, Inventory, JobState, Policy, StoreKind, Template};
 
 use layerkeeper_store::Tombstone;
 
@@ -100,10 +100,12 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
     let kept = ctx.kept(&keep.image);
     let known = kept.as_ref().and_then(|kept| kept.state.digest);
     let verdict = inventory.map(|inventory| judge_kept(keep, inventory, &Remote::Unknown, known));
-    let schedule = ctx.settings().schedules.iter().find(|s| s.image == keep.image).cloned();
     let last = kept.as_ref().and_then(|kept| kept.state.checked.as_ref());
     let unmet = last.filter(|checked| checked.is_of(&keep.expect) && !checked.unmet.is_empty());
     let here = verdict.as_ref().and_then(|v| v.here);
+    let settings = ctx.settings();
+    let schedule = settings.schedules.iter().find(|s| s.image == keep.image);
+    let template = settings.series_of(&keep.image).map(|of| &of.series.template);
     KeptStatus {
         image: keep.image.to_string(),
         present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present),
@@ -122,7 +124,23 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         last_error: kept.and_then(|kept| kept.last_error),
         next_run: ctx.next_runs().get(&keep.image).map(|at| at.0),
         schedule: schedule.map(|s| format!("{} ({})", s.text, s.timezone)).unwrap_or_default(),
+        series: template.map(ToString::to_string),
+        left_here: template.zip(inventory).map_or_else(Vec::new, |(template, inventory)| {
+            left_here(&settings.policy, &keep.image, template, inventory)
+        }),
     }
+}
+
+/// The names of this series that are here and kept no more, told once: with the first that is kept.
+fn left_here(policy: &Policy, image: &ImageName, template: &Template, inventory: &Inventory) -> Vec<String> {
+    let of_it = |name: &ImageName| template.quarter_of(name).is_some();
+    if policy.keep.iter().find(|keep| of_it(&keep.image)).is_none_or(|first| first.image != *image) {
+        return Vec::new();
+    }
+    let names = inventory.images.iter().flat_map(|image| &image.names);
+    let mut left: Vec<_> = names.filter(|name| of_it(name) && policy.kept(name).is_none()).collect();
+    left.sort();
+    left.iter().map(ToString::to_string).collect()
 }
 
 async fn runtime_status(ctx: &Context, block: &Runtime, inventory: Option<&Inventory>) -> RuntimeStatus {

@@ -136,13 +136,17 @@ async fn sweep(ctx: &Context) {
 }
 
 /// A kept image that is here and was never confirmed by the registry, or never held to what is expected of it, is refreshed
-/// at start and after a reload.
+/// at start and after a reload, and so is one of which a newer quarter may be there.
 async fn confirm(ctx: &Context, inventory: &Inventory) {
-    for keep in &ctx.settings().policy.keep {
+    let settings = ctx.settings();
+    for keep in &settings.policy.keep {
         let verdict = judge_kept(keep, inventory, &Remote::Unknown, ctx.known_digest(&keep.image));
         let unconfirmed = match (verdict.finding, verdict.here) {
             (Finding::Unverified, _) => true,
-            (Finding::Present, Some(here)) => !keep.expect.is_empty() && worker::checked(ctx, keep, here).is_none(),
+            (Finding::Present, Some(here)) => {
+                let unheld = !keep.expect.is_empty() && worker::checked(ctx, keep, here).is_none();
+                unheld || settings.series_of(&keep.image).is_some_and(|of| !ctx.is_settled(of))
+            }
             _ => false,
         };
         if unconfirmed && !ctx.buried().contains_key(&keep.image) {

@@ -13,6 +13,7 @@ mod knowledge;
 mod name;
 mod prune;
 mod pull;
+mod quarter;
 mod records;
 mod remove;
 mod resolve;

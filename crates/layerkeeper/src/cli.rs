@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use layerkeeper_core::{Digest, ImageName, Reference};
+use layerkeeper_core::{Digest, ImageName, KeptName, Quarter, Reference};
 
 pub use dispatch::main;
 
@@ -133,9 +133,9 @@ pub struct DeployArgs {
 /// `layerkeeper prewarm`
 #[derive(Debug, Args)]
 pub struct PrewarmArgs {
-    /// Kept images; all of them when none is named.
-    #[arg(value_name = "IMAGE")]
-    pub images: Vec<ImageName>,
+    /// Kept images, by name or as the configuration has them; all of them when none is named.
+    #[arg(value_name = "IMAGE", value_parser = kept)]
+    pub images: Vec<KeptName>,
 
     /// Show the progress and wait for the end; exit with its result.
     #[arg(long)]
@@ -153,16 +153,20 @@ pub struct ForgetArgs {
 /// `layerkeeper pin`
 #[derive(Debug, Args)]
 pub struct PinArgs {
-    /// A kept image of the configuration.
-    #[arg(value_name = "IMAGE")]
-    pub image: ImageName,
+    /// A kept image of the configuration, by its name or as it is written there.
+    #[arg(value_name = "IMAGE", value_parser = kept)]
+    pub image: KeptName,
 
     /// Pin to this digest, such as an earlier one to go back to, whatever is here.
     #[arg(long, value_name = "sha256:…")]
     pub digest: Option<Digest>,
 
-    /// Take the pin out: the tag is followed again.
-    #[arg(long, conflicts_with = "digest")]
+    /// Where the tag has {quarter}: stay at this quarter, such as an earlier one to go back to.
+    #[arg(long, value_name = "2026q3", conflicts_with = "digest")]
+    pub quarter: Option<Quarter>,
+
+    /// Take the pin out, or the quarter: the tag is followed again.
+    #[arg(long, conflicts_with_all = ["digest", "quarter"])]
     pub remove: bool,
 }
 
@@ -284,6 +288,11 @@ fn tagged(text: &str) -> Result<Tagged, String> {
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     crate::config::duration(text).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right))
+}
+
+/// As it may stand in the configuration, `{arch}` included.
+fn kept(text: &str) -> Result<KeptName, String> {
+    crate::config::kept(text).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.right))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use toml::de::DeTable;
 pub use environment::Environment;
 pub use problem::{ConfigError, Place, Problem, Wrong};
 use section::Reader;
-pub use value::duration;
+pub use value::{duration, kept};
 
 /// Where the configuration lies unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/layerkeeper/layerkeeper.toml";

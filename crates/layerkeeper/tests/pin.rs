@@ -67,6 +67,34 @@ fn pinning_replacing_and_taking_out_say_the_line_that_changed() {
 }
 
 #[test]
+fn a_quarter_is_stayed_at_by_one_command_and_left_by_another() {
+    let text = "[[keep]]\nimage = \"nginx:1-{quarter}\" # base\n[[keep]]\nimage = \"nginx:1\"\n";
+    let directory = configured(text);
+    let pin = |arguments: &[&str]| run(&mut program(directory.path(), arguments));
+    let image = "docker.io/library/nginx:1-{quarter}";
+    let (code, said) = pin(&["nginx:1-{quarter}", "--digest", ONE]);
+    assert!(code == Some(4) && said.contains(&format!("`layerkeeper pin '{image}' --quarter 2026q3`")), "{said}");
+    let (code, said) = pin(&["nginx:1-2026q4", "--quarter", "2026q3"]);
+    let wanted = format!(
+        "{image} stays at 2026q3 from now on; it was the newest. What is kept now stays so until that is here.\n\n\
+         a.toml:3\n+ quarter = \"2026q3\"\n\nIt counts after `systemctl reload layerkeeper`.\n"
+    );
+    assert_eq!((code, said), (Some(0), wanted));
+    assert_eq!(pin(&["nginx:1-2026q3", "--digest", ONE]).0, Some(0), "its content, too");
+    let (code, said) = pin(&["nginx:1-2026q4", "--quarter", "2026q2"]);
+    assert!(code == Some(4) && said.contains("take that out first"), "{said}");
+    assert_eq!(pin(&["nginx:1-{quarter}", "--remove"]).0, Some(0), "first the digest");
+    let said = format!("{image} stays at 2026q3 already; nothing was written.\n");
+    assert_eq!(pin(&["nginx:1-{quarter}", "--quarter", "2026q3"]), (Some(0), said));
+    assert_eq!(pin(&["nginx:1-{quarter}", "--remove"]).0, Some(0), "then the quarter");
+    assert_eq!(now(&directory), text);
+    let said = format!("{image} follows the newest quarter; nothing was written.\n");
+    assert_eq!(pin(&["nginx:1-{quarter}", "--remove"]), (Some(0), said));
+    assert_eq!(pin(&["nginx:1", "--quarter", "2026q3"]).0, Some(4), "it has none");
+    assert_eq!(pin(&["nginx:1-2026q4", "--quarter", "2026"]).0, Some(2));
+}
+
+#[test]
 fn what_cannot_be_pinned_is_refused_and_the_file_stays() {
     let text = "[[keep]]\nimage = \"nginx:1\"\n";
     let directory = configured(text);

@@ -18,6 +18,7 @@ mod layers;
 mod lock;
 mod manifests;
 mod names;
+mod quarters;
 pub mod record;
 mod repeats;
 mod retention;

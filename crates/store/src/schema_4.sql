@@ -1,3 +1,10 @@
 -- The last image that a kept image's expectations were held to, as JSON: its digest, the expectations' fingerprint, what was
 -- not as expected, and when.
 ALTER TABLE kept ADD COLUMN checked TEXT;
+
+-- A kept image whose tag has the quarter in it: which quarters of it this host is at.
+CREATE TABLE quarters (
+    template TEXT PRIMARY KEY,                            -- `repository:tag` with `{quarter}` in the tag
+    wanted   TEXT,                                        -- `2026q4`: to be here
+    current  TEXT                                         -- the one that was last verified here as the wanted one
+) STRICT, WITHOUT ROWID;

@@ -10,7 +10,7 @@ use crate::runtimes;
 
 /// Runs a command, which must exit with this code and say all of these words; its standard output.
 #[track_caller]
-fn says(daemon: &Daemon, args: &[&str], code: i32, words: &[&str]) -> String {
+pub fn says(daemon: &Daemon, args: &[&str], code: i32, words: &[&str]) -> String {
     let Output { status, stdout, stderr } = daemon.cli(args);
     let stdout = String::from_utf8(stdout).unwrap();
     let told = stdout.clone() + &String::from_utf8(stderr).unwrap();

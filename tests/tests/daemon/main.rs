@@ -10,6 +10,7 @@ mod kill;
 mod pin;
 mod points;
 mod prometheus;
+mod quarter;
 mod reload;
 mod schedule;
 mod secrets;

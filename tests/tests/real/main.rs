@@ -6,6 +6,7 @@ mod expect;
 mod explain;
 mod keep;
 mod prune;
+mod quarter;
 mod queue;
 mod refused;
 mod reuse;

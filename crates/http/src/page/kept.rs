@@ -27,7 +27,10 @@ pub fn kept(status: &Status) -> Markup {
 fn row(kept: &KeptStatus, now: i64) -> Markup {
     html! {
         tr {
-            th scope="row" { (names::link(&kept.image, None)) }
+            th scope="row" {
+                (names::link(&kept.image, None))
+                @for name in &kept.left_here { div.quiet { (name) " is here and kept no more" } }
+            }
             td data-label="Here" {
                 @if kept.present { span.state.good { "✓ here" } } @else if kept.finding == "forgotten" { span.state.warn { "– forgotten" } } @else { span.state.bad { "✗ " (kept.finding) } }
                 @if kept.present && kept.finding != "present" { " " span.state.warn { (kept.finding) } }

@@ -149,7 +149,11 @@ impl<'a> Run<'a> {
             (None, None, Some(prune)) if self.job.intent.image().is_none() => {
                 format!("removed {} of {} names, freed {}", gone(prune), considered(prune), Bytes(prune.freed_bytes))
             }
-            _ => "already here; nothing moved".to_owned(),
+            // a newer quarter came in the place of the image that the job was about
+            _ => match self.outcome.kept.last() {
+                Some(pull) => format!("{}: {}", pull.image, sentence(pull, 0)),
+                None => "already here; nothing moved".to_owned(),
+            },
         };
     }
 }

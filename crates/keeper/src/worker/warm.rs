@@ -10,15 +10,17 @@ use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::bring::bring;
 use crate::worker::expect::{hold, unfit};
+use crate::worker::quarter;
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 
 /// The steps of a warm or heal job; `said`: the digest that the sender says the image has.
 pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName, said: Option<Digest>) -> Result<(), JobError> {
     let settings = run.ctx.settings();
-    let Some(keep) = settings.policy.kept(image) else {
+    let (of, keep) = (settings.series_of(image), settings.policy.kept(image));
+    if of.is_none() && keep.is_none() {
         return Err(JobError::Refused(format!("{image} is no longer a kept image in the configuration")));
-    };
+    }
     if let Some(stone) = run.ctx.buried().get(image) {
         return Err(JobError::Refused(format!(
             "{image} was forgotten ({}: {}); `layerkeeper prewarm {image}` keeps it again",
@@ -26,10 +28,14 @@ pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName, said: Option<Dige
         )));
     }
     run.phase(Phase::Observing);
-    refresh(run, keep, true).await?;
+    match (of, keep) {
+        (Some(of), _) => quarter::warm(run, of, image).await?,
+        (None, Some(keep)) => refresh(run, keep, true).await?,
+        (None, None) => {}
+    }
     let here = run.ctx.known_digest(image);
     run.outcome.digest = here.map(|digest| digest.to_string());
-    if let (Some(said), Some(here)) = (said, here) {
+    if let (Some(said), Some(here), Some(keep)) = (said, here, keep) {
         compare(run, keep, said, here).await?;
     }
     Ok(())
@@ -52,18 +58,23 @@ async fn compare(run: &mut Run<'_>, keep: &Keep, said: Digest, here: Digest) -> 
 pub(super) async fn refresh_all(run: &mut Run<'_>) {
     run.phase(Phase::Keeping);
     let settings = run.ctx.settings();
+    let mut last = None;
     for keep in &settings.policy.keep {
-        if run.ctx.buried().contains_key(&keep.image) {
-            continue;
-        }
-        if let Err(error) = refresh(run, keep, false).await {
-            run.warn(format!("kept image {} could not be refreshed: {error}", keep.image));
+        if let Some(of) = settings.series_of(&keep.image) {
+            // two of its quarters stand side by side
+            if last.replace(&of.series.template) != Some(&of.series.template) {
+                quarter::refresh_beside(run, of).await;
+            }
+        } else if !run.ctx.buried().contains_key(&keep.image)
+            && let Err(error) = refresh(run, keep, false).await
+        {
+            run.warn(quarter::not_refreshed(keep, &error));
         }
     }
 }
 
 /// Brings one kept image up to date; what moved is in the job's record. `own`: the job is this image's own.
-async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
+pub(super) async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
     let result = match try_refresh(run, keep, own).await {
         Ok(None) => Ok(()),
         // what was lost is back, and that is what a healing is for

@@ -14,7 +14,7 @@ use layerkeeper_core::{
 };
 use layerkeeper_engine::fake::{Fake, FakeImage};
 use layerkeeper_engine::{Engine, Login};
-use layerkeeper_keeper::{Clock, DeployRequest, Disks, FileSystem, Keeper, Parts, Registry};
+use layerkeeper_keeper::{Clock, DeployRequest, Disks, FileSystem, Keeper, Parts, Registry, Settings};
 use layerkeeper_registry::{Error, Fetched, Resolved};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
 
@@ -179,15 +179,25 @@ impl Ground {
 
     /// The same, with what this database remembers.
     pub async fn over(kind: StoreKind, policy: Policy, store: Store) -> Self {
-        Self::made(kind, policy, store, |engine| Arc::new(engine)).await
+        Self::told(kind, settings(policy), store).await
+    }
+
+    /// The same, with all that the configuration says.
+    pub async fn told(kind: StoreKind, settings: Settings, store: Store) -> Self {
+        Self::made(kind, settings, store, |engine| Arc::new(engine)).await
     }
 
     /// The same, with something of the test's own between keeper and engine.
     pub async fn behind(kind: StoreKind, policy: Policy, door: impl FnOnce(Fake) -> Arc<dyn Engine>) -> Self {
-        Self::made(kind, policy, Store::open_in_memory(Options::default()).unwrap(), door).await
+        Self::made(kind, settings(policy), Store::open_in_memory(Options::default()).unwrap(), door).await
     }
 
-    async fn made(kind: StoreKind, policy: Policy, store: Store, door: impl FnOnce(Fake) -> Arc<dyn Engine>) -> Self {
+    async fn made(
+        kind: StoreKind,
+        settings: Settings,
+        store: Store,
+        door: impl FnOnce(Fake) -> Arc<dyn Engine>,
+    ) -> Self {
         let engine = Fake::new(kind);
         let shelf = Shelf {
             fake: engine.clone(),
@@ -199,7 +209,7 @@ impl Ground {
         let clock = Arc::new(Wound { at: AtomicI64::new(1_800_000_000_000), after_boot: AtomicI64::new(0) });
         let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
         let disk = Arc::new(Platter { engine: engine.clone(), total, others });
-        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, policy).await;
+        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, settings).await;
         let ground = Self { engine, shelf, clock, disk, task: tokio::spawn(run(keeper.clone())), keeper };
         ground.publish("base:1", &base());
         ground.publish("cache-python:1", &python());
@@ -208,9 +218,13 @@ impl Ground {
 
     /// The daemon dies, as by kill -9, and another one starts on what it left: all but the database is as it was.
     pub async fn restarted(&self, store: Store) -> Self {
+        self.restarted_with(store, settings(policy())).await
+    }
+
+    /// The same, with another configuration.
+    pub async fn restarted_with(&self, store: Store, settings: Settings) -> Self {
         self.task.abort();
-        let policy = policy();
-        let keeper = keeper(Arc::new(self.engine.clone()), &self.shelf, store, &self.clock, &self.disk, policy).await;
+        let keeper = keeper(Arc::new(self.engine.clone()), &self.shelf, store, &self.clock, &self.disk, settings).await;
         Self {
             engine: self.engine.clone(),
             shelf: self.shelf.clone(),
@@ -334,7 +348,7 @@ async fn keeper(
     store: Store,
     clock: &Arc<Wound>,
     disk: &Arc<Platter>,
-    policy: Policy,
+    settings: Settings,
 ) -> Keeper {
     let parts = Parts {
         engine,
@@ -343,7 +357,7 @@ async fn keeper(
         clock: clock.clone(),
         disks: disk.clone(),
         at: Arc::new(|_| {}),
-        settings: settings(policy),
+        settings,
         retention: Retention::default(),
         version: "test",
     };

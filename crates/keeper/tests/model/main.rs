@@ -11,6 +11,7 @@ mod journal;
 mod keep;
 mod metrics;
 mod prune;
+mod quarter;
 mod room;
 mod schedule;
 #[path = "../shared/settings.rs"]

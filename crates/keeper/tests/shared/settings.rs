@@ -10,6 +10,7 @@ pub fn settings(policy: Policy) -> Settings {
     Settings {
         policy,
         schedules: Vec::new(),
+        series: Vec::new(),
         jitter: Duration::ZERO,
         disk_paths: Vec::new(),
         stop_timeout: Duration::from_millis(100),

@@ -37,8 +37,8 @@ pub fn check_config(file: &Path, output: &mut Output) -> Result<Exit, Trouble> {
         run::check(file, &environment)?;
     }
     let policy = &config.settings.policy;
-    let checked =
-        Checked { file: file.display().to_string(), kept: policy.keep.len(), runtime: policy.runtime.len(), notes };
+    let kept = policy.keep.len() + config.settings.series.len();
+    let checked = Checked { file: file.display().to_string(), kept, runtime: policy.runtime.len(), notes };
     output.facts(&checked, |checked, _| {
         let notes: String = checked.notes.iter().map(|note| format!("note: {note}\n")).collect();
         format!(

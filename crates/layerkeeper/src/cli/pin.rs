@@ -7,7 +7,7 @@ mod here;
 
 use std::path::Path;
 
-use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_core::{KeptName, Quarter};
 
 use super::exit::Exit;
 use super::output::Output;
@@ -25,42 +25,67 @@ pub async fn pin(cli: &Cli, args: &PinArgs, output: &mut Output) -> Result<Exit,
     let original = Original::read(file)?;
     let environment = Environment::of_process();
     let place = PinPlace::find(&original.text, file, &environment, &args.image).map_err(|error| told(file, error))?;
-    let wanted = match args.digest {
-        _ if args.remove => None,
-        Some(digest) => Some(digest),
-        None => {
-            let config = Config::parse(&original.text, file, &environment)?;
-            Some(here::digest(cli, &config, &args.image).await?)
-        }
+    let series = matches!(place.named, KeptName::Series(_));
+    let (mut pinned, edited) = if args.quarter.is_some() || series && args.remove && place.pin.is_none() {
+        to_quarter(file, &place, args.quarter)?
+    } else {
+        let config = Config::parse(&original.text, file, &environment)?;
+        to_digest(cli, args, &place, &config).await?
     };
-    let edited = place.edit(wanted).map_err(|error| told(file, error))?;
     if let Some(edited) = &edited {
         original.replace(&edited.text)?;
     }
-    let mut pinned = facts(file, &args.image, (place.pin, wanted), edited);
-    pinned.is_here = (args.digest.is_none() && !args.remove).then_some(true);
+    pinned.image = place.named.to_string();
+    pinned.file = file.display().to_string();
+    pinned.changed = edited.is_some();
+    pinned.line = edited.as_ref().map(|edited| edited.line);
+    pinned.removed_line = edited.as_ref().and_then(|edited| edited.before.clone());
+    pinned.added_line = edited.and_then(|edited| edited.after);
     output.facts(&pinned, |pinned, _| render::pin::pin(pinned))?;
     Ok(Exit::Done)
 }
 
-fn facts(
-    file: &Path,
-    image: &ImageName,
-    (old, new): (Option<Digest>, Option<Digest>),
-    edited: Option<Edited>,
-) -> Pinned {
-    let text = |digest: Digest| digest.to_string();
-    Pinned {
-        image: image.to_string(),
-        file: file.display().to_string(),
-        changed: edited.is_some(),
-        old: old.map(text),
-        new: new.map(text),
-        is_here: None,
-        line: edited.as_ref().map(|edited| edited.line),
-        removed_line: edited.as_ref().and_then(|edited| edited.before.clone()),
-        added_line: edited.and_then(|edited| edited.after),
+type Done = (Pinned, Option<Edited>);
+
+/// The only content that it may have.
+async fn to_digest(cli: &Cli, args: &PinArgs, place: &PinPlace<'_>, config: &Config) -> Result<Done, Trouble> {
+    let image = match (&place.named, place.quarter) {
+        (KeptName::Image(image), _) => image.clone(),
+        (KeptName::Series(template), Some(quarter)) => template.name(quarter),
+        (KeptName::Series(template), None) => {
+            return Err(Trouble::Refused(format!(
+                "{template} follows every quarter, and a digest is of one; say which to stay at: \
+                 `layerkeeper pin '{template}' --quarter 2026q3`"
+            )));
+        }
+    };
+    let (wanted, is_here) = match args.digest {
+        _ if args.remove => (None, None),
+        Some(digest) => (Some(digest), None),
+        None => (Some(here::digest(cli, config, &image).await?), Some(true)),
+    };
+    let edited = place.edit(wanted).map_err(|error| told(&cli.config, error))?;
+    let text = |digest: layerkeeper_core::Digest| digest.to_string();
+    Ok((
+        Pinned { key: "digest", old: place.pin.map(text), new: wanted.map(text), is_here, ..Pinned::default() },
+        edited,
+    ))
+}
+
+/// The quarter to stay at.
+fn to_quarter(file: &Path, place: &PinPlace<'_>, wanted: Option<Quarter>) -> Result<Done, Trouble> {
+    let named = &place.named;
+    if matches!(named, KeptName::Image(_)) {
+        return Err(Trouble::Refused(format!("{named} has no {{quarter}} in its tag, so there is none to stay at")));
     }
+    if let Some(pin) = place.pin.filter(|_| wanted != place.quarter) {
+        return Err(Trouble::Refused(format!(
+            "{named} is pinned to {pin}, which is of another quarter; take that out first: `layerkeeper pin '{named}' --remove`"
+        )));
+    }
+    let edited = place.edit_quarter(wanted).map_err(|error| told(file, error))?;
+    let text = |quarter: Quarter| quarter.to_string();
+    Ok((Pinned { key: "quarter", old: place.quarter.map(text), new: wanted.map(text), ..Pinned::default() }, edited))
 }
 
 fn told(file: &Path, error: PinError) -> Trouble {

@@ -10,7 +10,7 @@ use layerkeeper_keeper::Settings;
 use toml::de::DeTable;
 
 use super::environment::Environment;
-use super::policy::{self, Block, Kept};
+use super::policy::{self, Block, Keeping, Kept};
 use super::problem::{Place, Wrong};
 use super::schedule;
 use super::section::{Reader, Section};
@@ -142,15 +142,16 @@ fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, limits: &Section<'_, '_
     for problem in policy::conflicts(&kept, &runtime) {
         reader.report(problem);
     }
-    let (keep, schedules): (Vec<_>, Vec<_>) = kept.into_iter().map(|kept| (kept.keep, kept.schedule)).unzip();
+    let Keeping { images, schedules, series } = Keeping::of(kept);
     Some(Settings {
         policy: Policy {
-            keep,
+            keep: images,
             runtime: runtime.into_iter().map(|block| block.runtime).collect(),
             remove_superseded: remove_superseded?,
             min_free: min_free?,
         },
-        schedules: schedules.into_iter().flatten().collect(),
+        schedules,
+        series,
         jitter: jitter?,
         disk_paths: disk_paths?,
         stop_timeout: stop_timeout?,

@@ -170,13 +170,16 @@ pub const KEYS: &[Key] = &[
         "Further file systems to watch. With the containerd image store each of them must have the room that a pull takes: name containerd's root here, and nothing else, where it lies on another file system than the data root."),
 
     key("keep", "image", "image with tag", Required,
-        "The image, with its tag.").such_as("\"ghcr.io/acme/base-images/cuda:12.1.1-cudnn8-runtime-ubuntu22.04\""),
+        "The image, with its tag. {quarter} in the tag stands for the newest quarter, such as 2026q4, that the registry has and that is not after today: the one before stays kept until the new one is verified here. {arch} stands for this machine's architecture: amd64 or arm64.").such_as("\"ghcr.io/acme/base-images/cuda:12.1.1-cudnn8-runtime-ubuntu22.04\""),
     key("keep", "digest", "digest", From("none, the tag is followed"),
         "A pin: the only digest that the image may have. It is held even when the tag moves at the registry.")
         .such_as("\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""),
     key("keep", "expect", "list of tables", From("nothing beyond its digest"),
         "What must be in the image before it counts as kept: { package = NAME, version = PATTERN } in dpkg's database, { file = PATH } with symbolic links followed inside the image, { label = KEY, value = TEXT } in its configuration; version and value may be left out. An image that does not hold it all gets no name here, and the last good one stays.")
         .such_as("[{ package = \"libcudnn8\", version = \"8.9.*\" }, { file = \"/usr/lib/x86_64-linux-gnu/libcudnn.so.8\" }]"),
+    key("keep", "quarter", "quarter", From("the newest that the registry has"),
+        "Where the tag has {quarter}: the quarter to stay at or to go back to. `layerkeeper pin IMAGE --quarter 2026q3` writes it.")
+        .such_as("\"2026q3\""),
     key("keep", "schedule", "six cron fields", From("`schedule.cron`"),
         "When this image is refreshed.").such_as("\"0 30 2 * * *\""),
     key("keep", "timezone", "time zone", From("`schedule.timezone`"),

@@ -1,4 +1,4 @@
-//! Writes a pin into the text of a configuration, or takes it out, and touches nothing else of it.
+//! Writes a pin into the text of a configuration, a digest or a quarter, or takes it out, and touches nothing else of it.
 //!
 //! The text is not written anew from what was parsed, as `toml_edit` would (it turns CRLF into LF): the parser's spans say
 //! where the value stands, and only there is the text cut. What comes out is read back before anybody gets it.
@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_core::{Digest, KeptName, Quarter};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -20,20 +20,28 @@ pub struct PinPlace<'t> {
     text: &'t str,
     file: &'t Path,
     environment: &'t Environment,
-    image: ImageName,
+    /// The image as the block names it.
+    pub named: KeptName,
     index: usize,
     /// What it is pinned to.
     pub pin: Option<Digest>,
+    /// The quarter that it stays at.
+    pub quarter: Option<Quarter>,
     spans: Spans,
 }
 
+/// Where a key and its value stand; none where they are not there.
+type Entry = Option<(Range<usize>, Range<usize>)>;
+
 /// Where things stand in the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Spans {
     /// The image's value.
     image: Range<usize>,
-    /// The digest's key and value.
-    digest: Option<(Range<usize>, Range<usize>)>,
+    /// Key and value of the pin.
+    digest: Entry,
+    /// The same of the quarter.
+    quarter: Entry,
     /// The block is written in braces.
     inline: bool,
 }
@@ -61,9 +69,9 @@ pub enum PinError {
     #[error("{image} is not a kept image; {}", listed(.kept))]
     NotKept {
         /// Which.
-        image: Box<ImageName>,
+        image: Box<KeptName>,
         /// What is.
-        kept: Vec<ImageName>,
+        kept: Vec<KeptName>,
     },
     /// The block stands in a form in which the edit came out wrong.
     #[error(
@@ -71,7 +79,7 @@ pub enum PinError {
     )]
     Shape {
         /// Which.
-        image: Box<ImageName>,
+        image: Box<KeptName>,
         /// Where its image stands.
         line: usize,
         /// What went wrong.
@@ -86,7 +94,7 @@ impl PinError {
     }
 }
 
-fn listed(kept: &[ImageName]) -> String {
+fn listed(kept: &[KeptName]) -> String {
     match kept {
         [] => "the configuration keeps none".to_owned(),
         _ => format!("kept are {}", kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
@@ -94,7 +102,7 @@ fn listed(kept: &[ImageName]) -> String {
 }
 
 impl<'t> PinPlace<'t> {
-    /// Finds the block of `image`, in whatever spelling, in a configuration that is good as a whole.
+    /// Finds the block that `named` names, in whatever spelling, or as one of its quarters, in a configuration that is good as a whole.
     ///
     /// # Errors
     /// It is not good, or keeps no such image.
@@ -102,17 +110,21 @@ impl<'t> PinPlace<'t> {
         text: &'t str,
         file: &'t Path,
         environment: &'t Environment,
-        image: &ImageName,
+        named: &KeptName,
     ) -> Result<Self, PinError> {
         let config = Config::parse(text, file, environment)?;
-        let keep = &config.settings.policy.keep;
-        let not_kept = || PinError::NotKept {
-            image: Box::new(image.clone()),
-            kept: keep.iter().map(|keep| keep.image.clone()).collect(),
+        let blocks = blocks_of(text);
+        let Some((index, what, spans)) = blocks.iter().find(|(_, what, _)| is_named(what, named)) else {
+            let kept = blocks.into_iter().map(|(_, what, _)| what).collect();
+            return Err(PinError::NotKept { image: Box::new(named.clone()), kept });
         };
-        let (index, spans) = spans_of(text, image).ok_or_else(not_kept)?;
-        let pin = keep.iter().find(|keep| keep.image == *image).ok_or_else(not_kept)?.pin;
-        Ok(Self { text, file, environment, image: image.clone(), index, pin, spans })
+        let series = config.settings.series.iter().map(|of| &of.series);
+        let series = series.into_iter().find(|series| *what == KeptName::Series(series.template.clone()));
+        let keep = config.settings.policy.keep.iter().find(|keep| *what == KeptName::Image(keep.image.clone()));
+        let pin = series.and_then(|series| series.pin).or(keep.and_then(|keep| keep.pin));
+        let (named, spans) = (what.clone(), spans.clone());
+        let quarter = series.and_then(|series| series.quarter);
+        Ok(Self { text, file, environment, named, index: *index, pin, quarter, spans })
     }
 
     /// The line in which the image stands, from 1.
@@ -125,36 +137,48 @@ impl<'t> PinPlace<'t> {
     /// # Errors
     /// The block's form is beyond us: what came out would not be the same configuration but for the pin.
     pub fn edit(&self, pin: Option<Digest>) -> Result<Option<Edited>, PinError> {
-        if pin == self.pin {
+        if pin == self.pin { Ok(None) } else { self.set("digest", &self.spans.digest, pin.map(|pin| pin.to_string())) }
+    }
+
+    /// The text with another quarter to stay at, or with none; none where it says so already.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn edit_quarter(&self, quarter: Option<Quarter>) -> Result<Option<Edited>, PinError> {
+        if quarter == self.quarter {
             return Ok(None);
         }
-        let (range, replacement) = match (pin, &self.spans.digest) {
-            (Some(digest), Some((_, value))) => (value.clone(), self.quoted(value, digest)),
-            (Some(digest), None) if self.spans.inline => {
+        self.set("quarter", &self.spans.quarter, quarter.map(|quarter| quarter.to_string()))
+    }
+
+    fn set(&self, key: &str, at: &Entry, value: Option<String>) -> Result<Option<Edited>, PinError> {
+        let (range, replacement) = match (&value, at) {
+            (Some(new), Some((_, old))) => (old.clone(), self.quoted(old, new)),
+            (Some(new), None) if self.spans.inline => {
                 let end = self.spans.image.end;
-                (end..end, format!(", digest = \"{digest}\""))
+                (end..end, format!(", {key} = \"{new}\""))
             }
-            (Some(digest), None) => self.new_line(digest),
-            (None, Some((key, value))) => self.without(key, value),
+            (Some(new), None) => self.new_line(key, new),
+            (None, Some((key, old))) => self.without(key, old),
             (None, None) => return Ok(None),
         };
         let text = [&self.text[..range.start], &replacement, &self.text[range.end..]].concat();
-        let wrong = |why: String| PinError::Shape { image: Box::new(self.image.clone()), line: self.line(), why };
-        self.judge(&text, pin).map_err(wrong)?;
+        let wrong = |why: String| PinError::Shape { image: Box::new(self.named.clone()), line: self.line(), why };
+        self.judge(&text, key, value).map_err(wrong)?;
         Ok(Some(difference(self.text, text)))
     }
 
     /// In the quotes that stand there.
-    fn quoted(&self, value: &Range<usize>, digest: Digest) -> String {
-        if self.text[value.clone()].starts_with('\'') { format!("'{digest}'") } else { format!("\"{digest}\"") }
+    fn quoted(&self, old: &Range<usize>, new: &str) -> String {
+        if self.text[old.clone()].starts_with('\'') { format!("'{new}'") } else { format!("\"{new}\"") }
     }
 
     /// A line of its own below the image's, indented like it and ended like it.
-    fn new_line(&self, digest: Digest) -> (Range<usize>, String) {
+    fn new_line(&self, key: &str, value: &str) -> (Range<usize>, String) {
         let text = self.text;
         let line = line_around(text, self.spans.image.clone());
         let indent: String = text[line.clone()].chars().take_while(|c| matches!(c, ' ' | '\t')).collect();
-        let new = format!("{indent}digest = \"{digest}\"");
+        let new = format!("{indent}{key} = \"{value}\"");
         if text[line.clone()].ends_with('\n') {
             (line.end..line.end, format!("{new}{}", ending(&text[line])))
         } else {
@@ -162,7 +186,7 @@ impl<'t> PinPlace<'t> {
         }
     }
 
-    /// The digest's line without it; a comment on it stays where it is.
+    /// The key's line without it; a comment on it stays where it is.
     fn without(&self, key: &Range<usize>, value: &Range<usize>) -> (Range<usize>, String) {
         let text = self.text;
         let line = line_around(text, key.start..value.end);
@@ -183,34 +207,43 @@ impl<'t> PinPlace<'t> {
         (key.start..line.end - behind.len(), String::new())
     }
 
-    /// Is it a good configuration, and the same one but for this pin?
-    fn judge(&self, text: &str, pin: Option<Digest>) -> Result<(), String> {
+    /// Is it a good configuration, and the same one but for this key?
+    fn judge(&self, text: &str, key: &str, value: Option<String>) -> Result<(), String> {
         Config::parse(text, self.file, self.environment).map_err(|error| error.to_string())?;
         let table = |text: &str| text.parse::<toml::Table>().map_err(|error| error.to_string());
         let (mut old, new) = (table(self.text)?, table(text)?);
         let block = old.get_mut("keep").and_then(|keep| keep.get_mut(self.index)).and_then(toml::Value::as_table_mut);
         let block = block.ok_or("its block was not found again")?;
-        match pin {
-            Some(digest) => block.insert("digest".to_owned(), digest.to_string().into()),
-            None => block.remove("digest"),
+        match value {
+            Some(value) => block.insert(key.to_owned(), value.into()),
+            None => block.remove(key),
         };
-        if old == new { Ok(()) } else { Err("more than the digest would change".to_owned()) }
+        if old == new { Ok(()) } else { Err(format!("more than the {key} would change")) }
     }
 }
 
-/// The first block with this image, and its number among all.
-fn spans_of(text: &str, image: &ImageName) -> Option<(usize, Spans)> {
-    let root = DeTable::parse(text).ok()?.into_inner();
-    let DeValue::Array(blocks) = root.get("keep")?.get_ref() else { return None };
-    blocks.iter().enumerate().find_map(|(index, block)| {
+/// Every block with its number, what it keeps and where that stands.
+fn blocks_of(text: &str) -> Vec<(usize, KeptName, Spans)> {
+    let Ok(root) = DeTable::parse(text) else { return Vec::new() };
+    let root = root.into_inner();
+    let Some(DeValue::Array(blocks)) = root.get("keep").map(|keep| keep.get_ref()) else { return Vec::new() };
+    let read = |(index, block): (usize, &Spanned<DeValue<'_>>)| {
         let DeValue::Table(entries) = block.get_ref() else { return None };
         let named = entries.get("image")?;
-        (value::image(named.get_ref().as_str()?).ok()? == *image).then(|| {
-            let digest = entries.get_key_value("digest").map(|(key, value)| (key.span(), value.span()));
-            let inline = braces(text, block);
-            (index, Spans { image: named.span(), digest, inline })
-        })
-    })
+        let what = value::kept(named.get_ref().as_str()?).ok()?;
+        let entry = |key: &str| entries.get_key_value(key).map(|(key, value)| (key.span(), value.span()));
+        let (digest, quarter) = (entry("digest"), entry("quarter"));
+        Some((index, what, Spans { image: named.span(), digest, quarter, inline: braces(text, block) }))
+    };
+    blocks.iter().enumerate().filter_map(read).collect()
+}
+
+/// Does an operator mean this block?
+fn is_named(what: &KeptName, named: &KeptName) -> bool {
+    match (what, named) {
+        (KeptName::Series(template), KeptName::Image(image)) => template.quarter_of(image).is_some(),
+        (what, named) => what == named,
+    }
 }
 
 fn braces(text: &str, block: &Spanned<DeValue<'_>>) -> bool {

@@ -2,8 +2,8 @@
 
 use chrono_tz::Tz;
 use layerkeeper_core::policy::RemoveSuperseded;
-use layerkeeper_core::{Keep, Runtime};
-use layerkeeper_keeper::KeepSchedule;
+use layerkeeper_core::{ImageName, Keep, KeptName, Quarter, Runtime, Series};
+use layerkeeper_keeper::{KeepSchedule, KeepSeries};
 
 use super::expect;
 use super::problem::{Place, Problem, Wrong};
@@ -11,11 +11,16 @@ use super::schedule::{self, Line};
 use super::section::Section;
 use super::value;
 
-/// A kept image with its schedule.
+/// A `[[keep]]` block: an image or a series of them, with its schedule.
 pub struct Kept {
-    pub keep: Keep,
+    what: What,
     pub schedule: Option<KeepSchedule>,
     line: Place,
+}
+
+enum What {
+    Image(Keep),
+    Series(Series),
 }
 
 /// A runtime block and where it stands.
@@ -26,14 +31,83 @@ pub struct Block {
 
 /// A `[[keep]]` block; none where its image is wrong. The defaults are none where they are wrong.
 pub fn keep(section: &Section<'_, '_>, default_line: Option<&Line>, default_zone: Option<Tz>) -> Option<Kept> {
-    let image = section.text("image", value::image);
+    let named = section.text("image", value::kept);
     let pin = section.text("digest", value::maybe(value::digest)).flatten();
     let expect = if section.has("expect") { section.values("expect", expect::one) } else { Some(Vec::new()) };
     let line = if section.has("schedule") { section.text("schedule", schedule::line) } else { default_line.cloned() };
     let zone = if section.has("timezone") { section.text("timezone", schedule::timezone) } else { default_zone };
-    let (image, expect) = (image?, expect?);
-    let schedule = line.zip(zone).map(|(line, zone)| line.of(&image, zone));
-    Some(Kept { line: section.place_of("image"), keep: Keep { image, pin, expect }, schedule })
+    let expect = expect?;
+    let quarter = section.has("quarter").then(|| section.text("quarter", value::quarter));
+    let what = match named? {
+        KeptName::Image(image) => {
+            if quarter.is_some() {
+                let wrong = format!("{image} has no {{quarter}} in its tag, so there is none to stay at");
+                section.report("quarter", Wrong::new(wrong, "write {quarter} in the tag, or leave this key out"));
+            }
+            What::Image(Keep { image, pin, expect })
+        }
+        KeptName::Series(template) => {
+            if pin.is_some() && quarter.is_none() {
+                let wrong = "a digest names the content of one quarter, and the tag follows all of them";
+                section.report("digest", Wrong::new(wrong, "write quarter = \"2026q3\" too, or leave the digest out"));
+            }
+            What::Series(Series { template, quarter: quarter.flatten(), pin, expect })
+        }
+    };
+    let sample = what.names().next()?;
+    let schedule = line.zip(zone).map(|(line, zone)| line.of(&sample, zone));
+    Some(Kept { line: section.place_of("image"), what, schedule })
+}
+
+impl What {
+    /// Every name that it may have.
+    fn names(&self) -> Box<dyn Iterator<Item = ImageName> + '_> {
+        match self {
+            Self::Image(keep) => Box::new(std::iter::once(keep.image.clone())),
+            Self::Series(series) => Box::new(Quarter::all().map(|quarter| series.template.name(quarter))),
+        }
+    }
+
+    fn has(&self, name: &ImageName) -> bool {
+        match self {
+            Self::Image(keep) => keep.image == *name,
+            Self::Series(series) => series.template.quarter_of(name).is_some(),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Image(keep) => keep.image.to_string(),
+            Self::Series(series) => series.template.to_string(),
+        }
+    }
+}
+
+/// What is kept, in the order of the file.
+#[derive(Default)]
+pub struct Keeping {
+    pub images: Vec<Keep>,
+    pub schedules: Vec<KeepSchedule>,
+    pub series: Vec<KeepSeries>,
+}
+
+impl Keeping {
+    /// Of these blocks.
+    pub fn of(kept: Vec<Kept>) -> Self {
+        let mut keeping = Self::default();
+        for Kept { what, schedule, .. } in kept {
+            match what {
+                What::Image(keep) => {
+                    keeping.images.push(keep);
+                    keeping.schedules.extend(schedule);
+                }
+                What::Series(series) => {
+                    keeping.series.push(KeepSeries { series, after: keeping.images.len(), schedule });
+                }
+            }
+        }
+        keeping
+    }
 }
 
 /// A `[[runtime]]` block; none where something in it is wrong.
@@ -106,13 +180,17 @@ pub fn conflicts(kept: &[Kept], blocks: &[Block]) -> Vec<Problem> {
         }
     }
     for (index, item) in kept.iter().enumerate() {
-        let image = &item.keep.image;
-        if let Some(first) = kept[..index].iter().find(|other| other.keep.image == *image) {
-            let wrong = format!("{image} is kept already{}", in_line(first.line));
+        let image = item.what.shown();
+        if let Some(first) = kept[..index].iter().find(|other| item.what.names().any(|name| other.what.has(&name))) {
+            let wrong = match first.what.shown() {
+                same if same == image => format!("{image} is kept already{}", in_line(first.line)),
+                other => format!("{image} and {other}{} have names in common", in_line(first.line)),
+            };
             found.push(Wrong::new(wrong, "remove one of the two blocks").at(item.line, "keep.image"));
         }
-        for block in blocks.iter().filter(|block| block.runtime.may_prune(image)) {
-            let matching = block.runtime.prune_tags.iter().find(|pattern| pattern.matches(&image.tag));
+        for block in blocks {
+            let Some(name) = item.what.names().find(|name| block.runtime.may_prune(name)) else { continue };
+            let matching = block.runtime.prune_tags.iter().find(|pattern| pattern.matches(&name.tag));
             let pattern = matching.map(ToString::to_string).unwrap_or_default();
             let wrong = format!(
                 "{image} is to be kept, but the pattern \"{pattern}\" in prune_tags of its repository{} may prune it",

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use layerkeeper_core::pattern::PatternError;
-use layerkeeper_core::{Bytes, Digest, DigestError, ImageName, ReferenceError, Repository, TagPattern};
+use layerkeeper_core::versions::{QuarterError, TemplateError};
+use layerkeeper_core::{
+    Bytes, Digest, DigestError, ImageName, KeptName, Quarter, ReferenceError, Repository, TagPattern,
+};
 
 use super::problem::Wrong;
 
@@ -157,6 +160,44 @@ pub fn image(text: &str) -> Result<ImageName, Wrong> {
     })
 }
 
+/// A kept image as a block names it; `{arch}` in its tag is this machine's.
+pub fn kept(text: &str) -> Result<KeptName, Wrong> {
+    let text = of_this_machine(text);
+    let Some((from, to)) = text.find('{').zip(text.find('}')).filter(|(from, to)| from < to) else {
+        return image(&text).map(KeptName::Image);
+    };
+    let right =
+        "write {quarter} once, or {arch}, and only in the tag, such as \"ghcr.io/acme/app:cache-python-{quarter}\"";
+    match &text[from..=to] {
+        "{quarter}" => text.parse().map(KeptName::Series).map_err(|error: TemplateError| match error {
+            TemplateError::Place => Wrong::new(format!("\"{text}\" has {{quarter}} where it cannot be"), right),
+            TemplateError::Reference(error) => Wrong::new(error.to_string(), right),
+        }),
+        "{arch}" => Err(Wrong::new(format!("\"{text}\" has {{arch}} where it cannot be"), right)),
+        other => Err(Wrong::new(format!("there is no placeholder \"{other}\""), right)),
+    }
+}
+
+/// The same text with the machine's architecture, in OCI's words, where its tag has `{arch}`.
+pub fn of_this_machine(text: &str) -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    };
+    let tag = text.rfind(':').filter(|at| !text[*at..].contains('/')).unwrap_or(text.len());
+    format!("{}{}", &text[..tag], text[tag..].replace("{arch}", arch))
+}
+
+/// A quarter.
+pub fn quarter(text: &str) -> Result<Quarter, Wrong> {
+    text.parse().map_err(|error: QuarterError| {
+        Wrong::new(error.to_string(), "write it as it stands in the tag, such as \"2026q3\"")
+    })
+}
+
 /// A repository, without a tag.
 pub fn repository(text: &str) -> Result<Repository, Wrong> {
     let right = "write the repository alone, such as \"ghcr.io/acme/app\"";
@@ -206,6 +247,16 @@ mod tests {
         for bad in ["", "5", "h", "5x", "1h 30", "-5m", "1.5h", "99999999999999999999s", "9999999999999999d"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn arch_is_this_machines_in_the_words_of_image_indexes() {
+        let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+        assert_eq!(of_this_machine("127.0.0.1:5000/a:1-{arch}"), format!("127.0.0.1:5000/a:1-{arch}"));
+        assert_eq!(of_this_machine("a/{arch}:1"), "a/{arch}:1", "a repository is the same on all machines");
+        assert_eq!(kept("acme/app:1-{arch}").unwrap().to_string(), format!("docker.io/acme/app:1-{arch}"));
+        let both = kept("acme/app:{arch}-{quarter}").unwrap().to_string();
+        assert_eq!(both, format!("docker.io/acme/app:{arch}-{{quarter}}"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Each kept image: can it be brought here again, is it here, and does its pin hold?
 
 use layerkeeper_core::plan::{Finding as State, Remote, judge_kept};
-use layerkeeper_core::{Digest, Inventory, Keep};
+use layerkeeper_core::{Digest, ImageName, Inventory, Keep};
 
 use layerkeeper_keeper::status::KeptStatus;
 
@@ -16,6 +16,8 @@ pub struct KeptSeen {
     pub tag: Shown,
     /// Whether the registry still has the pinned digest; none without a pin, or where the tag shows it.
     pub pinned: Option<Shown>,
+    /// Where its tag has the quarter in it: its names of other quarters that are here.
+    pub others: Vec<ImageName>,
     /// What of its expectations the image does not hold that is here.
     pub held: Held,
 }
@@ -58,6 +60,12 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, told: Option<&KeptS
     }
     found.extend(expected(seen, told));
     match state.as_ref().map(|verdict| (verdict.finding, &verdict.reason)) {
+        Some((State::Absent, _)) if !seen.others.is_empty() => {
+            let what = format!("{name} is not here yet; here instead: {}", listed(&seen.others, ", "));
+            let newer = Finding::new(Level::Note, "kept.newer", what);
+            let why = "It comes with the next refresh by its schedule, or with the next deploy; the one before stays kept until then";
+            found.push(newer.why(why).mend(format!("layerkeeper prewarm {name} --follow")));
+        }
         Some((State::Absent, _)) => {
             let absent = Finding::new(Level::Warning, "kept.absent", format!("{name} is not here"));
             let why = "The next deploy moves its layers too, instead of only what changed";
@@ -88,6 +96,12 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, told: Option<&KeptS
         }
         _ => {}
     }
+    if here && !seen.others.is_empty() {
+        let what = format!("here beside {name}, and kept no more: {}", listed(&seen.others, ", "));
+        let left = Finding::new(Level::Note, "kept.left", what);
+        let why = "Room on the disk, for what only a version needs that was built on an earlier quarter";
+        found.push(left.why(why).mend(format!("docker rmi {}", listed(&seen.others, " "))));
+    }
     found
 }
 
@@ -113,6 +127,10 @@ fn expected(seen: &KeptSeen, told: Option<&KeptStatus>) -> Option<Finding> {
     let why = if told.present { "The last good one stays under its name" } else { "Nothing is here in its place" };
     let level = if told.present { Level::Warning } else { Level::Problem };
     Some(Finding::new(level, "kept.assertion", wrong).why(why).mend(mend))
+}
+
+fn listed(names: &[ImageName], between: &str) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
 }
 
 impl KeptSeen {
@@ -217,7 +235,7 @@ mod tests {
     }
 
     fn seen(text: &str, pin: Option<&str>, tag: Shown, pinned: Option<Shown>) -> KeptSeen {
-        KeptSeen { keep: Keep::new(name(text), pin.map(digest)), tag, pinned, held: Held::Unasked }
+        KeptSeen { keep: Keep::new(name(text), pin.map(digest)), tag, pinned, others: Vec::new(), held: Held::Unasked }
     }
 
     #[test]
@@ -264,6 +282,21 @@ mod tests {
             let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
             assert_eq!(got, wanted, "{text} {tag:?} {pinned:?}");
         }
+    }
+
+    #[test]
+    fn other_quarters_that_are_here_are_told_with_the_command_that_removes_them_or_brings_the_wanted_one() {
+        let others = vec![name("c:2026q2"), name("c:2026q3")];
+        let judged = |text: &str| {
+            let seen = KeptSeen { others: others.clone(), ..seen(text, None, Shown::Image(digest(text)), None) };
+            judge(&seen, Some(&inventory()), None).pop().unwrap()
+        };
+        let left = judged("base:1");
+        assert_eq!((left.id, left.level), ("kept.left", Level::Note));
+        assert_eq!(left.mend, format!("docker rmi {} {}", others[0], others[1]));
+        let newer = judged("lost:1");
+        assert_eq!((newer.id, newer.level), ("kept.newer", Level::Note));
+        assert!(newer.mend.contains("layerkeeper prewarm"), "it comes by itself, or now");
     }
 
     #[test]

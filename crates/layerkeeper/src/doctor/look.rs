@@ -8,12 +8,13 @@ mod engine_process;
 mod expected;
 mod files;
 mod programs;
+mod quarters;
 mod registries;
 mod systemd;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use layerkeeper_core::{Inventory, Timestamp};
+use layerkeeper_core::{Inventory, Policy, Timestamp};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::docker::Docker;
 use layerkeeper_http::client::{Client, ClientError};
@@ -48,15 +49,16 @@ pub async fn look(config: &Config, environment: &Environment, control: &Client, 
         Err(error) => EngineSeen::Down { cause: error.to_string() },
     };
     let inventory = inventory.ok();
-    let (registries, mut kept) = registries::look(config, environment, root, inventory.as_ref()).await?;
+    let now = Timestamp(0).plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    let (registries, mut kept) = registries::look(config, environment, root, inventory.as_ref(), now).await?;
     expected::look(&engine, &mut kept, inventory.as_ref()).await;
+    let keep = kept.iter().map(|seen| seen.keep.clone()).collect();
     let mut files = Files::new(root);
     let cleaners = cleaners(&mut files, inventory.as_ref());
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Seen {
-        now: Timestamp(0).plus(since_epoch),
+        now,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy: config.settings.policy.clone(),
+        policy: Policy { keep, ..config.settings.policy.clone() },
         engine_host: config.engine_host.clone(),
         disks: disk::look(config, inventory.as_ref(), root),
         engine: seen_of_engine,

@@ -7,8 +7,10 @@ use super::table::plain;
 /// What `layerkeeper pin` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Pinned {
-    /// The kept image.
+    /// The kept image, as the configuration has it.
     pub image: String,
+    /// What pins it: `digest` or `quarter`.
+    pub key: &'static str,
     /// The configuration's file.
     pub file: String,
     /// The file was changed.
@@ -33,6 +35,19 @@ pub fn pin(pinned: &Pinned) -> String {
     let image = &pinned.image;
     let here = if pinned.is_here == Some(true) { ", which is here" } else { "" };
     let said = match (&pinned.old, &pinned.new) {
+        (_, Some(new)) if pinned.key == "quarter" && !pinned.changed => {
+            format!("{image} stays at {new} already; nothing was written.\n")
+        }
+        (old, Some(new)) if pinned.key == "quarter" => {
+            let before = old.as_ref().map_or_else(|| "the newest".to_owned(), Clone::clone);
+            format!(
+                "{image} stays at {new} from now on; it was {before}. What is kept now stays so until that is here.\n"
+            )
+        }
+        (old, None) if pinned.key == "quarter" => match old {
+            Some(old) => format!("{image} stayed at {old} and follows the newest quarter again.\n"),
+            None => format!("{image} follows the newest quarter; nothing was written.\n"),
+        },
         (_, Some(new)) if !pinned.changed => format!("{image} is pinned to {new} already; nothing was written.\n"),
         (_, None) if !pinned.changed => format!("{image} is not pinned; nothing was written.\n"),
         (Some(old), Some(new)) => format!("{image} was pinned to {old} and is now pinned to {new}{here}.\n"),

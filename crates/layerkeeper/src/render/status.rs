@@ -113,6 +113,7 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
         // what is told already is not told again
         let failed = image.last_error.iter().filter(|_| image.unmet.is_empty());
         notes.extend(failed.map(|error| format!("last refresh failed: {error}")));
+        notes.extend(image.series.iter().map(|series| format!("of {series}")));
         table.row([
             image.image.clone(),
             state,
@@ -123,6 +124,9 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
         ]);
     }
     text.push_str(&table.render(width));
+    for name in images.iter().flat_map(|image| &image.left_here) {
+        let _ = writeln!(text, "{0} is here and kept no more; `docker rmi {0}` frees its room", plain(name));
+    }
     text
 }
 

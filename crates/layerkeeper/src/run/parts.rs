@@ -90,7 +90,7 @@ pub(super) fn summary(config: &Config) -> String {
     let webhook = config.listen.webhook.map_or("off".to_owned(), |address| address.to_string());
     format!(
         "keeps {} images, deploys to {} repositories, webhook {webhook}, status {}",
-        policy.keep.len(),
+        policy.keep.len() + config.settings.series.len(),
         policy.runtime.len(),
         config.listen.status
     )

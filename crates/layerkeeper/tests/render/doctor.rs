@@ -113,6 +113,7 @@ pub fn good() -> Seen {
         tag: Shown::Image(digest(&keep.image.to_string())),
         pinned: None,
         held: Held::Unasked,
+        others: Vec::new(),
     });
     let unit =
         "LoadState=loaded\nUnitFileState=enabled\nUser=layerkeeper\nSupplementaryGroups=docker\nProtectSystem=strict\n";

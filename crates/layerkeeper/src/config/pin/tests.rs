@@ -155,7 +155,7 @@ fn an_edit_that_would_change_more_is_refused() {
     let text = "[[keep]]\nimage = \"r.io/b:1\"\n[[keep]]\nimage = \"r.io/a:1\"\n";
     let image = "r.io/b:1".parse().unwrap();
     let place = PinPlace::find(text, "a.toml".as_ref(), &environment, &image).unwrap();
-    let with = |text: &str| place.judge(text, Some(digest(1)));
+    let with = |text: &str| place.judge(text, "digest", Some(digest(1).to_string()));
     let other = format!("[[keep]]\nimage = \"r.io/b:1\"\n[[keep]]\nimage = \"r.io/a:1\"\ndigest = \"{}\"\n", digest(1));
     assert_eq!(with(&other), Err("more than the digest would change".to_owned()));
     assert!(with("[[keep]]\nimage = \"r.io/b:1\"\nno_such = 1\n").unwrap_err().contains("no_such"));
@@ -211,4 +211,43 @@ fn check_one_line_but_for_a_comment(text: &str, edited: &Edited, pin: Option<Dig
     if pin.is_none() {
         assert!(edited.after.as_ref().is_some_and(|line| line.trim() == "# pinned"), "{edited:?}");
     }
+}
+
+const SERIES: &str =
+    "# ours\n[[keep]]\r\n  image = \"r.io/b:{arch}-{quarter}\" # behind\r\n\r\n[[keep]]\nimage = \"r.io/b:1\"\n";
+
+fn stays_at(text: &str, named: &str, quarter: Option<&str>) -> Option<Edited> {
+    let named = value::kept(named).unwrap();
+    let environment = Environment::default();
+    let place = PinPlace::find(text, "a.toml".as_ref(), &environment, &named).unwrap();
+    place.edit_quarter(quarter.map(|quarter| quarter.parse().unwrap())).unwrap()
+}
+
+#[test]
+fn a_quarter_is_a_line_of_its_own_and_goes_without_a_trace() {
+    let wanted = SERIES.replace("# behind\r\n", "# behind\r\n  quarter = \"2026q3\"\r\n");
+    for named in ["r.io/b:{arch}-{quarter}", &value::of_this_machine("r.io/b:{arch}-2025q1")] {
+        let back = stays_at(SERIES, named, Some("2026q3")).unwrap();
+        assert_eq!((&back.text, back.line), (&wanted, 4), "{named}");
+        assert_eq!(stays_at(&back.text, named, Some("2026q3")), None);
+        let further = stays_at(&back.text, named, Some("2026q2")).unwrap();
+        assert_eq!(further.text, wanted.replace("2026q3", "2026q2"));
+        assert_eq!(stays_at(&further.text, named, None).unwrap().text, SERIES);
+    }
+    assert_eq!(stays_at(SERIES, "r.io/b:{arch}-{quarter}", None), None);
+    let inline = "keep = [{ image = \"r.io/b:{quarter}\" }, { image = \"r.io/c:1\" }]\n";
+    let back = stays_at(inline, "r.io/b:2026q4", Some("2026q3")).unwrap().text;
+    assert_eq!(back, inline.replace("b:{quarter}\"", "b:{quarter}\", quarter = \"2026q3\""));
+}
+
+#[test]
+fn a_digest_on_a_block_that_follows_every_quarter_is_not_written() {
+    let text = "[[keep]]\nimage = \"r.io/b:{quarter}\"\n";
+    let error = edit(text, "r.io/b:2026q4", Some(digest(1))).unwrap_err();
+    assert!(matches!(&error, PinError::Shape { why, .. } if why.contains("one quarter")), "{error}");
+    let fixed = format!("{text}quarter = \"2026q3\"\n");
+    let pinned = edited(&fixed, "r.io/b:{quarter}", Some(digest(1))).text;
+    assert_eq!(pinned, fixed.replace("{quarter}\"\n", &format!("{{quarter}}\"\ndigest = \"{}\"\n", digest(1))));
+    let error = edit(text, "r.io/c:2026q4", None).unwrap_err();
+    assert!(error.to_string().ends_with("kept are r.io/b:{quarter}"), "{error}");
 }

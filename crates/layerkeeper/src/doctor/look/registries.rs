@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use layerkeeper_core::{Digest, Inventory, Keep, Policy, Reference};
+use layerkeeper_core::{Digest, Inventory, Keep, Policy, Reference, Timestamp};
 use layerkeeper_registry::{Client, Error, Login, Settings, Source};
 
 use super::files::Root;
+use super::quarters::{self, QuartersSeen};
 use crate::config::{Config, Environment};
 use crate::doctor::kept::{Held, KeptSeen, Shown};
 use crate::doctor::registry::{Access, RegistrySeen};
@@ -27,6 +28,7 @@ pub async fn look(
     environment: &Environment,
     root: &Root,
     inventory: Option<&Inventory>,
+    now: Timestamp,
 ) -> anyhow::Result<(Vec<RegistrySeen>, Vec<KeptSeen>)> {
     let settings = Settings {
         docker_config: docker_config(config, environment, root),
@@ -36,7 +38,9 @@ pub async fn look(
         ..registry_settings(config)
     };
     let client = Client::new(settings).context("the registry client cannot be set up")?;
-    let policy = &config.settings.policy;
+    // of a series any name will do here
+    let effective = config.settings.at(&BTreeMap::new(), now);
+    let policy = &effective.policy;
     let mut registries = Vec::new();
     for (_, asked) in to_ask(policy, inventory) {
         registries.push(registry(&client, &asked, may_ask_helpers(&config.state.dir)).await);
@@ -44,11 +48,21 @@ pub async fn look(
     let mut kept = Vec::new();
     for keep in &policy.keep {
         let access = registries.iter().find(|seen| seen.registry == keep.image.repository.registry());
-        kept.push(match access.map(|seen| &seen.access) {
-            Some(Access::Failed(cause)) => all(keep, &Shown::Unknown(cause.clone())),
-            Some(Access::Unasked) => all(keep, &Shown::Unasked),
-            _ => one(&client, keep, inventory).await,
-        });
+        let silent = match access.map(|seen| &seen.access) {
+            Some(Access::Failed(cause)) => Some(Shown::Unknown(cause.clone())),
+            Some(Access::Unasked) => Some(Shown::Unasked),
+            _ => None,
+        };
+        let seen = match effective.series_of(&keep.image) {
+            Some(of) => quarters::look(silent.is_none().then_some(&client), of, inventory, now).await,
+            None => QuartersSeen { keep: keep.clone(), unknown: None, others: Vec::new() },
+        };
+        let QuartersSeen { keep, unknown, others } = seen;
+        let judged = match silent.or(unknown) {
+            Some(shown) => all(&keep, &shown),
+            None => one(&client, &keep, inventory).await,
+        };
+        kept.push(KeptSeen { others, ..judged });
     }
     Ok((registries, kept))
 }
@@ -115,7 +129,7 @@ async fn registry(client: &Client, asked: &Reference, may_ask_helpers: bool) -> 
 }
 
 fn all(keep: &Keep, shown: &Shown) -> KeptSeen {
-    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()), held: Held::Unasked }
+    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()), others: Vec::new(), held: Held::Unasked }
 }
 
 async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> KeptSeen {
@@ -126,7 +140,7 @@ async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         }
         _ => None,
     };
-    KeptSeen { keep: keep.clone(), tag, pinned, held: Held::Unasked }
+    KeptSeen { keep: keep.clone(), tag, pinned, others: Vec::new(), held: Held::Unasked }
 }
 
 /// Where the engine's platform is known, the image for it is read; else only the reference is resolved. A pin may be the
