@@ -192,6 +192,8 @@ async fn a_registry_that_gives_no_answer_changes_nothing() {
     *ground.shelf.trouble.lock().unwrap() = Some(trouble);
     let row = warm(&ground, "2027q1").await;
     assert_eq!(row.job.state, JobState::Failed, "its own refresh failed, too: {:?}", row.outcome);
+    let told = &row.outcome.warnings;
+    assert!(told.iter().any(|told| told.contains("could be looked for")), "silence is not an answer: {told:?}");
     assert!(is_at(&ground, &["2027q1"]).await, "{:?}", kept(&ground).await);
     *ground.shelf.trouble.lock().unwrap() = None;
     warm(&ground, "2027q1").await;
