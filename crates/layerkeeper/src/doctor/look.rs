@@ -7,6 +7,7 @@ mod engine_process;
 mod files;
 mod programs;
 mod registries;
+mod scripts;
 mod systemd;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -152,6 +152,7 @@ pub fn bad() -> Seen {
         place: "/etc/cron.d/cleanup:3".to_owned(),
         through: None,
         command: "docker system prune -af".to_owned(),
+        alone: true,
         act: acts("docker system prune -af").remove(0),
         schedule: Schedule { written: written.to_owned(), times: Times::cron(written) },
     };
@@ -160,6 +161,7 @@ pub fn bad() -> Seen {
         place: "/etc/systemd/system/docker-prune.service:5".to_owned(),
         through: Some("/usr/local/bin/tidy:12".to_owned()),
         command: "docker image prune -f".to_owned(),
+        alone: false,
         act: acts("docker image prune -f").remove(0),
         schedule: Schedule { written: "weekly".to_owned(), times: Times::calendar("weekly") },
     };
