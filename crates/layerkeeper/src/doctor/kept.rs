@@ -40,7 +40,7 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>) -> Vec<Finding> {
     let mut found = Vec::new();
     let state = inventory.map(|inventory| judge_kept(&seen.keep, inventory, &seen.remote(), None));
     let here = state.as_ref().is_some_and(|verdict| verdict.finding != State::Absent);
-    found.extend(pin(seen, here));
+    found.extend(pin(seen, here, inventory));
     if seen.keep.pin.is_none() {
         found.extend(unresolvable(seen, here));
     }
@@ -90,7 +90,7 @@ impl KeptSeen {
 }
 
 /// What is wrong with the pin.
-fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
+fn pin(seen: &KeptSeen, here: bool, inventory: Option<&Inventory>) -> Option<Finding> {
     let (name, pin) = (&seen.keep.image, seen.keep.pin?);
     let shown = pin.short();
     let by_digest = name.repository.by_digest(pin);
@@ -107,14 +107,12 @@ fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
             } else {
                 "It cannot be brought here"
             })
-            .mend(format!(
-                "docker pull {name}, and pin what that says: digest = \"sha256:…\"; or push {by_digest} anew"
-            )),
+            .mend(pin_anew(seen, pin, inventory)),
         ),
         (Some(Shown::Unfit(cause)), _) => Some(
             Finding::new(Level::Problem, "kept.unfit", format!("{name} is pinned to what cannot be pulled: {cause}"))
                 .why("It cannot be brought here")
-                .mend(format!("docker buildx imagetools inspect {by_digest}")),
+                .mend(format!("docker manifest inspect {by_digest}")),
         ),
         (Some(Shown::Unknown(cause)), _) => Some(not_told(seen, cause, here)),
         (Some(Shown::Image(_)), Shown::Image(tag)) => Some(
@@ -139,6 +137,29 @@ fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
     }
 }
 
+/// What to do when the pinned digest is gone. Where this host has the only copy, that comes first; never by a pull, which
+/// moves the name away from it.
+fn pin_anew(seen: &KeptSeen, pin: Digest, inventory: Option<&Inventory>) -> String {
+    let name = &seen.keep.image;
+    let follow = match seen.tag {
+        Shown::Image(tag) => {
+            format!(
+                "sudo layerkeeper pin {name} --digest {tag} && sudo systemctl reload layerkeeper goes over to its tag"
+            )
+        }
+        _ => format!("push {name} anew, and pin what that says: sudo layerkeeper pin {name} --digest sha256:…"),
+    };
+    let images = inventory.into_iter().flat_map(|inventory| &inventory.images);
+    if !images.into_iter().any(|image| image.has_digest(&name.repository, pin)) {
+        return follow;
+    }
+    let (copy, by_digest) = (format!("{name}-kept"), name.repository.by_digest(pin));
+    format!(
+        "this host has the only copy, so save it first: docker tag {by_digest} {copy} && docker push {copy}, with a login \
+         that may push. Pin the digest that this prints to stay with it; or {follow}"
+    )
+}
+
 /// What is wrong with the tag of an image that has no pin.
 fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
     let name = &seen.keep.image;
@@ -153,7 +174,7 @@ fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
         Shown::Unfit(cause) => Some(
             Finding::new(level, "kept.unfit", format!("{name} cannot be pulled: {cause}"))
                 .why("It cannot be refreshed or brought here")
-                .mend(format!("docker buildx imagetools inspect {name}")),
+                .mend(format!("docker manifest inspect {name}")),
         ),
         Shown::Unknown(cause) => Some(not_told(seen, cause, here)),
     }
@@ -226,6 +247,26 @@ mod tests {
             let found = judge(&seen(text, Some(pin), tag.clone(), pinned.clone()), Some(&inventory()));
             let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
             assert_eq!(got, wanted, "{text} {tag:?} {pinned:?}");
+        }
+    }
+
+    #[test]
+    fn the_only_copy_of_a_pin_is_saved_before_anything_moves_its_name() {
+        let mend = |text: &str, pin: &str, tag: Shown| {
+            let found = judge(&seen(text, Some(pin), tag, Some(Shown::Gone)), Some(&inventory()));
+            found[0].mend.clone()
+        };
+        let only = mend("base:1", "base:1", Shown::Image(digest("new")));
+        let pushed = "docker tag ghcr.io/acme/base@sha256:";
+        assert!(only.contains(pushed) && only.contains(" && docker push ghcr.io/acme/base:1-kept"), "{only}");
+        let follow = format!("sudo layerkeeper pin ghcr.io/acme/base:1 --digest {} &&", digest("new"));
+        assert!(only.find(pushed) < only.find(&follow), "{only}");
+        let moved = mend("base:1", "lost", Shown::Image(digest("new")));
+        assert!(moved.starts_with(&follow), "it is not here: {moved}");
+        let gone = mend("base:1", "base:1", Shown::Gone);
+        assert!(gone.contains(pushed) && gone.contains("push ghcr.io/acme/base:1 anew"), "{gone}");
+        for mend in [only, moved, gone] {
+            assert!(!mend.contains("docker pull"), "{mend}");
         }
     }
 
