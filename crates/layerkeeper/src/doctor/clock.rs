@@ -67,6 +67,7 @@ mod tests {
         RegistrySeen {
             registry: "r.io".to_owned(),
             source: Ok(Source::NoFile),
+            file: None,
             probe: Ok(Probe { date, asked, answered }),
             login: Login::Anonymous,
             expires: None,

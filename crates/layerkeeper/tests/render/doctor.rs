@@ -97,6 +97,7 @@ fn registry(access: Access, ahead: i64) -> RegistrySeen {
     RegistrySeen {
         registry: "ghcr.io".to_owned(),
         source: Ok(Source::File("/etc/layerkeeper/docker-config.json".into())),
+        file: Some("/etc/layerkeeper/docker-config.json".into()),
         probe: Ok(Probe { date: Some(Timestamp(NOW)), asked: at, answered: at }),
         login: Login::User("acme-ci".to_owned()),
         expires: None,
