@@ -4,6 +4,7 @@
 mod cron;
 mod disk;
 mod engine_process;
+mod environment;
 mod files;
 mod programs;
 mod registries;
@@ -18,6 +19,7 @@ use layerkeeper_engine::docker::Docker;
 use layerkeeper_http::client::{Client, ClientError};
 use layerkeeper_keeper::Status;
 
+pub use environment::missing;
 use files::Files;
 pub use files::Root;
 
