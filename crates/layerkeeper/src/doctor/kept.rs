@@ -112,7 +112,7 @@ fn pin(seen: &KeptSeen, here: bool, inventory: Option<&Inventory>) -> Option<Fin
         (Some(Shown::Unfit(cause)), _) => Some(
             Finding::new(Level::Problem, "kept.unfit", format!("{name} is pinned to what cannot be pulled: {cause}"))
                 .why("It cannot be brought here")
-                .mend(format!("docker manifest inspect {by_digest}")),
+                .mend(format!("sudo layerkeeper pin {name} --digest sha256:…, of an image for this engine")),
         ),
         (Some(Shown::Unknown(cause)), _) => Some(not_told(seen, cause, here)),
         (Some(Shown::Image(_)), Shown::Image(tag)) => Some(
@@ -174,7 +174,7 @@ fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
         Shown::Unfit(cause) => Some(
             Finding::new(level, "kept.unfit", format!("{name} cannot be pulled: {cause}"))
                 .why("It cannot be refreshed or brought here")
-                .mend(format!("docker manifest inspect {name}")),
+                .mend(format!("push an image for this engine as {name}, or name another one in its [[keep]] block")),
         ),
         Shown::Unknown(cause) => Some(not_told(seen, cause, here)),
     }
@@ -268,6 +268,15 @@ mod tests {
         for mend in [only, moved, gone] {
             assert!(!mend.contains("docker pull"), "{mend}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_pulled_is_mended_without_a_program_that_debian_lacks() {
+        let unfit = || Shown::Unfit("a build cache".to_owned());
+        let mend = |pin, pinned| judge(&seen("base:1", pin, unfit(), pinned), Some(&inventory()))[0].mend.clone();
+        let pinned = mend(Some("base:1"), Some(unfit()));
+        assert!(pinned.starts_with("sudo layerkeeper pin ghcr.io/acme/base:1 --digest sha256:…"), "{pinned}");
+        assert!(mend(None, None).starts_with("push an image for this engine as ghcr.io/acme/base:1"));
     }
 
     #[test]
