@@ -97,7 +97,9 @@ impl<'a> Files<'a> {
     }
 
     fn note(&mut self, path: &str, error: &std::io::Error) {
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        // no file can have such a name: it was none
+        let none = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename];
+        if !none.contains(&error.kind()) {
             let note = format!("{path}: {error}");
             if !self.unread.contains(&note) {
                 self.unread.push(note);
@@ -119,7 +121,9 @@ mod tests {
         // nobody can follow it, not even root, who may read all else
         symlink("loop", root.at("/loop")).unwrap();
         let mut files = Files::new(&root);
-        assert_eq!((files.text("/loop"), files.text("/loop"), files.text("/none")), (None, None, None));
+        for path in ["/loop", "/loop", "/none", &format!("/{}", "x".repeat(300))] {
+            assert_eq!(files.text(path), None, "{path}");
+        }
         assert!(files.unread.len() == 1 && files.unread[0].starts_with("/loop: "), "{:?}", files.unread);
     }
 }

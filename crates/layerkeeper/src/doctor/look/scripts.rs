@@ -57,12 +57,14 @@ pub fn of_script(files: &mut Files<'_>, path: &str) -> Does {
     all
 }
 
-/// The files that a command may run: whatever it names in full or below the folder, and its program, where PATH leads to.
+/// The files that a command may run: all that it names in full, what it runs from the folder, and its program, where PATH
+/// leads to. No other word is taken for a file: it may be a password, and what cannot be read is told by name.
 fn scripts(files: &Files<'_>, words: &[String], folder: Option<&str>) -> Vec<String> {
     let mut all = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let by_shell = index > 0 && SHELLS.contains(&program_of(&words[index - 1]));
-        if word.contains('/') || by_shell {
+        let is_run = by_shell || index == 0 && word.contains('/');
+        if is_run || word.starts_with(['/', '.']) {
             all.extend(within(folder, word));
         } else if index == 0 {
             let places = USUAL.iter().map(|folder| format!("{folder}/{word}"));

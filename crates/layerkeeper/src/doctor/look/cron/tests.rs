@@ -131,3 +131,17 @@ fn whether_a_line_or_its_script_does_more_is_told() {
         assert_eq!(alone(line), wanted, "{line}");
     }
 }
+
+#[test]
+fn no_password_is_taken_for_a_file_that_could_not_be_read() {
+    // a link to itself cannot be read by anybody
+    let line = "0 3 * * * root /bin/call https://ci:word@example.net/x pass/word; /root/loop/x\n";
+    let (_dir, root) = tree(&[("/etc/cron.d/a", 0o644, line)]);
+    fs::create_dir(root.at("/root")).unwrap();
+    for link in ["/root/loop", "/root/https:", "/root/pass"] {
+        std::os::unix::fs::symlink(root.at(link), root.at(link)).unwrap();
+    }
+    let mut files = Files::new(&root);
+    look(&mut files);
+    assert!(files.unread.len() == 1 && files.unread[0].starts_with("/root/loop/x: "), "{:?}", files.unread);
+}
