@@ -212,21 +212,21 @@ fn a_login_at_home_is_not_the_units_and_the_advice_makes_one_and_keeps_those_for
     let file = tree.path().join("etc/layerkeeper/docker-config.json");
     let found = ask();
     has(&found, "registry.refused", "problem", &format!("without credentials (there is no {})", file.display()));
-    mend(&found, "registry.refused", &tree, &engine);
+    mend(&found, "registry.refused", &tree, engine);
     has(&ask(), "registry.ok", "ok", &format!("as user \"deploy\" (from {})", file.display()));
 
     // a file that has logins, but not this one
     DockerConfig::new().auth("ghcr.io", "somebody", "else").write(&file).unwrap();
     let found = ask();
     has(&found, "registry.refused", "problem", "has no entry for it");
-    mend(&found, "registry.refused", &tree, &engine);
+    mend(&found, "registry.refused", &tree, engine);
     has(&ask(), "registry.ok", "ok", "as user \"deploy\"");
     assert!(fs::read_to_string(&file).unwrap().contains("ghcr.io"), "the other login stays");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
     // a file that is broken
     fs::write(&file, "{").unwrap();
-    mend(&ask(), "registry.credentials", &tree, &engine);
+    mend(&ask(), "registry.credentials", &tree, engine);
     has(&ask(), "registry.ok", "ok", "as user \"deploy\"");
     assert_eq!(fs::read_to_string(file.with_file_name("docker-config.json~")).unwrap(), "{");
 }
