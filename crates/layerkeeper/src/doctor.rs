@@ -26,7 +26,7 @@ use engine::EngineSeen;
 pub use finding::{Diagnosis, Finding, Level};
 use host::HostSeen;
 use kept::KeptSeen;
-pub use look::{Root, look, scheduled};
+pub use look::{Root, look, missing, scheduled};
 use registry::RegistrySeen;
 use unit::UnitSeen;
 

@@ -144,6 +144,10 @@ fn parse(bytes: &[u8]) -> Result<File, String> {
     if bytes.len() as u64 > LONGEST {
         return Err(format!("the file is longer than {LONGEST} bytes"));
     }
+    // as in Docker, which takes an empty file for one that says nothing
+    if bytes.trim_ascii().is_empty() {
+        return Ok(File::default());
+    }
     // serde's own words may quote the file, so only the place is told
     serde_json::from_slice(bytes).map_err(|e| {
         let kind = if e.is_data() { "does not have the form of docker's config.json" } else { "is not valid JSON" };
@@ -281,6 +285,7 @@ mod tests {
         assert_eq!(user("r.io", all), Some(("a".into(), "b".into())), "an empty name takes the registry out");
         assert_eq!(lookup("ghcr.io", r#"{"credHelpers":{"quay.io":"gh"},"credsStore":""}"#), Ok(Entry::None));
         assert_eq!(lookup("ghcr.io", r#"{"auths":{"ghcr.io":{}},"HttpHeaders":{}}"#), Ok(Entry::None));
+        assert_eq!(lookup("ghcr.io", " \n"), Ok(Entry::None));
     }
 
     #[test]

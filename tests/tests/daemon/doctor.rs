@@ -2,6 +2,7 @@
 //! place of the host's own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,8 +41,14 @@ fn ask(config: &Path, tree: &Tree) -> (Option<i32>, Vec<Value>) {
 }
 
 fn ask_at(config: &Path, root: &Path) -> (Option<i32>, Vec<Value>) {
+    ask_from(config, root, None)
+}
+
+/// With another home.
+fn ask_from(config: &Path, root: &Path, home: Option<&Path>) -> (Option<i32>, Vec<Value>) {
     let mut command = Command::new(binary());
     command.args(["--json", "--config"]).arg(config).arg("doctor").arg("--root").arg(root);
+    command.envs(home.map(|home| ("HOME", home)));
     let output = command.env_remove("DOCKER_HOST").env_remove("CREDENTIALS_DIRECTORY").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains(PASSWORD), "{text}");
@@ -161,6 +168,75 @@ fn wrong_credentials_are_told_without_them_and_the_units_own_file_is_the_one_tha
     let (_, found) = ask(&config, &tree);
     has(&found, "registry.ok", "ok", &format!("as user \"deploy\" (from {})", file.display()));
     has(&found, "kept.absent", "warning", &kept);
+}
+
+/// Runs the command that is to mend a finding, as it is printed but for three things: it works in a folder of the test's, asks
+/// for no password, and there is no service here to restart.
+#[track_caller]
+fn mend(found: &[Value], id: &str, tree: &Tree, engine: &Engine) {
+    let finding = found.iter().find(|finding| finding["id"] == id);
+    let mend = finding.and_then(|finding| finding["mend"].as_str()).unwrap_or_else(|| panic!("{id}: {found:#?}"));
+    let restart = "sudo systemctl restart layerkeeper";
+    assert!(mend.contains(restart) && mend.contains("/root/.layerkeeper-login"), "{mend}");
+    let login = tree.0.path().join("login");
+    let command = mend
+        .replace(restart, "true")
+        .replace("/root/.layerkeeper-login", &login.display().to_string())
+        .replace(" login ", " login --username deploy --password-stdin ")
+        .replace("sudo ", "");
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &format!("printf %s \"$PASSWORD\" | {{\n{command}\n}}")]);
+    shell.env("PASSWORD", PASSWORD).env("DOCKER_HOST", engine.host());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(!login.exists(), "no copy of the login stays behind: {command}");
+}
+
+#[test]
+fn a_login_at_home_is_not_the_units_and_the_advice_makes_one_and_keeps_those_for_others() {
+    let auth = Auth::Htpasswd { user: "deploy".into(), password: PASSWORD.into() };
+    let registry = Registry::start(auth).unwrap();
+    let kept = push(&registry, 6, "acme/sealed:1").name.to_string();
+    let engine = Engines::of(EngineKind::A);
+    let tree = Tree::new();
+    let config = configured(&tree, &engine.host(), &format!("[[keep]]\nimage = \"{kept}\"\n"));
+    let home = tree.0.path().join("home");
+    fs::create_dir_all(home.join(".docker")).unwrap();
+    let right = DockerConfig::new().auth(&registry.host(), "deploy", PASSWORD);
+    right.write(&home.join(".docker/config.json")).unwrap();
+    let ask = || ask_from(&config, &tree.path(), Some(&home)).1;
+    has(&ask(), "registry.ok", "ok", "as user \"deploy\"");
+
+    // the unit hides every home from the daemon
+    tree.write("usr/local/lib/systemd/system/layerkeeper.service", "");
+    let file = tree.path().join("etc/layerkeeper/docker-config.json");
+    let found = ask();
+    has(&found, "registry.refused", "problem", &format!("without credentials (there is no {})", file.display()));
+    mend(&found, "registry.refused", &tree, engine);
+    has(&ask(), "registry.ok", "ok", &format!("as user \"deploy\" (from {})", file.display()));
+
+    // a file that has logins, but not this one
+    DockerConfig::new().auth("ghcr.io", "somebody", "else").write(&file).unwrap();
+    let found = ask();
+    has(&found, "registry.refused", "problem", "has no entry for it");
+    mend(&found, "registry.refused", &tree, engine);
+    has(&ask(), "registry.ok", "ok", "as user \"deploy\"");
+    assert!(fs::read_to_string(&file).unwrap().contains("ghcr.io"), "the other login stays");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // a file that is broken
+    fs::write(&file, "{").unwrap();
+    mend(&ask(), "registry.credentials", &tree, engine);
+    has(&ask(), "registry.ok", "ok", "as user \"deploy\"");
+    assert_eq!(fs::read_to_string(file.with_file_name("docker-config.json~")).unwrap(), "{");
+}
+
+#[test]
+fn what_the_unit_has_from_its_environment_file_the_doctor_has_too() {
+    let tree = Tree::new();
+    tree.write("etc/default/layerkeeper", "DOCKER_HOST=\"unix:///no/such/place.sock\"\n");
+    let (_, found) = ask(&configured(&tree, &Engines::of(EngineKind::A).host(), ""), &tree);
+    has(&found, "engine.unreachable", "problem", "unix:///no/such/place.sock");
 }
 
 #[test]

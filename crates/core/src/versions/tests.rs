@@ -92,7 +92,8 @@ fn a_name_is_of_a_series_only_in_its_repository_and_with_all_of_its_tag() {
 fn the_wanted_one_is_kept_and_the_current_one_until_it_is_here() {
     let (q3, q4, today) = (quarter("2026q3"), quarter("2026q4"), quarter("2027q1"));
     let pin = Digest::of(b"q3");
-    let following = Series { template: template("acme/app:c-{quarter}").unwrap(), quarter: None, pin: None, expect: Vec::new() };
+    let following =
+        Series { template: template("acme/app:c-{quarter}").unwrap(), quarter: None, pin: None, expect: Vec::new() };
     let back = Series { quarter: Some(q3), pin: Some(pin), ..following.clone() };
     for (series, wanted, current, kept, settled) in [
         (&following, None, None, &["2027q1"][..], false),

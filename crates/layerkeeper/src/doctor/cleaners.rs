@@ -4,6 +4,7 @@ pub mod act;
 pub mod crontab;
 pub mod judge;
 pub mod removes;
+pub mod shell;
 pub mod times;
 pub mod unit_file;
 
@@ -24,8 +25,10 @@ pub struct Cleaner {
     pub place: String,
     /// The script that holds the command, `FILE:LINE`, where it is not written at `place` itself.
     pub through: Option<String>,
-    /// The command as written, or the image of a container.
+    /// The command that does it, or the image of a container.
     pub command: String,
+    /// What starts it does nothing else that somebody would miss.
+    pub alone: bool,
     /// What it does to images.
     pub act: Act,
     /// When.
@@ -119,6 +122,7 @@ pub(crate) mod tests {
             place: "/etc/cron.d/cleanup:3".to_owned(),
             through: None,
             command: command.to_owned(),
+            alone: true,
             act: act::acts(command).remove(0),
             schedule: Schedule { written: line.to_owned(), times: Times::cron(line) },
         }

@@ -48,7 +48,8 @@ fn one(registry: &str, skew: i64) -> Finding {
     Finding::new(level, "clock.skew", format!("our clock is {seconds} s {side} {registry}'s"))
         .why("A webhook whose time stamp is off by more than 5 minutes is a 401, and tokens and certificates are judged by the \
               clock too")
-        .mend("sudo timedatectl set-ntp true; timedatectl timesync-status shows whether it is in step")
+        .mend("sudo timedatectl set-ntp true (if that is not supported: sudo apt-get install systemd-timesyncd); timedatectl \
+               shows whether the clock is synchronized")
 }
 
 #[cfg(test)]
@@ -66,6 +67,7 @@ mod tests {
         RegistrySeen {
             registry: "r.io".to_owned(),
             source: Ok(Source::NoFile),
+            file: None,
             probe: Ok(Probe { date, asked, answered }),
             login: Login::Anonymous,
             expires: None,

@@ -74,8 +74,10 @@ fn flipped(info: &EngineInfo) -> Finding {
     Finding::new(Level::Warning, "engine.store", what)
         .why("After a change of the store every image is pulled anew, and the old ones go on using the disk")
         .mend(format!(
-            "sudo du -sh {}/overlay2 {0}/image tells how much; go back by \"containerd-snapshotter\" in \
-             /etc/docker/daemon.json, or remove the old store's directories while the engine is stopped",
+            "sudo du -sh {}/overlay2 {0}/image tells how much; \"features\": {{\"containerd-snapshotter\": false}} in \
+             /etc/docker/daemon.json brings it back. To free it, go back, take what is still wanted out of its containers, \
+             remove them and its images there, and change the store again: what those containers wrote is in overlay2 \
+             too, and whoever removes that loses it for good",
             info.data_root
         ))
 }
@@ -101,6 +103,7 @@ mod tests {
         );
         let found = judge(&up(true), "x");
         assert_eq!((found[1].id, found[1].level), ("engine.store", Level::Warning));
+        assert!(found[1].mend.contains("what those containers wrote is in overlay2 too"), "{}", found[1].mend);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, told: Option<&KeptS
     let mut found = Vec::new();
     let state = inventory.map(|inventory| judge_kept(&seen.keep, inventory, &seen.remote(), None));
     let here = state.as_ref().is_some_and(|verdict| verdict.finding != State::Absent);
-    found.extend(pin(seen, here));
+    found.extend(pin(seen, here, inventory));
     if seen.keep.pin.is_none() {
         found.extend(unresolvable(seen, here));
     }
@@ -145,7 +145,7 @@ impl KeptSeen {
 }
 
 /// What is wrong with the pin.
-fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
+fn pin(seen: &KeptSeen, here: bool, inventory: Option<&Inventory>) -> Option<Finding> {
     let (name, pin) = (&seen.keep.image, seen.keep.pin?);
     let shown = pin.short();
     let by_digest = name.repository.by_digest(pin);
@@ -162,14 +162,12 @@ fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
             } else {
                 "It cannot be brought here"
             })
-            .mend(format!(
-                "docker pull {name}, and pin what that says: digest = \"sha256:…\"; or push {by_digest} anew"
-            )),
+            .mend(pin_anew(seen, pin, inventory)),
         ),
         (Some(Shown::Unfit(cause)), _) => Some(
             Finding::new(Level::Problem, "kept.unfit", format!("{name} is pinned to what cannot be pulled: {cause}"))
                 .why("It cannot be brought here")
-                .mend(format!("docker buildx imagetools inspect {by_digest}")),
+                .mend(format!("sudo layerkeeper pin {name} --digest sha256:…, of an image for this engine")),
         ),
         (Some(Shown::Unknown(cause)), _) => Some(not_told(seen, cause, here)),
         (Some(Shown::Image(_)), Shown::Image(tag)) => Some(
@@ -194,6 +192,29 @@ fn pin(seen: &KeptSeen, here: bool) -> Option<Finding> {
     }
 }
 
+/// What to do when the pinned digest is gone. Where this host has the only copy, that comes first; never by a pull, which
+/// moves the name away from it.
+fn pin_anew(seen: &KeptSeen, pin: Digest, inventory: Option<&Inventory>) -> String {
+    let name = &seen.keep.image;
+    let follow = match seen.tag {
+        Shown::Image(tag) => {
+            format!(
+                "sudo layerkeeper pin {name} --digest {tag} && sudo systemctl reload layerkeeper goes over to its tag"
+            )
+        }
+        _ => format!("push {name} anew, and pin what that says: sudo layerkeeper pin {name} --digest sha256:…"),
+    };
+    let images = inventory.into_iter().flat_map(|inventory| &inventory.images);
+    if !images.into_iter().any(|image| image.has_digest(&name.repository, pin)) {
+        return follow;
+    }
+    let (copy, by_digest) = (format!("{name}-kept"), name.repository.by_digest(pin));
+    format!(
+        "this host has the only copy, so save it first: docker tag {by_digest} {copy} && docker push {copy}, with a login \
+         that may push. Pin the digest that this prints to stay with it; or {follow}"
+    )
+}
+
 /// What is wrong with the tag of an image that has no pin.
 fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
     let name = &seen.keep.image;
@@ -208,7 +229,7 @@ fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
         Shown::Unfit(cause) => Some(
             Finding::new(level, "kept.unfit", format!("{name} cannot be pulled: {cause}"))
                 .why("It cannot be refreshed or brought here")
-                .mend(format!("docker buildx imagetools inspect {name}")),
+                .mend(format!("push an image for this engine as {name}, or name another one in its [[keep]] block")),
         ),
         Shown::Unknown(cause) => Some(not_told(seen, cause, here)),
     }
@@ -297,6 +318,35 @@ mod tests {
         let newer = judged("lost:1");
         assert_eq!((newer.id, newer.level), ("kept.newer", Level::Note));
         assert!(newer.mend.contains("layerkeeper prewarm"), "it comes by itself, or now");
+    }
+
+    #[test]
+    fn the_only_copy_of_a_pin_is_saved_before_anything_moves_its_name() {
+        let mend = |text: &str, pin: &str, tag: Shown| {
+            let found = judge(&seen(text, Some(pin), tag, Some(Shown::Gone)), Some(&inventory()), None);
+            found[0].mend.clone()
+        };
+        let only = mend("base:1", "base:1", Shown::Image(digest("new")));
+        let pushed = "docker tag ghcr.io/acme/base@sha256:";
+        assert!(only.contains(pushed) && only.contains(" && docker push ghcr.io/acme/base:1-kept"), "{only}");
+        let follow = format!("sudo layerkeeper pin ghcr.io/acme/base:1 --digest {} &&", digest("new"));
+        assert!(only.find(pushed) < only.find(&follow), "{only}");
+        let moved = mend("base:1", "lost", Shown::Image(digest("new")));
+        assert!(moved.starts_with(&follow), "it is not here: {moved}");
+        let gone = mend("base:1", "base:1", Shown::Gone);
+        assert!(gone.contains(pushed) && gone.contains("push ghcr.io/acme/base:1 anew"), "{gone}");
+        for mend in [only, moved, gone] {
+            assert!(!mend.contains("docker pull"), "{mend}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_pulled_is_mended_without_a_program_that_debian_lacks() {
+        let unfit = || Shown::Unfit("a build cache".to_owned());
+        let mend = |pin, pinned| judge(&seen("base:1", pin, unfit(), pinned), Some(&inventory()), None)[0].mend.clone();
+        let pinned = mend(Some("base:1"), Some(unfit()));
+        assert!(pinned.starts_with("sudo layerkeeper pin ghcr.io/acme/base:1 --digest sha256:…"), "{pinned}");
+        assert!(mend(None, None).starts_with("push an image for this engine as ghcr.io/acme/base:1"));
     }
 
     #[test]

@@ -5,11 +5,13 @@
 mod cron;
 mod disk;
 mod engine_process;
+mod environment;
 mod expected;
 mod files;
 mod programs;
 mod quarters;
 mod registries;
+mod scripts;
 mod systemd;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,6 +22,7 @@ use layerkeeper_engine::docker::Docker;
 use layerkeeper_http::client::{Client, ClientError};
 use layerkeeper_keeper::Status;
 
+pub use environment::missing;
 use files::Files;
 pub use files::Root;
 

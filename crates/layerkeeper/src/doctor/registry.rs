@@ -1,5 +1,6 @@
 //! Registries: do they answer, do they take our credentials, and for how long?
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layerkeeper_core::Timestamp;
@@ -7,6 +8,11 @@ use layerkeeper_registry::{Login, Probe, Source};
 
 use super::finding::{Finding, Level};
 use crate::render::amount::{instant, relative};
+
+/// Where the shipped unit has the daemon's logins from.
+pub const OF_THE_UNIT: &str = "/etc/layerkeeper/docker-config.json";
+/// Where the advice has a login made: `docker login` takes no other name than this folder's `config.json`.
+const LOGIN: &str = "/root/.layerkeeper-login";
 
 /// Credentials that run out sooner than this are a warning.
 const SOON: Duration = Duration::from_secs(7 * 86_400);
@@ -18,6 +24,8 @@ pub struct RegistrySeen {
     pub registry: String,
     /// Where the credentials come from, or why that cannot be told.
     pub source: Result<Source, String>,
+    /// The file that the daemon takes them from, there or not; none where it is that of whoever runs it.
+    pub file: Option<PathBuf>,
     /// Its answer to a stranger, or why there was none.
     pub probe: Result<Probe, String>,
     /// With what it was asked.
@@ -48,7 +56,7 @@ pub enum Access {
 /// Judges one registry.
 pub fn judge(seen: &RegistrySeen, now: Timestamp) -> Vec<Finding> {
     let RegistrySeen { registry, login, asked, .. } = seen;
-    let from = source(&seen.source);
+    let from = source(seen);
     let found = match &seen.access {
         Access::Unasked => Finding::new(
             Level::Note,
@@ -117,41 +125,58 @@ fn granted(seen: &RegistrySeen, from: &str, now: Timestamp) -> Vec<Finding> {
 }
 
 /// ` from FILE`, in words.
-fn source(source: &Result<Source, String>) -> String {
-    match source {
-        Ok(Source::NoFile) => " (there is no config.json)".to_owned(),
-        Ok(Source::NoEntry(file)) => format!(" ({} has no entry for it)", file.display()),
-        Ok(Source::File(file)) => format!(" (from {})", file.display()),
-        Ok(Source::Helper { file, .. }) => format!(" (named in {})", file.display()),
-        Err(_) => String::new(),
+fn source(seen: &RegistrySeen) -> String {
+    match (&seen.source, &seen.file) {
+        (Ok(Source::NoFile), Some(file)) => format!(" (there is no {})", file.display()),
+        (Ok(Source::NoFile), None) => " (there is no config.json)".to_owned(),
+        (Ok(Source::NoEntry(file)), _) => format!(" ({} has no entry for it)", file.display()),
+        (Ok(Source::File(file)), _) => format!(" (from {})", file.display()),
+        (Ok(Source::Helper { file, .. }), _) => format!(" (named in {})", file.display()),
+        (Err(_), _) => String::new(),
     }
 }
 
 fn login_again(seen: &RegistrySeen) -> String {
-    let folder = |file: &std::path::Path| file.parent().unwrap_or(file).display().to_string();
-    match &seen.source {
-        Ok(Source::Helper { program, .. }) => {
+    let registry = &seen.registry;
+    match (&seen.source, &seen.file) {
+        (Ok(Source::Helper { program, .. }), _) => {
             format!(
-                "echo {} | {program} get, as the daemon's user with HOME=/var/lib/layerkeeper, shows what the helper says",
-                seen.registry
+                "echo {registry} | {program} get, as the daemon's user with HOME=/var/lib/layerkeeper, shows what the helper \
+                 says"
             )
         }
-        Ok(Source::File(file) | Source::NoEntry(file))
-            if file.file_name().is_some_and(|name| name == "config.json") =>
-        {
-            format!("sudo docker --config {} login {}", folder(file), seen.registry)
+        (Ok(Source::File(file) | Source::NoEntry(file)), _) => match (file.parent(), file.file_name()) {
+            (Some(folder), Some(name)) if name == "config.json" => {
+                format!("sudo docker --config {} login {registry}", folder.display())
+            }
+            // the file has other logins, and its owner and mode let the daemon read it
+            _ => {
+                let file_is = file.display();
+                let before = format!("sudo install -D -m 600 {file_is} {LOGIN}/config.json && ");
+                login_into(registry, file, &before, &format!("sudo cp {LOGIN}/config.json {file_is}"))
+            }
+        },
+        (Ok(Source::NoFile), Some(file)) => {
+            login_into(registry, file, "", &format!("sudo install -D -m 600 {LOGIN}/config.json {}", file.display()))
         }
-        Ok(Source::File(file) | Source::NoEntry(file)) => format!(
-            "sudo docker --config /root/.layerkeeper-login login {} && sudo install -m 600 \
-             /root/.layerkeeper-login/config.json {} && sudo systemctl restart layerkeeper; sudo rm -r \
-             /root/.layerkeeper-login",
-            seen.registry,
-            file.display()
-        ),
-        Ok(Source::NoFile) | Err(_) => {
-            format!("sudo docker login {}, and name the file with [registry] docker_config", seen.registry)
+        (Err(_), Some(file)) => {
+            let file_is = file.display();
+            let put = format!("sudo install -D -b -m 600 {LOGIN}/config.json {file_is}");
+            format!("{} # {file_is}~ is what it was", login_into(registry, file, "", &put))
         }
+        (Ok(Source::NoFile) | Err(_), None) => format!("docker login {registry}, as the user that runs layerkeeper"),
     }
+}
+
+/// A login in a folder of its own, which goes again whatever comes of it.
+fn login_into(registry: &str, file: &Path, before: &str, put: &str) -> String {
+    // the unit hands out a copy at start; what the configuration names is read before each pull
+    let restart = if is_of_the_unit(file) { " && sudo systemctl restart layerkeeper" } else { "" };
+    format!("{before}sudo docker --config {LOGIN} login {registry} && {put}{restart}; sudo rm -r {LOGIN}")
+}
+
+fn is_of_the_unit(file: &Path) -> bool {
+    file.ends_with(OF_THE_UNIT.trim_start_matches('/'))
 }
 
 fn url(registry: &str) -> String {
@@ -168,7 +193,8 @@ mod tests {
     fn seen(access: Access) -> RegistrySeen {
         RegistrySeen {
             registry: "ghcr.io".to_owned(),
-            source: Ok(Source::File("/etc/layerkeeper/docker-config.json".into())),
+            source: Ok(Source::File(OF_THE_UNIT.into())),
+            file: Some(OF_THE_UNIT.into()),
             probe: Err(String::new()),
             login: Login::User("ci".to_owned()),
             expires: None,
@@ -229,13 +255,37 @@ mod tests {
 
     #[test]
     fn what_mends_it_fits_where_the_credentials_are() {
-        let mend =
-            |source| judge(&RegistrySeen { source, ..seen(Access::Refused(String::new())) }, NOW)[0].mend.clone();
+        let mend = |source, file: Option<&str>| {
+            let file = file.map(PathBuf::from);
+            judge(&RegistrySeen { source, file, ..seen(Access::Refused(String::new())) }, NOW)[0].mend.clone()
+        };
         assert_eq!(
-            mend(Ok(Source::File("/root/.docker/config.json".into()))),
+            mend(Ok(Source::File("/root/.docker/config.json".into())), None),
             "sudo docker --config /root/.docker login ghcr.io"
         );
-        assert!(mend(Ok(Source::NoEntry("/etc/x/docker-config.json".into()))).contains("install -m 600"));
-        assert!(mend(Ok(Source::NoFile)).contains("[registry] docker_config"));
+        // the logins of other registries go along
+        for source in [Source::File(OF_THE_UNIT.into()), Source::NoEntry(OF_THE_UNIT.into())] {
+            assert_eq!(
+                mend(Ok(source), Some(OF_THE_UNIT)),
+                "sudo install -D -m 600 /etc/layerkeeper/docker-config.json /root/.layerkeeper-login/config.json && \
+                 sudo docker --config /root/.layerkeeper-login login ghcr.io && \
+                 sudo cp /root/.layerkeeper-login/config.json /etc/layerkeeper/docker-config.json && \
+                 sudo systemctl restart layerkeeper; sudo rm -r /root/.layerkeeper-login"
+            );
+        }
+        assert!(!mend(Ok(Source::NoEntry("/srv/ours.json".into())), Some("/srv/ours.json")).contains("restart"));
+        assert_eq!(
+            mend(Ok(Source::NoFile), Some(OF_THE_UNIT)),
+            "sudo docker --config /root/.layerkeeper-login login ghcr.io && \
+             sudo install -D -m 600 /root/.layerkeeper-login/config.json /etc/layerkeeper/docker-config.json && \
+             sudo systemctl restart layerkeeper; sudo rm -r /root/.layerkeeper-login"
+        );
+        let broken = mend(Err("broken".into()), Some(OF_THE_UNIT));
+        assert!(
+            broken.contains("install -D -b -m 600")
+                && broken.ends_with(" # /etc/layerkeeper/docker-config.json~ is what it was"),
+            "{broken}"
+        );
+        assert_eq!(mend(Ok(Source::NoFile), None), "docker login ghcr.io, as the user that runs layerkeeper");
     }
 }

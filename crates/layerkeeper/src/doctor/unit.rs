@@ -36,8 +36,16 @@ const SANDBOX: [&str; 20] = [
 ];
 
 /// What else is asked for.
-const OTHERS: [&str; 7] =
-    ["LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "User", "SupplementaryGroups", "DropInPaths"];
+const OTHERS: [&str; 8] = [
+    "LoadState",
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "User",
+    "SupplementaryGroups",
+    "FragmentPath",
+    "DropInPaths",
+];
 
 /// What systemd says of the unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +112,7 @@ fn user(shown: &Shown) -> Option<Finding> {
     let found = Finding::new(Level::Warning, "unit.root", format!("{UNIT} runs as root"));
     let found =
         found.why("A bug in what reads strangers' requests would have the whole host, not only Docker's socket");
-    Some(found.mend(revert()))
+    Some(found.mend(put_right(shown, &[("User", "layerkeeper".to_owned())])))
 }
 
 fn group(shown: &Shown) -> Option<Finding> {
@@ -125,13 +133,15 @@ fn group(shown: &Shown) -> Option<Finding> {
 fn sandbox(shown: &Shown) -> Option<Finding> {
     let mut shipped = UnitFile::default();
     shipped.read(SHIPPED, "");
-    let weaker: Vec<String> = SANDBOX
-        .iter()
-        .filter_map(|key| {
-            let (wanted, got) = (shipped.last(key)?, shown.get(*key)?);
-            is_weaker(wanted, got).then(|| format!("{key}={got} (shipped: {wanted})"))
-        })
-        .collect();
+    let mut weaker = Vec::new();
+    let mut wanted = Vec::new();
+    for key in SANDBOX {
+        let Some((ours, got)) = shipped.last(key).zip(shown.get(key)) else { continue };
+        if is_weaker(ours, got) {
+            weaker.push(format!("{key}={got} (shipped: {ours})"));
+            wanted.push((key, ours.to_owned()));
+        }
+    }
     if weaker.is_empty() {
         return None;
     }
@@ -143,7 +153,7 @@ fn sandbox(shown: &Shown) -> Option<Finding> {
         format!("{UNIT} is less confined than shipped{by}: {}", weaker.join(", ")),
     );
     let found = found.why("The sandbox is there for bugs in the code that reads what strangers send");
-    Some(found.mend(revert()))
+    Some(found.mend(put_right(shown, &wanted)))
 }
 
 /// A newer systemd may know stricter words than those that are shipped.
@@ -156,8 +166,22 @@ fn is_weaker(wanted: &str, got: &str) -> bool {
     }
 }
 
-fn revert() -> String {
-    format!("systemctl cat {UNIT} shows why; sudo systemctl revert {UNIT} && sudo systemctl restart {UNIT}")
+/// By hand: `systemctl revert` would take every drop-in away, those that the daemon needs too.
+fn put_right(shown: &Shown, wanted: &[(&str, String)]) -> String {
+    let listed = |lines: Vec<String>| lines.join(", ");
+    let keys = wanted.iter().map(|(key, _)| format!("{key}=")).collect();
+    let ours = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let path = |key: &str| shown.get(key).map_or("", String::as_str);
+    let unit = path("FragmentPath");
+    let change = match path("DropInPaths") {
+        "" => format!("write {} into {}", listed(ours), if unit.is_empty() { UNIT } else { unit }),
+        drop_ins if !drop_ins.contains(' ') => format!("take {} out of {drop_ins}", listed(keys)),
+        drop_ins => {
+            let any = wanted.iter().map(|(key, _)| *key).collect::<Vec<_>>().join("|");
+            format!("take {} out of where `grep -nE '^({any})=' {unit} {drop_ins}` finds it last", listed(keys))
+        }
+    };
+    format!("{change}, then sudo systemctl daemon-reload && sudo systemctl restart layerkeeper")
 }
 
 #[cfg(test)]
@@ -211,6 +235,33 @@ mod tests {
         shown.insert("DropInPaths".to_owned(), "/etc/x.conf".to_owned());
         let what = &judge(&UnitSeen::Shown(shown))[0].what;
         assert!(what.ends_with("than shipped, by /etc/x.conf: MemoryDenyWriteExecute=no (shipped: yes)"), "{what}");
+    }
+
+    #[test]
+    fn what_is_to_be_changed_is_named_and_nothing_else_goes() {
+        let mend = |drop_ins: &str| {
+            let mut shown = shipped();
+            for (key, value) in [
+                ("ProtectSystem", "full"),
+                ("NoNewPrivileges", "no"),
+                ("FragmentPath", "/usr/local/lib/systemd/system/layerkeeper.service"),
+                ("DropInPaths", drop_ins),
+            ] {
+                shown.insert(key.to_owned(), value.to_owned());
+            }
+            judge(&UnitSeen::Shown(shown))[0].mend.clone()
+        };
+        let then = "then sudo systemctl daemon-reload && sudo systemctl restart layerkeeper";
+        assert_eq!(mend("/etc/x.conf"), format!("take ProtectSystem=, NoNewPrivileges= out of /etc/x.conf, {then}"));
+        let unit = "/usr/local/lib/systemd/system/layerkeeper.service";
+        assert_eq!(mend(""), format!("write ProtectSystem=strict, NoNewPrivileges=yes into {unit}, {then}"));
+        let two = mend("/etc/x.conf /etc/y.conf");
+        assert!(
+            two.contains(&format!("`grep -nE '^(ProtectSystem|NoNewPrivileges)=' {unit} /etc/x.conf /etc/y.conf`"))
+        );
+        for mend in [mend(""), mend("/etc/x.conf"), two] {
+            assert!(!mend.contains("revert"), "{mend}");
+        }
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn registry(access: Access, ahead: i64) -> RegistrySeen {
     RegistrySeen {
         registry: "ghcr.io".to_owned(),
         source: Ok(Source::File("/etc/layerkeeper/docker-config.json".into())),
+        file: Some("/etc/layerkeeper/docker-config.json".into()),
         probe: Ok(Probe { date: Some(Timestamp(NOW)), asked: at, answered: at }),
         login: Login::User("acme-ci".to_owned()),
         expires: None,
@@ -154,6 +155,7 @@ pub fn bad() -> Seen {
         place: "/etc/cron.d/cleanup:3".to_owned(),
         through: None,
         command: "docker system prune -af".to_owned(),
+        alone: true,
         act: acts("docker system prune -af").remove(0),
         schedule: Schedule { written: written.to_owned(), times: Times::cron(written) },
     };
@@ -162,6 +164,7 @@ pub fn bad() -> Seen {
         place: "/etc/systemd/system/docker-prune.service:5".to_owned(),
         through: Some("/usr/local/bin/tidy:12".to_owned()),
         command: "docker image prune -f".to_owned(),
+        alone: false,
         act: acts("docker image prune -f").remove(0),
         schedule: Schedule { written: "weekly".to_owned(), times: Times::calendar("weekly") },
     };

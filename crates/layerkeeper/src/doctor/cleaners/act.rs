@@ -1,5 +1,7 @@
 //! What a line of a crontab, a unit or a script does to images.
 
+use super::shell::{bare, commands, program_of};
+
 /// What one command does to the images of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
@@ -40,75 +42,91 @@ const COLLECTORS: [&str; 4] = ["docker-gc", "docuum", "docker-cleanup", "docker-
 /// Options of `docker` itself that take a value.
 const WITH_VALUE: [&str; 7] = ["-H", "--host", "-c", "--context", "--config", "-l", "--log-level"];
 /// What only talks of a command.
-const TALK: [&str; 4] = ["echo", "printf", "logger", "#"];
-/// What stands before a command and is none.
-const BEFORE: [&str; 10] = ["sudo", "exec", "nice", "ionice", "chronic", "time", "env", "then", "do", "xargs"];
+const TALK: [&str; 3] = ["echo", "printf", "logger"];
+/// One command that does something to images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What.
+    pub act: Act,
+    /// From its program on: what stands before it or on the rest of the line, such as a password, is nobody's business.
+    pub command: String,
+}
 
 /// What a line does; usually nothing to images.
 pub fn acts(line: &str) -> Vec<Act> {
-    let dangling = line.contains("dangling=true");
-    commands(line).iter().filter_map(|words| act(words, dangling)).collect()
+    commands(line).iter().filter_map(|words| step(words, line)).map(|step| step.act).collect()
 }
 
-/// The simple commands of a line of shell. Quotes are taken away, for what stands in them may be run by another shell.
-fn commands(line: &str) -> Vec<Vec<String>> {
-    if line.trim_start().starts_with('#') {
-        return Vec::new();
-    }
-    let plain: String = line.chars().map(|c| if matches!(c, '"' | '\'' | '\\') { ' ' } else { c }).collect();
-    let pieces = plain.replace("$(", "\n").replace("&&", "\n").replace("||", "\n");
-    let pieces = pieces.split(['\n', ';', '|', '`', '(', ')', '{', '}', '&']);
-    let words = |piece: &str| piece.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    pieces.map(words).filter(|words| !words.is_empty()).collect()
-}
-
-fn act(words: &[String], dangling: bool) -> Option<Act> {
+/// What one of a line's commands does to images of this host's.
+pub fn step(words: &[String], line: &str) -> Option<Step> {
+    let words = bare(words);
     if words.first().is_some_and(|first| TALK.contains(&first.as_str())) {
         return None;
     }
+    let dangling = line.contains("dangling=true");
     for (index, word) in words.iter().enumerate() {
-        let program = word.rsplit('/').next().unwrap_or(word);
-        let rest = &words[index + 1..];
+        let (program, rest) = (program_of(word), &words[index + 1..]);
+        let told = |act: Act| Some(Step { act, command: words[index..].join(" ") });
+        // a variable that holds the program is named after it
+        let is_docker =
+            program == "docker" || program.starts_with('$') && program.to_ascii_lowercase().contains("docker");
+        if is_docker && let Some((act, container)) = docker(rest, dangling) {
+            return match container {
+                Some(image) => Some(Step { act, command: format!("{program} run … {image}") }),
+                None => told(act),
+            };
+        }
         match program {
-            "docker" => return docker(rest, dangling),
-            "podman" => return docker(rest, dangling).map(|_| Act::Podman),
+            // on another host
+            "ssh" => return None,
+            "podman" => return docker(rest, dangling).and_then(|_| told(Act::Podman)),
             "kamal" if rest.iter().any(|word| matches!(word.as_str(), "prune" | "deploy" | "redeploy")) => {
-                return Some(Act::Kamal);
+                return told(Act::Kamal);
             }
             _ => {}
         }
-        let program = program.strip_suffix(".sh").unwrap_or(program);
+        let name = program.strip_suffix(".sh").unwrap_or(program);
         // only where a program stands: a path behind another command is what that one is about
-        let runs = words[..index].iter().all(|word| is_before(word));
-        if let Some(collector) = COLLECTORS.iter().find(|name| runs && program == **name) {
-            return Some(Act::Collector(collector));
+        if let Some(collector) = COLLECTORS.iter().find(|collector| index == 0 && name == **collector) {
+            return Some(Step { act: Act::Collector(collector), command: program.to_owned() });
         }
     }
     None
 }
 
-fn is_before(word: &str) -> bool {
-    BEFORE.contains(&word) || word.starts_with('-') || word.contains('=') || word.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Behind `docker`.
-fn docker(words: &[String], dangling: bool) -> Option<Act> {
-    let mut words = words.iter().map(String::as_str).peekable();
-    while let Some(option) = words.next_if(|word| word.starts_with('-')) {
-        if WITH_VALUE.contains(&option) {
-            words.next();
+impl Act {
+    /// Can it take an image that has a tag?
+    pub fn takes_tagged(&self) -> bool {
+        match self {
+            Self::Prune(prune) => prune.all,
+            Self::Remove { dangling, .. } => !dangling,
+            Self::Collector(_) | Self::Updater(_) => true,
+            Self::Kamal | Self::Podman => false,
         }
     }
-    let rest = |words: std::iter::Peekable<_>| -> Vec<&str> { words.collect() };
-    match (words.next()?, words.peek().copied()) {
-        ("rmi", _) => Some(remove(&rest(words), dangling)),
-        ("image", Some("rm" | "remove")) => Some(remove(&rest(words)[1..], dangling)),
-        ("image", Some("prune")) => Some(prune(false, &rest(words)[1..])),
-        ("system", Some("prune")) => Some(prune(true, &rest(words)[1..])),
-        // a container that cleans, started by hand or by cron
-        ("run", _) => rest(words).into_iter().find_map(program),
-        _ => None,
+}
+
+/// Behind `docker`; with the image where a container is to do it, started by hand or by cron.
+fn docker(words: &[String], dangling: bool) -> Option<(Act, Option<&str>)> {
+    let mut words = words.iter().map(String::as_str).peekable();
+    while let Some(option) = words.next_if(|word| word.starts_with('-')) {
+        let value = if WITH_VALUE.contains(&option) { words.next() } else { None };
+        // another host's engine
+        if option.contains("ssh://") || value.is_some_and(|value| value.starts_with("ssh://")) {
+            return None;
+        }
     }
+    let command = words.next()?;
+    let rest: Vec<&str> = words.collect();
+    let act = match (command, rest.first().copied()) {
+        ("rmi", _) => remove(&rest, dangling),
+        ("image", Some("rm" | "remove")) => remove(&rest[1..], dangling),
+        ("image", Some("prune")) => prune(false, &rest[1..]),
+        ("system", Some("prune")) => prune(true, &rest[1..]),
+        ("run", _) => return rest.into_iter().find_map(|word| Some((program(word)?, Some(word)))),
+        _ => return None,
+    };
+    Some((act, None))
 }
 
 fn prune(system: bool, words: &[&str]) -> Act {
@@ -137,13 +155,13 @@ fn prune(system: bool, words: &[&str]) -> Act {
 }
 
 fn remove(words: &[&str], dangling: bool) -> Act {
-    let names = words.iter().filter(|word| !word.starts_with(['-', '$', '>', '2'])).map(|word| (*word).to_owned());
+    let names = words.iter().filter(|word| !word.starts_with(['-', '$'])).map(|word| (*word).to_owned());
     Act::Remove { names: names.collect(), dangling }
 }
 
 /// What the name of a container or of its image gives away: the last part of the path, without the tag.
 pub fn program(name: &str) -> Option<Act> {
-    let name = name.rsplit('/').next().unwrap_or(name);
+    let name = program_of(name);
     let name = name.split([':', '@']).next().unwrap_or(name);
     match name {
         "watchtower" => Some(Act::Updater("watchtower")),
@@ -176,6 +194,10 @@ mod tests {
             "cd / && docker system prune -fa || true",
             "bash -c 'docker system prune -af'",
             "test -x /usr/bin/docker && nice -n 19 docker system prune -a -f",
+            "$DOCKER system prune -af",
+            "\"${DOCKER_BIN}\" system prune -af",
+            "bash -lc \"docker system prune -af\"",
+            "flock -n /run/lock/docker docker system prune -af",
         ] {
             assert_eq!(pruned(line), all, "{line}");
         }
@@ -195,11 +217,29 @@ mod tests {
         assert_eq!(acts("docker images -q -f dangling=true | xargs -r docker rmi -f"), remove(&[], true));
         assert_eq!(acts("docker image rm acme/app:old"), remove(&["acme/app:old"], false));
         assert_eq!(acts("/usr/local/sbin/docker-gc"), [Act::Collector("docker-gc")]);
+        assert_eq!(acts("sh -c /usr/sbin/docker-gc"), [Act::Collector("docker-gc")]);
         assert_eq!(acts("FORCE=1 docker-cleanup.sh"), [Act::Collector("docker-cleanup")]);
         assert_eq!(acts("podman system prune -af"), [Act::Podman]);
         assert_eq!(acts("docker run --rm -v /x:/x spotify/docker-gc:latest"), [Act::Collector("docker-gc")]);
         assert_eq!(acts("docker run -d containrrr/watchtower --cleanup"), [Act::Updater("watchtower")]);
         assert_eq!(acts("bin/kamal prune all"), [Act::Kamal]);
+    }
+
+    #[test]
+    fn only_the_command_that_acts_is_shown() {
+        let shown = |line: &str| -> Vec<String> {
+            let all = commands(line);
+            all.iter().filter_map(|words| step(words, line)).map(|step| step.command).collect()
+        };
+        for (line, wanted) in [
+            ("docker login -u ci -p ghp_x && docker system prune -af", "docker system prune -af"),
+            ("TOKEN=x sudo /usr/bin/docker image prune -f >/dev/null 2>&1", "/usr/bin/docker image prune -f"),
+            ("docker run -e TOKEN=x spotify/docker-gc:1 --key x", "docker run … spotify/docker-gc:1"),
+            ("docker-gc --token x", "docker-gc"),
+            ("curl https://x@example.net | docker rmi $(docker images -q)", "docker rmi"),
+        ] {
+            assert_eq!(shown(line), [wanted], "{line}");
+        }
     }
 
     #[test]
@@ -217,6 +257,10 @@ mod tests {
             "docker",
             "docker image",
             "",
+            // on another host
+            "ssh web2 docker system prune -af",
+            "ssh web2 'cd /; docker system prune -af' && true",
+            "docker -H ssh://web2 system prune -af",
         ] {
             assert_eq!(acts(line), [], "{line}");
         }

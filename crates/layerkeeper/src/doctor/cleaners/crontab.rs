@@ -7,6 +7,8 @@ pub struct Entry {
     pub line: usize,
     /// Five fields, or a word such as `@daily`.
     pub schedule: String,
+    /// As whom, where the crontab says it.
+    pub user: Option<String>,
     /// What is run.
     pub command: String,
 }
@@ -22,12 +24,19 @@ fn entry(line: usize, text: &str, with_user: bool) -> Option<Entry> {
     let begins = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '*' | '@'));
     begins.then_some(())?;
     let (schedule, mut rest) = take(text, fields)?;
+    let mut user = None;
     if with_user {
-        rest = take(rest, 1)?.1;
+        let (name, command) = take(rest, 1)?;
+        (user, rest) = (Some(name), command);
     }
-    // what follows a percent sign is the command's input
-    let command = rest.split('%').next().unwrap_or(rest).trim();
-    (!command.is_empty()).then(|| Entry { line, schedule, command: command.to_owned() })
+    let command = before_input(rest).trim().replace("\\%", "%");
+    (!command.is_empty()).then_some(Entry { line, schedule, user, command })
+}
+
+/// What follows a percent sign is the command's input, unless a backslash stands before it.
+fn before_input(text: &str) -> &str {
+    let end = text.match_indices('%').find(|(at, _)| !text[..*at].ends_with('\\'));
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 /// The first words, with one blank between them, and the rest.
@@ -61,5 +70,7 @@ mod tests {
         }
         let own = entries("0 3 * * * docker image prune -f\n", false);
         assert_eq!(own[0].command, "docker image prune -f");
+        let dated = entries("0 3 * * * backup-$(date +\\%F) && docker system prune -af % input\n", false);
+        assert_eq!(dated[0].command, "backup-$(date +%F) && docker system prune -af");
     }
 }

@@ -124,21 +124,16 @@ fn level(cleaner: &Cleaner, taken: Option<&Removes>, containerd: bool) -> Level 
         Level::Note
     } else if taken.is_some_and(Removes::hurts) {
         Level::Problem
-    } else if takes_tagged(&cleaner.act) || containerd && prunes(&cleaner.act) {
+    } else if takes_unknown(&cleaner.act) || containerd && prunes(&cleaner.act) {
         Level::Warning
     } else {
         Level::Note
     }
 }
 
-/// Does it take more than what has no tag?
-fn takes_tagged(act: &Act) -> bool {
-    match act {
-        Act::Prune(prune) => prune.all,
-        Act::Remove { names, dangling } => names.is_empty() && !dangling,
-        Act::Collector(_) | Act::Updater(_) => true,
-        Act::Kamal | Act::Podman => false,
-    }
+/// Does it take images with a tag that it does not name?
+fn takes_unknown(act: &Act) -> bool {
+    act.takes_tagged() && !matches!(act, Act::Remove { names, .. } if !names.is_empty())
 }
 
 fn prunes(act: &Act) -> bool {
@@ -175,13 +170,8 @@ fn why(cleaner: &Cleaner, taken: Option<&Removes>, containerd: bool) -> String {
 }
 
 fn mend(cleaner: &Cleaner) -> String {
-    let (file, line) = cleaner.place.rsplit_once(':').unwrap_or((&cleaner.place, "1"));
     let command = match (&cleaner.kind, &cleaner.act) {
         (_, Act::Podman) => return String::new(),
-        (Kind::Crontab, _) => format!("sudo sed -i '{line}s/^/# /' {file}"),
-        (Kind::Spool { user }, _) => format!("sudo crontab -u {user} -e, and take line {line} out"),
-        (Kind::Periodic, _) => format!("sudo chmod -x {file}"),
-        (Kind::Timer { unit, .. } | Kind::Service { unit, .. }, _) => format!("sudo systemctl disable --now {unit}"),
         (Kind::Container, Act::Kamal) => {
             return "kamal cannot be told not to prune; let no deploy of kamal's run beside one of layerkeeper's, which \
                     tries a broken pull again by itself"
@@ -194,8 +184,53 @@ fn mend(cleaner: &Cleaner) -> String {
         }
         (Kind::Container, Act::Prune(_)) => "in Coolify: Servers, this one, Docker Cleanup: switch it off".to_owned(),
         (Kind::Container, _) => format!("docker rm --force {}", cleaner.place),
+        _ if cleaner.alone => stop(cleaner),
+        _ => take_out(cleaner),
     };
-    if takes_tagged(&cleaner.act) { format!("{command}. Instead, {INSTEAD}") } else { command }
+    if takes_unknown(&cleaner.act) { format!("{command}. Instead, {INSTEAD}") } else { command }
+}
+
+fn place(cleaner: &Cleaner) -> (&str, &str) {
+    cleaner.place.rsplit_once(':').unwrap_or((&cleaner.place, "1"))
+}
+
+/// Of something that does nothing else.
+fn stop(cleaner: &Cleaner) -> String {
+    let (file, line) = place(cleaner);
+    match &cleaner.kind {
+        // `crontab -e` does not show the lines that it wrote itself, so a number would be another line's
+        Kind::Spool { user } => {
+            let script = cleaner.through.as_deref().and_then(|through| through.rsplit_once(':'));
+            let said = script.map_or(cleaner.command.as_str(), |(script, _)| script);
+            format!("sudo crontab -u {user} -e, and take the line with `{said}` out")
+        }
+        Kind::Periodic => format!("sudo chmod -x {file}"),
+        Kind::Timer { unit, .. } | Kind::Service { unit, .. } => format!("sudo systemctl disable --now {unit}"),
+        Kind::Crontab | Kind::Container => format!("sudo sed -i '{line}s/^/# /' {file}"),
+    }
+}
+
+/// Of something whose rest has to go on: only the command itself.
+fn take_out(cleaner: &Cleaner) -> String {
+    let command = &cleaner.command;
+    let rest = "the rest does other work";
+    if let Some(script) = &cleaner.through {
+        return format!("take `{command}` out of {script}; {rest}");
+    }
+    let (file, _) = place(cleaner);
+    let name = file.rsplit('/').next().unwrap_or(file);
+    match &cleaner.kind {
+        Kind::Spool { user } => format!("sudo crontab -u {user} -e, and take `{command}` out; {rest}"),
+        Kind::Timer { .. } | Kind::Service { .. } if name.ends_with(".service") => {
+            format!("sudo systemctl edit --full {name}, and take `{command}` out; {rest}")
+        }
+        Kind::Timer { .. } | Kind::Service { .. } => {
+            format!("take `{command}` out of {}, then sudo systemctl daemon-reload; {rest}", cleaner.place)
+        }
+        Kind::Crontab | Kind::Periodic | Kind::Container => {
+            format!("take `{command}` out of {}; {rest}", cleaner.place)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Cron: system and user crontabs, and the folders of scripts for each hour, day, week and month.
 
 use super::files::Files;
-use crate::doctor::cleaners::act::{Act, acts};
+use super::scripts::{Does, of_command, of_script};
 use crate::doctor::cleaners::crontab::{Entry, entries};
 use crate::doctor::cleaners::times::Times;
 use crate::doctor::cleaners::{Cleaner, Kind, Schedule};
@@ -45,43 +45,34 @@ fn is_run(files: &Files<'_>, name: &str) -> bool {
 fn of_entries(files: &mut Files<'_>, file: &str, all: &[Entry], kind: &Kind) -> Vec<Cleaner> {
     let mut found = Vec::new();
     for entry in all {
-        for (act, through, command) in of_command(files, &entry.command) {
-            found.push(Cleaner {
-                kind: kind.clone(),
-                place: format!("{file}:{}", entry.line),
-                through,
-                command,
-                act,
-                schedule: Schedule { written: entry.schedule.clone(), times: Times::cron(&entry.schedule) },
-            });
-        }
+        let user = match kind {
+            Kind::Spool { user } => Some(user),
+            _ => entry.user.as_ref(),
+        };
+        let does = of_command(files, &entry.command, user.map(|user| home(user)).as_deref());
+        let schedule = Schedule { written: entry.schedule.clone(), times: Times::cron(&entry.schedule) };
+        found.extend(cleaners(does, kind, &format!("{file}:{}", entry.line), &schedule));
     }
     found
 }
 
-/// What a command does to images: by itself, or by the scripts that it calls; these are not followed further. With each
-/// act the script (`FILE:LINE`) and the command as written there.
-pub fn of_command(files: &mut Files<'_>, command: &str) -> Vec<(Act, Option<String>, String)> {
-    let direct = acts(command);
-    if !direct.is_empty() {
-        return direct.into_iter().map(|act| (act, None, shown(command))).collect();
-    }
-    let words = command.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '(' | ')'));
-    let scripts: Vec<&str> = words.filter(|word| word.starts_with('/')).collect();
-    let mut found = Vec::new();
-    for script in scripts {
-        found.extend(of_script(files, script).into_iter().map(|(act, place, line)| (act, Some(place), line)));
-    }
-    found
+/// Where cron starts a user's commands; where homes usually are.
+fn home(user: &str) -> String {
+    if user == "root" { "/root".to_owned() } else { format!("/home/{user}") }
 }
 
-/// With each act its `FILE:LINE` and the line.
-fn of_script(files: &mut Files<'_>, path: &str) -> Vec<(Act, String, String)> {
-    let text = files.text(path).unwrap_or_default();
-    let lines = text.lines().enumerate().flat_map(|(index, line)| {
-        acts(line).into_iter().map(move |act| (act, format!("{path}:{}", index + 1), shown(line)))
+/// Each step of what is started at a place.
+pub fn cleaners(does: Does, kind: &Kind, place: &str, schedule: &Schedule) -> Vec<Cleaner> {
+    let steps = does.steps.into_iter().map(|(step, through)| Cleaner {
+        kind: kind.clone(),
+        place: place.to_owned(),
+        through,
+        command: shown(&step.command),
+        alone: !does.more,
+        act: step.act,
+        schedule: schedule.clone(),
     });
-    lines.collect()
+    steps.collect()
 }
 
 fn periodic(files: &mut Files<'_>, period: &str, crontab: &[Entry]) -> Vec<Cleaner> {
@@ -99,13 +90,12 @@ fn periodic(files: &mut Files<'_>, period: &str, crontab: &[Entry]) -> Vec<Clean
         if !is_run(files, &name) || !files.is_executable(&file) {
             continue;
         }
-        found.extend(of_script(files, &file).into_iter().map(|(act, place, command)| Cleaner {
-            kind: Kind::Periodic,
-            place,
+        let scripts = cleaners(of_script(files, &file), &Kind::Periodic, &file, &schedule);
+        // the script is the place itself
+        found.extend(scripts.into_iter().map(|cleaner| Cleaner {
+            place: cleaner.through.unwrap_or(cleaner.place),
             through: None,
-            command,
-            act,
-            schedule: schedule.clone(),
+            ..cleaner
         }));
     }
     found

@@ -48,8 +48,8 @@ fn containerd_root(data_root: &Path, root: &Root) -> Option<PathBuf> {
         return None;
     }
     let text = Files::new(root).text("/etc/containerd/config.toml").unwrap_or_default();
-    let named = text.lines().find_map(|line| line.trim().strip_prefix("root")?.trim_start().strip_prefix('='));
-    let named = named.map(|value| PathBuf::from(value.trim().trim_matches(['"', '\''])));
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let named = table.get("root").and_then(toml::Value::as_str).map(PathBuf::from);
     named.or_else(|| Some(PathBuf::from(CONTAINERD))).filter(|path| path.is_dir())
 }
 
@@ -62,4 +62,20 @@ pub fn holds_other_store(config: &Config, inventory: &Inventory) -> bool {
     let drivers = fs::read_dir(data_root.join("image")).into_iter().flatten().flatten();
     let mut images = drivers.map(|driver| driver.path().join("imagedb/content/sha256"));
     images.any(|folder| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containerds_root_is_read_from_its_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, other) = (Root::new(dir.path()), dir.path().join("other"));
+        fs::create_dir_all(root.at("/etc/containerd")).unwrap();
+        fs::create_dir(&other).unwrap();
+        let text = format!("version = 2\nroot = \"{}\" # a disk of its own\n[plugins]\n", other.display());
+        fs::write(root.at("/etc/containerd/config.toml"), text).unwrap();
+        assert_eq!(containerd_root("/none".as_ref(), &root), Some(other));
+    }
 }

@@ -6,10 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::files::Root;
+use super::scripts::USUAL;
 use crate::doctor::host::Unpigz;
-
-/// Where programs usually are, in the order of a service's PATH.
-const USUAL: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Where the engine finds `unpigz`: in its own PATH and its own tree, where we may look at its process.
 pub fn unpigz(host: &str, root: &Root) -> Unpigz {

@@ -48,9 +48,14 @@ impl<'a> Files<'a> {
     /// A text file's content; none where there is none, or where it is no text.
     pub fn text(&mut self, path: &str) -> Option<String> {
         let file = self.root.at(path);
-        // opening a FIFO would wait for its other end
-        if !file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST) {
-            return None;
+        match file.metadata() {
+            // opening a FIFO would wait for its other end
+            Ok(meta) if meta.is_file() && meta.len() <= LONGEST => {}
+            Ok(_) => return None,
+            Err(error) => {
+                self.note(path, &error);
+                return None;
+            }
         }
         let mut bytes = Vec::new();
         let read = fs::File::open(file).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
@@ -92,8 +97,33 @@ impl<'a> Files<'a> {
     }
 
     fn note(&mut self, path: &str, error: &std::io::Error) {
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-            self.unread.push(format!("{path}: {error}"));
+        // no file can have such a name: it was none
+        let none = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename];
+        if !none.contains(&error.kind()) {
+            let note = format!("{path}: {error}");
+            if !self.unread.contains(&note) {
+                self.unread.push(note);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_even_be_looked_at_is_noted_once_and_what_is_not_there_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        // nobody can follow it, not even root, who may read all else
+        symlink("loop", root.at("/loop")).unwrap();
+        let mut files = Files::new(&root);
+        for path in ["/loop", "/loop", "/none", &format!("/{}", "x".repeat(300))] {
+            assert_eq!(files.text(path), None, "{path}");
+        }
+        assert!(files.unread.len() == 1 && files.unread[0].starts_with("/loop: "), "{:?}", files.unread);
     }
 }

@@ -29,7 +29,15 @@ fn of(container: &Container) -> Option<Cleaner> {
         _ => Schedule::default(),
     };
     let command = image.unwrap_or_else(|| container.name.clone());
-    Some(Cleaner { kind: Kind::Container, place: container.name.clone(), through: None, command, act, schedule })
+    Some(Cleaner {
+        kind: Kind::Container,
+        place: container.name.clone(),
+        through: None,
+        command,
+        alone: true,
+        act,
+        schedule,
+    })
 }
 
 #[cfg(test)]

@@ -11,13 +11,14 @@ use layerkeeper_registry::{Client, Error, Login, Settings, Source};
 
 use super::files::Root;
 use super::quarters::{self, QuartersSeen};
+use super::systemd::is_installed;
 use crate::config::{Config, Environment};
 use crate::doctor::kept::{Held, KeptSeen, Shown};
-use crate::doctor::registry::{Access, RegistrySeen};
+use crate::doctor::registry::{Access, OF_THE_UNIT, RegistrySeen};
 use crate::run::registry_settings;
 
-/// Where the shipped unit has the daemon's credentials from.
-const OF_THE_UNIT: &str = "/etc/layerkeeper/docker-config.json";
+/// What the unit hands out where that file is not there: no logins.
+const NO_LOGINS: &str = "/dev/null";
 /// Nobody waits for a doctor as long as for a pull.
 const PATIENCE: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
@@ -30,8 +31,9 @@ pub async fn look(
     inventory: Option<&Inventory>,
     now: Timestamp,
 ) -> anyhow::Result<(Vec<RegistrySeen>, Vec<KeptSeen>)> {
+    let file = logins(config, environment, root);
     let settings = Settings {
-        docker_config: docker_config(config, environment, root),
+        docker_config: file.as_deref().map(|file| to_read(file, config).to_owned()),
         resolve_timeout: PATIENCE,
         image_timeout: PATIENCE,
         connect_timeout: CONNECT,
@@ -43,7 +45,8 @@ pub async fn look(
     let policy = &effective.policy;
     let mut registries = Vec::new();
     for (_, asked) in to_ask(policy, inventory) {
-        registries.push(registry(&client, &asked, may_ask_helpers(&config.state.dir)).await);
+        let seen = registry(&client, &asked, may_ask_helpers(&config.state.dir)).await;
+        registries.push(RegistrySeen { file: file.clone(), ..seen });
     }
     let mut kept = Vec::new();
     for keep in &policy.keep {
@@ -67,13 +70,22 @@ pub async fn look(
     Ok((registries, kept))
 }
 
-/// The daemon has its credentials from systemd, and whoever runs this has not: so the file that systemd copies them from.
-fn docker_config(config: &Config, environment: &Environment, root: &Root) -> Option<PathBuf> {
-    let named = config.registry.docker_config.clone();
+/// The file that counts for the daemon, there or not; none where it is that of whoever runs it. Systemd copies the unit's
+/// file for the daemon, which sees no home; whoever runs this has no such copy, but maybe logins at home.
+fn logins(config: &Config, environment: &Environment, root: &Root) -> Option<PathBuf> {
     let of_the_unit = root.at(OF_THE_UNIT);
-    let is_there = || !matches!(of_the_unit.metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
-    let copied = || (environment.credentials.is_none() && is_there()).then(|| of_the_unit.clone());
-    named.or_else(copied)
+    let counts = environment.credentials.is_none() && (is_there(&of_the_unit) || is_installed(root));
+    config.registry.docker_config.clone().or_else(|| counts.then_some(of_the_unit))
+}
+
+/// What to read for it: only a file that the configuration names has to exist.
+fn to_read<'a>(file: &'a Path, config: &Config) -> &'a Path {
+    let is_named = config.registry.docker_config.is_some();
+    if is_named || is_there(file) { file } else { Path::new(NO_LOGINS) }
+}
+
+fn is_there(file: &Path) -> bool {
+    !matches!(file.metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// By registry, one reference to ask for: a kept image, else a tag that is here, else one that may not exist, for "there is
@@ -103,12 +115,15 @@ fn may_ask_helpers(state: &Path) -> bool {
 
 async fn registry(client: &Client, asked: &Reference, may_ask_helpers: bool) -> RegistrySeen {
     let registry = asked.repository.registry().to_owned();
-    let source = client.source(&registry).map_err(|error| error.to_string());
+    let source = match client.source(&registry) {
+        Ok(Source::NoEntry(file)) if file == Path::new(NO_LOGINS) => Ok(Source::NoFile),
+        source => source.map_err(|error| error.to_string()),
+    };
     let probe = client.probe(&registry).await.map_err(|error| error.to_string());
     if let (Ok(Source::Helper { program, .. }), false) = (&source, may_ask_helpers) {
         let (login, access) = (Login::Helper(program.clone()), Access::Unasked);
         let asked = asked.to_string();
-        return RegistrySeen { registry, source, probe, login, expires: None, asked, access };
+        return RegistrySeen { registry, source, file: None, probe, login, expires: None, asked, access };
     }
     let credential = client.credential(&registry).await;
     let (login, expires) = match &credential {
@@ -125,11 +140,17 @@ async fn registry(client: &Client, asked: &Reference, may_ask_helpers: bool) -> 
             Err(error) => Access::Failed(error.to_string()),
         },
     };
-    RegistrySeen { registry, source, probe, login, expires, asked: asked.to_string(), access }
+    RegistrySeen { registry, source, file: None, probe, login, expires, asked: asked.to_string(), access }
 }
 
 fn all(keep: &Keep, shown: &Shown) -> KeptSeen {
-    KeptSeen { keep: keep.clone(), tag: shown.clone(), pinned: keep.pin.map(|_| shown.clone()), others: Vec::new(), held: Held::Unasked }
+    KeptSeen {
+        keep: keep.clone(),
+        tag: shown.clone(),
+        pinned: keep.pin.map(|_| shown.clone()),
+        others: Vec::new(),
+        held: Held::Unasked,
+    }
 }
 
 async fn one(client: &Client, keep: &Keep, inventory: Option<&Inventory>) -> KeptSeen {
@@ -187,12 +208,25 @@ mod tests {
         let config = |text: &str| Config::parse(text, "a.toml".as_ref(), &Environment::default()).unwrap();
         let (plain, named) = (config(""), config("[registry]\ndocker_config = \"/x/config.json\"\n"));
         let environment = Environment::default();
-        assert_eq!(docker_config(&plain, &environment, &root), None);
+        let seen = |config: &Config, environment: &Environment| {
+            let file = logins(config, environment, &root);
+            let read = file.as_deref().map(|file| to_read(file, config).to_owned());
+            (file, read)
+        };
+        let unit = Some(root.at(OF_THE_UNIT));
+        assert_eq!(seen(&plain, &environment), (None, None));
+        let installed = root.at("/usr/local/lib/systemd/system/layerkeeper.service");
+        std::fs::create_dir_all(installed.parent().unwrap()).unwrap();
+        std::fs::write(&installed, "").unwrap();
+        assert_eq!(seen(&plain, &environment), (unit.clone(), Some(NO_LOGINS.into())), "the daemon sees no home");
         std::fs::create_dir_all(root.at("/etc/layerkeeper")).unwrap();
         std::fs::write(root.at(OF_THE_UNIT), "{}").unwrap();
-        assert_eq!(docker_config(&plain, &environment, &root), Some(root.at(OF_THE_UNIT)));
-        assert_eq!(docker_config(&named, &environment, &root), Some("/x/config.json".into()));
+        assert_eq!(seen(&plain, &environment), (unit.clone(), unit.clone()));
+        std::fs::remove_file(installed).unwrap();
+        assert_eq!(seen(&plain, &environment), (unit.clone(), unit));
+        let named_file = Some(PathBuf::from("/x/config.json"));
+        assert_eq!(seen(&named, &environment), (named_file.clone(), named_file), "it has to exist");
         let inside = Environment { credentials: Some("/run/credentials".into()), ..environment };
-        assert_eq!(docker_config(&plain, &inside, &root), None, "the client looks there by itself");
+        assert_eq!(seen(&plain, &inside), (None, None), "the client looks there by itself");
     }
 }

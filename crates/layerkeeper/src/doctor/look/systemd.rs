@@ -5,16 +5,22 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::cron::of_command;
+use super::cron;
 use super::files::{Files, Root};
+use super::scripts::{Does, of_command};
 use crate::doctor::cleaners::times::Times;
 use crate::doctor::cleaners::unit_file::{Setting, UnitFile, minutes};
 use crate::doctor::cleaners::{Cleaner, Kind, Schedule};
 use crate::doctor::unit::{UNIT, UnitSeen, properties, read};
 
 /// What the administrator wrote goes before what packages bring, `systemd.unit(5)`.
-const FOLDERS: [&str; 4] =
-    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const FOLDERS: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 /// Timers that count from some event and not by the clock.
 const MONOTONIC: [&str; 5] = ["OnUnitActiveSec", "OnUnitInactiveSec", "OnBootSec", "OnStartupSec", "OnActiveSec"];
 const ASKED: Duration = Duration::from_secs(5);
@@ -26,34 +32,52 @@ pub fn cleaners(files: &mut Files<'_>) -> Vec<Cleaner> {
     let timers: Vec<(&String, &UnitFile)> = units.iter().filter(|(name, _)| name.ends_with(".timer")).collect();
     let mut found = Vec::new();
     for (name, unit) in units.iter().filter(|(name, _)| name.ends_with(".service")) {
+        let does = of_unit(files, unit);
         let bare = name.trim_end_matches(".service");
         let starts = |(timer, file): &&(&String, &UnitFile)| match file.last("Unit") {
             Some(unit) => unit == name,
             None => timer.trim_end_matches(".timer") == bare,
         };
-        let starters: Vec<_> = timers.iter().filter(starts).collect();
-        for Setting { value, place, .. } in unit.commands() {
-            for (act, through, command) in of_command(files, &value) {
-                let cleaner = |kind, schedule| Cleaner {
-                    kind,
-                    place: place.clone(),
-                    through: through.clone(),
-                    command: command.clone(),
-                    act: act.clone(),
-                    schedule,
-                };
-                for (timer, file) in &starters {
-                    let kind = Kind::Timer { unit: (*timer).clone(), enabled: enabled.contains(*timer) };
-                    found.extend(schedules(file).into_iter().map(|schedule| cleaner(kind.clone(), schedule)));
-                }
-                if starters.is_empty() {
-                    let kind = Kind::Service { unit: name.clone(), enabled: enabled.contains(name) };
-                    found.push(cleaner(kind, Schedule::default()));
-                }
+        let mut starters = Vec::new();
+        for (timer, file) in timers.iter().filter(starts) {
+            for (unit, enabled) in instances(timer, &enabled) {
+                let at = schedules(file, &unit);
+                starters.extend(at.into_iter().map(|at| (Kind::Timer { unit: unit.clone(), enabled }, at)));
+            }
+        }
+        if starters.is_empty() {
+            let kind = |(unit, enabled)| (Kind::Service { unit, enabled }, Schedule::default());
+            starters.extend(instances(name, &enabled).into_iter().map(kind));
+        }
+        for (place, does) in does {
+            for (kind, schedule) in &starters {
+                found.extend(cron::cleaners(does.clone(), kind, &place, schedule));
             }
         }
     }
     found
+}
+
+/// What each of a unit's commands does, and where that stands.
+fn of_unit(files: &mut Files<'_>, unit: &UnitFile) -> Vec<(String, Does)> {
+    let folder = unit.last("WorkingDirectory");
+    let read = |Setting { value, place, .. }: Setting| (place, of_command(files, &value, folder));
+    let mut all: Vec<(String, Does)> = unit.commands().into_iter().map(read).collect();
+    // they come and go together
+    let more = all.iter().any(|(_, does)| does.more);
+    all.iter_mut().for_each(|(_, does)| does.more = more);
+    all
+}
+
+/// Of a template those that are started with the host, else itself; of any other unit itself. Each with whether it is.
+fn instances(unit: &str, enabled: &BTreeSet<String>) -> Vec<(String, bool)> {
+    let Some((before, after)) = unit.split_once('@').filter(|(_, after)| after.starts_with('.')) else {
+        return vec![(unit.to_owned(), enabled.contains(unit))];
+    };
+    let is_one =
+        |name: &&String| name.split_once('@').is_some_and(|(name, rest)| name == before && rest.ends_with(after));
+    let all: Vec<_> = enabled.iter().filter(is_one).map(|name| (name.clone(), true)).collect();
+    if all.is_empty() { vec![(unit.to_owned(), false)] } else { all }
 }
 
 /// All services and timers, drop-ins included, by name. Masked ones are left out.
@@ -76,14 +100,16 @@ fn units(files: &mut Files<'_>) -> BTreeMap<String, UnitFile> {
             }
         }
     }
-    // what the administrator adds comes last
     for (name, unit) in &mut units {
+        // in the order of their names; the same name nearer to the administrator goes before
+        let mut drop_ins = BTreeMap::new();
         for folder in FOLDERS.iter().rev() {
             let folder = format!("{folder}/{name}.d");
-            for drop_in in files.names(&folder).iter().filter(|drop_in| drop_in.ends_with(".conf")) {
-                let file = format!("{folder}/{drop_in}");
-                unit.read(&files.text(&file).unwrap_or_default(), &file);
-            }
+            let named = files.names(&folder).into_iter().filter(|drop_in| drop_in.ends_with(".conf"));
+            drop_ins.extend(named.map(|drop_in| (drop_in.clone(), format!("{folder}/{drop_in}"))));
+        }
+        for file in drop_ins.into_values() {
+            unit.read(&files.text(&file).unwrap_or_default(), &file);
         }
     }
     units
@@ -102,12 +128,14 @@ fn enabled(files: &mut Files<'_>) -> BTreeSet<String> {
     enabled
 }
 
-/// When a timer comes due: one for each calendar expression.
-fn schedules(timer: &UnitFile) -> Vec<Schedule> {
+/// When a timer comes due: one for each calendar expression. `%i` there is the instance of a template.
+fn schedules(timer: &UnitFile, name: &str) -> Vec<Schedule> {
     let delay = timer.last("RandomizedDelaySec").and_then(minutes).unwrap_or(0);
-    let calendar = timer.all("OnCalendar").into_iter().map(|setting| Schedule {
-        written: setting.value.clone(),
-        times: Times::calendar(&setting.value).map(|times| times.delayed(delay)),
+    let instance = name.split_once('@').map_or("", |(_, rest)| rest.trim_end_matches(".timer"));
+    let calendar = timer.all("OnCalendar").into_iter().map(|setting| {
+        let written = setting.value.replace("%i", instance).replace("%I", instance);
+        let times = Times::calendar(&written).map(|times| times.delayed(delay));
+        Schedule { written, times }
     });
     let mut all: Vec<Schedule> = calendar.collect();
     let counted: Vec<String> = MONOTONIC
@@ -119,6 +147,11 @@ fn schedules(timer: &UnitFile) -> Vec<Schedule> {
         all.push(Schedule { written: counted.join(", "), times: None });
     }
     all
+}
+
+/// Is our unit installed, whether it runs or not?
+pub fn is_installed(root: &Root) -> bool {
+    FOLDERS.iter().any(|folder| root.at(format!("{folder}/{UNIT}")).exists())
 }
 
 /// Our own unit.
@@ -199,5 +232,38 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].kind, Kind::Service { unit: "gc.service".to_owned(), enabled: true });
         assert_eq!(found[0].through.as_deref(), Some("/usr/local/bin/gc:2"));
+    }
+    #[test]
+    fn a_template_is_told_by_those_of_it_that_are_enabled() {
+        let (_dir, root) = tree(&[
+            ("/etc/systemd/system/docker-prune@.service", SERVICE),
+            ("/etc/systemd/system/docker-prune@.timer", "[Timer]\nOnCalendar=%i\n"),
+            ("/etc/systemd/system/timers.target.wants/docker-prune@weekly.timer", ""),
+            ("/etc/systemd/system/timers.target.wants/other@daily.timer", ""),
+            ("/etc/systemd/system/unused@.service", SERVICE),
+        ]);
+        let found = cleaners(&mut Files::new(&root));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].kind, Kind::Timer { unit: "docker-prune@weekly.timer".to_owned(), enabled: true });
+        assert_eq!(found[0].schedule.to_string(), "every Monday at 00:00 (weekly)");
+        assert_eq!(found[1].kind, Kind::Service { unit: "unused@.service".to_owned(), enabled: false });
+    }
+
+    #[test]
+    fn a_unit_that_does_more_is_told_as_such() {
+        let app = "[Service]\nWorkingDirectory=/opt/app\nExecStartPre=/usr/bin/docker image prune -f\n\
+                   ExecStart=/bin/sh -c './serve'\n";
+        let (_dir, root) = tree(&[
+            ("/etc/systemd/system/app.service", app),
+            ("/usr/local/lib/systemd/system/only.service", "[Service]\nExecStart=/bin/sh -c 'cd /opt/app; ./clean'\n"),
+            ("/opt/app/clean", "#!/bin/sh\ndocker image prune -f\n"),
+        ]);
+        let found = cleaners(&mut Files::new(&root));
+        let told: Vec<_> = found.iter().map(|cleaner| (cleaner.place.as_str(), cleaner.alone)).collect();
+        assert_eq!(
+            told,
+            [("/etc/systemd/system/app.service:3", false), ("/usr/local/lib/systemd/system/only.service:2", true)]
+        );
+        assert_eq!(found[1].through.as_deref(), Some("/opt/app/clean:2"));
     }
 }

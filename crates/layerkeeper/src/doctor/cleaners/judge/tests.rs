@@ -51,7 +51,11 @@ fn each_kind_has_its_own_way_to_be_stopped() {
     let base = cron("@daily", "docker image prune -af");
     let unit = |unit: &str| unit.to_owned();
     for (kind, id, mend) in [
-        (Kind::Spool { user: "ann".into() }, "cleaner.cron", "sudo crontab -u ann -e, and take line 3 out"),
+        (
+            Kind::Spool { user: "ann".into() },
+            "cleaner.cron",
+            "sudo crontab -u ann -e, and take the line with `docker image prune -af` out",
+        ),
         (Kind::Periodic, "cleaner.cron", "sudo chmod -x /etc/cron.d/cleanup"),
         (Kind::Timer { unit: unit("p.timer"), enabled: true }, "cleaner.timer", "sudo systemctl disable --now p.timer"),
         (
@@ -67,6 +71,51 @@ fn each_kind_has_its_own_way_to_be_stopped() {
     let off = Kind::Timer { unit: unit("p.timer"), enabled: false };
     let found = judged(&Cleaner { kind: off, ..base }, StoreKind::Graphdriver);
     assert!(found.level == Level::Note && found.what.contains("is not enabled"), "{found:?}");
+}
+
+#[test]
+fn what_does_other_work_too_is_never_stopped() {
+    let base = Cleaner { alone: false, ..cron("@daily", "docker image prune -af") };
+    let timer = || Kind::Timer { unit: "app.timer".into(), enabled: true };
+    let unit = |place: &str| format!("/etc/systemd/system/{place}");
+    for (kind, place, through, mend) in [
+        (
+            Kind::Crontab,
+            "/etc/crontab:3".to_owned(),
+            None,
+            "take `docker image prune -af` out of /etc/crontab:3; the rest",
+        ),
+        (Kind::Spool { user: "ann".into() }, "/x:3".to_owned(), None, "sudo crontab -u ann -e, and take `docker image"),
+        (
+            Kind::Periodic,
+            "/etc/cron.daily/x:3".to_owned(),
+            None,
+            "take `docker image prune -af` out of /etc/cron.daily/x:3",
+        ),
+        (
+            timer(),
+            unit("app.service:3"),
+            None,
+            "sudo systemctl edit --full app.service, and take `docker image prune -af`",
+        ),
+        (
+            Kind::Service { unit: "app.service".into(), enabled: true },
+            unit("app.service.d/x.conf:2"),
+            None,
+            "take `docker image prune -af` out of /etc/systemd/system/app.service.d/x.conf:2, then sudo systemctl daemon-",
+        ),
+        (
+            timer(),
+            unit("app.service:3"),
+            Some("/opt/clean:7"),
+            "take `docker image prune -af` out of /opt/clean:7; the rest",
+        ),
+    ] {
+        let through = through.map(str::to_owned);
+        let found = judged(&Cleaner { kind, place, through, ..base.clone() }, StoreKind::Graphdriver);
+        assert!(found.mend.starts_with(mend), "{}", found.mend);
+        assert!(!["disable", "chmod", "sed"].iter().any(|word| found.mend.contains(word)), "{}", found.mend);
+    }
 }
 
 #[test]

@@ -47,16 +47,11 @@ pub fn field(text: &str, all: RangeInclusive<u32>, names: &[(&str, u32)], to: &s
             None if step.is_some() => (number(range)?, *all.end()),
             None => (number(range)?, number(range)?),
         };
+        // systemd refuses `Fri..Mon`; `22-2` is taken by Debian's cron, and by others in other ways
         if first > last {
-            return around(first, last, &all, bits, step);
+            return None;
         }
         bits |= (first..=last).step_by(step.unwrap_or(1)).fold(0, |bits, number| bits | 1 << number);
     }
     Some(bits)
-}
-
-/// `Sat..Mon`, and no list beyond it.
-fn around(first: u32, last: u32, all: &RangeInclusive<u32>, bits: u64, step: Option<usize>) -> Option<u64> {
-    let set = |bits: u64, number: u32| bits | 1 << number;
-    step.is_none().then(|| (*all.start()..=last).chain(first..=*all.end()).fold(bits, set))
 }

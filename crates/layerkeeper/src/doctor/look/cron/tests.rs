@@ -46,11 +46,11 @@ fn every_place_of_cron_is_read_and_scripts_are_followed_once() {
     assert_eq!(
         told(&root),
         [
-            "/etc/cron.d/call:1 /usr/local/bin/clean:3 docker image prune -af >/dev/null 5 4 * * sun",
+            "/etc/cron.d/call:1 /usr/local/bin/clean:3 docker image prune -af 5 4 * * sun",
             "/etc/cron.d/cleanup:3  docker system prune -af 0 3 * * *",
-            "/var/spool/cron/crontabs/ann:1  docker rmi $(docker images -q) @daily",
-            "/etc/cron.daily/docker:3  docker image prune -af >/dev/null 25 6 * * *",
-            "/etc/cron.weekly/docker:3  docker image prune -af >/dev/null weekly",
+            "/var/spool/cron/crontabs/ann:1  docker rmi @daily",
+            "/etc/cron.daily/docker:3  docker image prune -af 25 6 * * *",
+            "/etc/cron.weekly/docker:3  docker image prune -af weekly",
         ]
     );
 }
@@ -83,4 +83,65 @@ fn binaries_and_huge_files_are_no_scripts() {
         ("/bin/huge", 0o755, &huge),
     ]);
     assert!(told(&root).is_empty());
+}
+
+#[test]
+fn scripts_are_found_as_the_shell_finds_them_and_their_lines_go_on() {
+    let prune = "#!/bin/sh\ndocker image prune \\\n  --all --force\n";
+    let (_dir, root) = tree(&[
+        ("/etc/cron.d/a", 0o644, "0 3 * * * root cd /opt/app && ./clean.sh --now\n"),
+        ("/etc/cron.d/b", 0o644, "0 3 * * * root tidy\n"),
+        ("/etc/cron.d/c", 0o644, "0 3 * * * ann sh bin/clean.sh\n"),
+        ("/etc/cron.d/d", 0o644, "0 3 * * * root ./nowhere.sh; $HOME/x.sh; cd \"$X\" && ./clean.sh\n"),
+        ("/opt/app/clean.sh", 0o755, prune),
+        ("/usr/local/bin/tidy", 0o755, prune),
+        ("/home/ann/bin/clean.sh", 0o644, prune),
+    ]);
+    let through = ["/opt/app/clean.sh", "/usr/local/bin/tidy", "/home/ann/bin/clean.sh"];
+    let told = told(&root);
+    assert_eq!(told.len(), through.len(), "{told:?}");
+    for (line, script) in told.iter().zip(through) {
+        assert!(line.contains(&format!(" {script}:2 docker image prune --all --force ")), "{line}");
+    }
+}
+
+#[test]
+fn whether_a_line_or_its_script_does_more_is_told() {
+    let alone = |line: &str| {
+        let (_dir, root) = tree(&[
+            ("/etc/cron.d/a", 0o644, &format!("0 3 * * * root {line}\n")),
+            (
+                "/bin/only",
+                0o755,
+                "#!/bin/sh\nset -e\nsleep 9\nif docker info >/dev/null; then\n docker image prune -f\nfi\n",
+            ),
+            ("/bin/more", 0o755, "#!/bin/sh\npg_dump app >/srv/app.sql\ndocker image prune -f\n"),
+        ]);
+        look(&mut Files::new(&root)).remove(0).alone
+    };
+    for (line, wanted) in [
+        ("docker image prune -f", true),
+        ("cd / && sudo docker image prune -f >/dev/null 2>&1 || true", true),
+        ("docker images -q | xargs -r docker rmi", true),
+        ("/bin/only", true),
+        ("/bin/more", false),
+        ("backup.sh && docker image prune -f", false),
+        ("/bin/only && backup.sh", false),
+    ] {
+        assert_eq!(alone(line), wanted, "{line}");
+    }
+}
+
+#[test]
+fn no_password_is_taken_for_a_file_that_could_not_be_read() {
+    // a link to itself cannot be read by anybody
+    let line = "0 3 * * * root /bin/call https://ci:word@example.net/x pass/word; /root/loop/x\n";
+    let (_dir, root) = tree(&[("/etc/cron.d/a", 0o644, line)]);
+    fs::create_dir(root.at("/root")).unwrap();
+    for link in ["/root/loop", "/root/https:", "/root/pass"] {
+        std::os::unix::fs::symlink(root.at(link), root.at(link)).unwrap();
+    }
+    let mut files = Files::new(&root);
+    look(&mut files);
+    assert!(files.unread.len() == 1 && files.unread[0].starts_with("/root/loop/x: "), "{:?}", files.unread);
 }

@@ -1,0 +1,86 @@
+//! What a command does to images: by itself, or by the scripts that it calls. Those that these call are not followed.
+
+use super::files::Files;
+use crate::doctor::cleaners::act::{Step, step};
+use crate::doctor::cleaners::shell::{SHELLS, bare, commands, is_quiet, lines, program_of};
+
+/// Where programs usually are, in the order of a service's PATH.
+pub const USUAL: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// What a command or a script does.
+#[derive(Debug, Clone, Default)]
+pub struct Does {
+    /// To images, each with the script (`FILE:LINE`) where it is not written in the command itself.
+    pub steps: Vec<(Step, Option<String>)>,
+    /// And something that has nothing to do with them.
+    pub more: bool,
+}
+
+/// Reads a command that begins in a folder, where that is known.
+pub fn of_command(files: &mut Files<'_>, command: &str, folder: Option<&str>) -> Does {
+    let mut folder = folder.map(str::to_owned);
+    let mut all = Does::default();
+    for words in commands(command) {
+        if let Some(step) = step(&words, command) {
+            all.steps.push((step, None));
+            continue;
+        }
+        let called = bare(&words);
+        if let [cd, to, ..] = called
+            && cd == "cd"
+        {
+            folder = within(folder.as_deref(), to);
+            continue;
+        }
+        let scripts: Vec<Does> =
+            scripts(files, called, folder.as_deref()).iter().map(|script| of_script(files, script)).collect();
+        let acts = scripts.iter().any(|script| !script.steps.is_empty());
+        all.more |= !acts && !is_quiet(&words);
+        for script in scripts.into_iter().filter(|script| !script.steps.is_empty()) {
+            all.more |= script.more;
+            all.steps.extend(script.steps);
+        }
+    }
+    all
+}
+
+/// Reads a script.
+pub fn of_script(files: &mut Files<'_>, path: &str) -> Does {
+    let mut all = Does::default();
+    for (number, line) in lines(&files.text(path).unwrap_or_default()) {
+        for words in commands(&line) {
+            match step(&words, &line) {
+                Some(step) => all.steps.push((step, Some(format!("{path}:{number}")))),
+                None => all.more |= !is_quiet(&words),
+            }
+        }
+    }
+    all
+}
+
+/// The files that a command may run: all that it names in full, what it runs from the folder, and its program, where PATH
+/// leads to. No other word is taken for a file: it may be a password, and what cannot be read is told by name.
+fn scripts(files: &Files<'_>, words: &[String], folder: Option<&str>) -> Vec<String> {
+    let mut all = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let by_shell = index > 0 && SHELLS.contains(&program_of(&words[index - 1]));
+        let is_run = by_shell || index == 0 && word.contains('/');
+        if is_run || word.starts_with(['/', '.']) {
+            all.extend(within(folder, word));
+        } else if index == 0 {
+            let places = USUAL.iter().map(|folder| format!("{folder}/{word}"));
+            all.extend(places.into_iter().find(|file| files.is_executable(file)));
+        }
+    }
+    all
+}
+
+/// A path as seen from a folder; none where that cannot be known.
+fn within(folder: Option<&str>, path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return Some(path.to_owned());
+    }
+    if path.starts_with(['$', '~', '-']) {
+        return None;
+    }
+    folder.map(|folder| format!("{}/{}", folder.trim_end_matches('/'), path.trim_start_matches("./")))
+}
