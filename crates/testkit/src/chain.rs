@@ -75,7 +75,8 @@ impl Chain {
             .label("maintainer", "acme");
         let packages = random::files(PACKAGES, 6, 40, part(300));
         let compiled = |build: u64| random::files(&format!("{PACKAGES}/__pycache__"), build, 20, part(10));
-        let venv = |build: u64| Layer::files(packages.iter().cloned().chain(compiled(build))).map(|layer| layer.gzip(0));
+        let venv =
+            |build: u64| Layer::files(packages.iter().cloned().chain(compiled(build))).map(|layer| layer.gzip(0));
         let cache_python = Image::from(&base)
             .layer(random("usr/lib/python3", 5, 10, 30)?.created_by("RUN apt-get install -y python3.11-venv"))
             .layer(venv(9)?.created_by("RUN pip install -r requirements.txt"));

@@ -56,8 +56,10 @@ pub fn run(args: &[&str]) -> Result<()> {
         let stolen = machine::Stolen::begin()?;
         let mut section = options.measure(name)?;
         section.text(format!(
-            "Meanwhile the host of this virtual machine gave {:.0} % of the time that these cores were wanted to others (steal).",
-            stolen.share()?
+            "Meanwhile the host of this virtual machine gave {:.0} % of the time that these cores were wanted to others (steal); \
+             at the end, the load average of its last minutes was {}.",
+            stolen.share()?,
+            machine::load()?
         ));
         println!("{}", section.markdown());
         missed.append(&mut section.missed);
@@ -78,7 +80,8 @@ fn write(command: &str, mut sections: Vec<Section>) -> Result<()> {
     let path = top().join(PAGE);
     let mut page = machine::describe(command)?;
     if sections.len() < NAMES.len() {
-        page = fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}; without a name all is measured"))?;
+        page =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}; without a name all is measured"))?;
         let mut told = format!("Measured apart from the rest, by `{}` on {}.", command.trim(), machine::today()?);
         let machine = machine::machine()?;
         if !page.contains(&machine) {

@@ -115,7 +115,8 @@ async fn measure(ctx: &Context, study: &Study) -> Result<Vec<Repeated>, JobError
     ctx.engine.close(&own).await?;
     // what is built on another kept image has all that is in that: it is worth naming where it has more of these files
     let has_more = |image: &Image, common: &Common| {
-        let mut below = others.iter().filter(|(_, below, ..)| image.id != below.id && image.layers.starts_with(&below.layers));
+        let mut below =
+            others.iter().filter(|(_, below, ..)| image.id != below.id && image.layers.starts_with(&below.layers));
         below.all(|(.., less)| less.repeated < common.repeated)
     };
     let measured = others.iter().filter(|(_, image, _, common)| common.repeated_files > 0 && has_more(image, common));

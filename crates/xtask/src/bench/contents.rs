@@ -68,7 +68,8 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
         let host = Host { server, engine: &engine, runtime: &runtime, patience };
         // the first one brings what is read for the first time, and is thrown away
         host.round(false, files)?;
-        let rounds = (0..2 * rounds.div_ceil(2)).map(|at| host.round(at % 2 == 1, files)).collect::<Result<Vec<_>>>()?;
+        let rounds =
+            (0..2 * rounds.div_ceil(2)).map(|at| host.round(at % 2 == 1, files)).collect::<Result<Vec<_>>>()?;
         let of = |value: &dyn Fn(&Round) -> f64| Samples::new(rounds.iter().map(value)).context("nothing was measured");
         let memory = of(&|round| round.grew_mib)?;
         section.target(&format!("memory of a comparison, most, engine {name}"), memory.most(), TARGET_MIB, " MiB", 1);
@@ -97,7 +98,16 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
         Bytes(2 * files.each.bytes),
         2 * rounds.div_ceil(2),
     ));
-    let head = ["engine", "files in memory", "comparison", "MB/s", "of it the daemon's processor", "read and hashed by one thread", "MB/s", "ratio round by round"];
+    let head = [
+        "engine",
+        "files in memory",
+        "comparison",
+        "MB/s",
+        "of it the daemon's processor",
+        "read and hashed by one thread",
+        "MB/s",
+        "ratio round by round",
+    ];
     section.table(&head, &rows);
     section.text(
         "Memory: the daemon's peak (VmHWM) from before the deploy to the comparison's end, less what it had before (VmRSS), in \

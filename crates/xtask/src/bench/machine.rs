@@ -25,6 +25,12 @@ pub fn today() -> Result<String> {
     said(Command::new("date").args(["--utc", "+%Y-%m-%d"]))
 }
 
+/// How many programs wanted to run: over the last 1, 5 and 15 minutes.
+pub fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
+    Ok(text.split_whitespace().take(3).collect::<Vec<_>>().join(", "))
+}
+
 /// What was measured on.
 pub fn machine() -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));

@@ -69,7 +69,9 @@ pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &P
 /// The runtime takes Python's packages out of a build stage, which makes a layer of its own: what that repeats is measured
 /// while nothing else is to be done, and the next plan says it.
 fn copied(server: &Server, engine: &Engine, registry: &Registry, chain: &PushedChain) -> Result<()> {
-    title("cache-python is here; this build has FROM base and COPY --from=python-deps /opt/venv, and moves it all again");
+    title(
+        "cache-python is here; this build has FROM base and COPY --from=python-deps /opt/venv, and moves it all again",
+    );
     let [base, first, next] = [&chain.base, &chain.copied_v1, &chain.copied_v2];
     let own = &first.layers[base.layers.len()..];
     let moved = deploy(server, registry, first)?;
@@ -78,7 +80,10 @@ fn copied(server: &Server, engine: &Engine, registry: &Registry, chain: &PushedC
     title("Nothing else is to be done, so both images are read and compared, file by file; the daemon's log says");
     let measured = eventually_blocking(Duration::from_secs(20), || {
         let log = server.log().map_err(|error| error.to_string())?;
-        log.lines().find(|line| line.contains("once more")).map(str::to_owned).ok_or_else(|| "nothing was measured yet".to_owned())
+        log.lines()
+            .find(|line| line.contains("once more"))
+            .map(str::to_owned)
+            .ok_or_else(|| "nothing was measured yet".to_owned())
     });
     println!("{measured}");
 

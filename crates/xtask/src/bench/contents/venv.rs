@@ -11,8 +11,7 @@ use layerkeeper_testkit::{Image, Layer, Pushed, Registry};
 pub const PLACE: &str = "opt/venv";
 
 /// How many files of which size; 50 of them share a folder.
-const SIZES: [(usize, u64); 5] =
-    [(9_000, 2_000), (6_000, 14_000), (1_000, 120_000), (40, 5_000_000), (5, 110_000_000)];
+const SIZES: [(usize, u64); 5] = [(9_000, 2_000), (6_000, 14_000), (1_000, 120_000), (40, 5_000_000), (5, 110_000_000)];
 /// Compiled by the build, so that no two builds have the same.
 const COMPILED: (usize, u64) = (4_000, 8_000);
 
