@@ -11,7 +11,7 @@ use crate::registry::Registry;
 
 const PACKAGES: &str = "opt/venv/lib/python3.11/site-packages";
 
-/// The images, each on the one before, except [`Chain::copied`].
+/// The images, each on the one before, except those that copy.
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// CUDA and the system's libraries: four layers, 52 % of the bytes.
@@ -24,8 +24,11 @@ pub struct Chain {
     pub runtime_v1: Image,
     /// The next build of it: only the last layer differs.
     pub runtime_v2: Image,
-    /// A runtime on the base that holds Python's packages in a layer of its own, as `COPY --from=cache-python` makes it.
-    pub copied: Image,
+    /// A runtime on the base that holds Python's packages in a layer of its own, as `COPY --from` a build stage makes it. The
+    /// files are those of cache-python, but for the compiled ones, which hold the time of their build.
+    pub copied_v1: Image,
+    /// The next build of it: the same packages, compiled anew, and another last layer.
+    pub copied_v2: Image,
 }
 
 /// The chain in a registry. Caches and runtimes share one repository, as they often do.
@@ -41,8 +44,10 @@ pub struct PushedChain {
     pub runtime_v1: Pushed,
     /// `acme/app:sha-2222222`
     pub runtime_v2: Pushed,
-    /// `acme/app:sha-c0c0c0c`
-    pub copied: Pushed,
+    /// `acme/app:sha-c111111`
+    pub copied_v1: Pushed,
+    /// `acme/app:sha-c222222`
+    pub copied_v2: Pushed,
 }
 
 impl Chain {
@@ -68,10 +73,13 @@ impl Chain {
             )
             .layer(random("usr/lib/cudnn", 4, 4, 150)?.created_by("RUN apt-get install -y libcudnn8"))
             .label("maintainer", "acme");
-        let packages = random::files(PACKAGES, 6, 40, part(310));
+        let packages = random::files(PACKAGES, 6, 40, part(300));
+        let compiled = |build: u64| random::files(&format!("{PACKAGES}/__pycache__"), build, 20, part(10));
+        let venv =
+            |build: u64| Layer::files(packages.iter().cloned().chain(compiled(build))).map(|layer| layer.gzip(0));
         let cache_python = Image::from(&base)
             .layer(random("usr/lib/python3", 5, 10, 30)?.created_by("RUN apt-get install -y python3.11-venv"))
-            .layer(Layer::files(packages_of(&packages))?.gzip(0).created_by("RUN pip install -r requirements.txt"));
+            .layer(venv(9)?.created_by("RUN pip install -r requirements.txt"));
         let cache_node = Image::from(&cache_python)
             .env("NODE_ENV", "production")
             .layer(random("opt/node_modules", 7, 50, 80)?.created_by("RUN npm ci --omit=dev"));
@@ -84,12 +92,13 @@ impl Chain {
             Ok(Image::from(&cache_node).layer(etc).layer(app).command(&["/srv/app/run"]))
         };
         let (runtime_v1, runtime_v2) = (runtime(1)?, runtime(2)?);
-        let mut copies = packages_of(&packages);
-        copies.push(("opt/venv/pyvenv.cfg", b"home = /usr/bin\n"));
-        let copied = Image::from(&base)
-            .layer(Layer::files(copies)?.gzip(0).created_by("COPY --from=cache-python /opt/venv /opt/venv # buildkit"))
-            .layer(random("srv/app", 103, 30, 50)?.created_by("COPY app /srv/app # buildkit"));
-        Ok(Self { base, cache_python, cache_node, runtime_v1, runtime_v2, copied })
+        let copied = |build: u64| -> Result<Image> {
+            let venv = venv(200 + build)?.created_by("COPY --from=python-deps /opt/venv /opt/venv # buildkit");
+            let app = random("srv/app", 210 + build, 30, 50)?.created_by("COPY app /srv/app # buildkit");
+            Ok(Image::from(&base).layer(venv).layer(app))
+        };
+        let (copied_v1, copied_v2) = (copied(1)?, copied(2)?);
+        Ok(Self { base, cache_python, cache_node, runtime_v1, runtime_v2, copied_v1, copied_v2 })
     }
 
     /// Pushes all of it.
@@ -100,7 +109,8 @@ impl Chain {
             cache_node: self.cache_node.push(registry, "acme/app:cache-node")?,
             runtime_v1: self.runtime_v1.push(registry, "acme/app:sha-1111111")?,
             runtime_v2: self.runtime_v2.push(registry, "acme/app:sha-2222222")?,
-            copied: self.copied.push(registry, "acme/app:sha-c0c0c0c")?,
+            copied_v1: self.copied_v1.push(registry, "acme/app:sha-c111111")?,
+            copied_v2: self.copied_v2.push(registry, "acme/app:sha-c222222")?,
         })
     }
 }
@@ -110,10 +120,6 @@ impl PushedChain {
     pub fn kept(&self) -> [&Pushed; 3] {
         [&self.base, &self.cache_python, &self.cache_node]
     }
-}
-
-fn packages_of(files: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
-    files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect()
 }
 
 #[cfg(test)]
@@ -130,8 +136,9 @@ mod tests {
         assert_ne!(one.last(), two.last());
         assert!(one.starts_with(&blobs(&chain.cache_node)));
         assert!(blobs(&chain.cache_node).starts_with(&blobs(&chain.cache_python)));
-        assert!(blobs(&chain.copied).starts_with(&blobs(&chain.base)));
-        assert!(!blobs(&chain.cache_python).contains(&blobs(&chain.copied)[4]));
+        let copies = [blobs(&chain.copied_v1)[4], blobs(&chain.copied_v2)[4]];
+        assert!(blobs(&chain.copied_v1).starts_with(&blobs(&chain.base)));
+        assert!(copies[0] != copies[1] && copies.iter().all(|blob| !blobs(&chain.cache_python).contains(blob)));
         assert!((3_400_000..4_000_000).contains(&size(&chain.runtime_v1)), "{}", size(&chain.runtime_v1));
     }
 }

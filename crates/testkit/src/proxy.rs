@@ -9,6 +9,7 @@ mod relay;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use layerkeeper_core::Bytes;
 
@@ -44,6 +45,8 @@ pub struct Passed {
     pub status: Option<u16>,
     /// Bytes of the answer's body (for a tunnel: of everything) that the client was sent.
     pub sent: Bytes,
+    /// When it came, or when the client was last sent something of the answer.
+    pub last: Instant,
 }
 
 /// What the proxy's connections share.
@@ -135,6 +138,7 @@ impl Desk {
             authorized: head.get("authorization").is_some(),
             status: None,
             sent: Bytes::ZERO,
+            last: Instant::now(),
         });
         passed.len() - 1
     }
@@ -142,6 +146,7 @@ impl Desk {
     fn update(&self, request: usize, change: impl FnOnce(&mut Passed)) {
         if let Some(passed) = lock(&self.passed).get_mut(request) {
             change(passed);
+            passed.last = Instant::now();
         }
     }
 

@@ -1,8 +1,11 @@
 //! Measurements, side by side with the alternatives: medians of several rounds with their spread, as Markdown.
 
+mod contents;
 mod deploy;
+mod estimate;
 mod idle;
 mod machine;
+mod page;
 mod plan;
 mod report;
 mod samples;
@@ -22,7 +25,7 @@ use machine::Patience;
 use report::Section;
 
 const PAGE: &str = "docs/performance.md";
-const NAMES: [&str; 4] = ["deploy", "webhook", "idle", "plan"];
+const NAMES: [&str; 6] = ["deploy", "webhook", "idle", "plan", "estimate", "contents"];
 
 /// What is to be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,31 +49,52 @@ pub fn run(args: &[&str]) -> Result<()> {
     }
     setup::ensure(&parts)?;
     run_command(&mut cargo(&["build", "--release", "--package", "layerkeeper", "--bin", "layerkeeper"]))?;
-    let mut page = machine::describe(&format!("cargo xtask bench {}", args.join(" ")))?;
-    println!("{page}");
-    let mut missed = Vec::new();
+    let command = format!("cargo xtask bench {}", args.join(" "));
+    println!("{}", machine::machine()?);
+    let (mut sections, mut missed) = (Vec::new(), Vec::new());
     for name in &options.names {
         let stolen = machine::Stolen::begin()?;
         let mut section = options.measure(name)?;
         section.text(format!(
-            "Meanwhile the host of this virtual machine gave {:.0} % of the time that these cores were wanted to others (steal).",
-            stolen.share()?
+            "Meanwhile the host of this virtual machine gave {:.0} % of the time that these cores were wanted to others (steal); \
+             at the end, the load average of its last minutes was {}.",
+            stolen.share()?,
+            machine::load()?
         ));
-        let text = section.markdown();
-        println!("{text}");
-        page += &format!("\n{text}");
-        missed.extend(section.missed);
+        println!("{}", section.markdown());
+        missed.append(&mut section.missed);
+        sections.push(section);
     }
     if options.write {
-        let path = top().join(PAGE);
-        fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        fs::write(&path, page).with_context(|| format!("cannot write {PAGE}"))?;
-        println!("wrote {PAGE}");
+        write(&command, sections)?;
     }
     match missed.as_slice() {
         [] => println!("every target was met"),
         missed => println!("missed: {}", missed.join("; ")),
     }
+    Ok(())
+}
+
+/// Writes the page; where not everything was measured, only these sections of it, each with its own command.
+fn write(command: &str, mut sections: Vec<Section>) -> Result<()> {
+    let path = top().join(PAGE);
+    let mut page = machine::describe(command)?;
+    if sections.len() < NAMES.len() {
+        page =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}; without a name all is measured"))?;
+        let mut told = format!("Measured apart from the rest, by `{}` on {}.", command.trim(), machine::today()?);
+        let machine = machine::machine()?;
+        if !page.contains(&machine) {
+            told = format!("{told} {machine}");
+        }
+        sections.iter_mut().for_each(|section| section.text(told.clone()));
+    }
+    for section in &sections {
+        page = page::put(&page, section.title(), &section.markdown());
+    }
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    fs::write(&path, page).with_context(|| format!("cannot write {PAGE}"))?;
+    println!("wrote {PAGE}");
     Ok(())
 }
 
@@ -99,9 +123,6 @@ impl Options {
                 },
             }
         }
-        if options.write && !options.names.is_empty() {
-            bail!("--write puts everything into {PAGE}, so everything must be measured: name nothing with it");
-        }
         if options.names.is_empty() {
             options.names = NAMES.to_vec();
         }
@@ -113,9 +134,18 @@ impl Options {
             "deploy" => deploy::measure(&self.engines, self.rounds, self.patience),
             "webhook" => webhook::measure(self.rounds.div_ceil(2), self.patience),
             "idle" => idle::measure(self.patience),
+            "estimate" => estimate::measure(&self.engines, self.rounds, self.patience),
+            "contents" => contents::measure(&self.engines, self.rounds, self.patience),
             _ => plan::measure(self.patience),
         }
     }
+}
+
+/// An engine as the tables name it.
+fn title(engine: &Engine) -> Result<String> {
+    let kind = engine.kind();
+    let store = if kind == EngineKind::C { "containerd store" } else { "overlay2" };
+    Ok(format!("{kind:?}: {}, {store}", engine.version()?))
 }
 
 /// The parts around a daemon that has little to do: engine, registry, and a small chain that is kept.
@@ -167,9 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_one_section_is_not_written() {
-        assert!(Options::read(&["idle", "--write"]).is_err());
-        assert!(Options::read(&["--write"]).unwrap().write);
+    fn what_cannot_be_measured_is_refused() {
+        assert!(Options::read(&["idle", "--write"]).unwrap().write);
         for wrong in [&["idel"][..], &["--rounds"], &["--rounds", "0"]] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");
         }

@@ -21,6 +21,11 @@ pub fn built() -> PathBuf {
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(top());
+    // of the `cargo run` that started us; ring and all above it would be built anew for them
+    let of_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| of_ours(name)) {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -28,7 +28,8 @@ usage: cargo xtask COMMAND
                   into fuzz/corpus
   bench [NAME…] [--write] [--all-engines] [--rounds N] [--now]
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
-                  NAME is deploy, webhook, idle or plan; --write puts the tables into docs/performance.md
+                  NAME is deploy, webhook, idle, plan, estimate or contents; --write puts the tables into
+                  docs/performance.md
   soak [--hours N] [--engine A|B|C] [--seed N]
                   an hour (or N, such as 0.5) of a server's life on a slow link: a deploy a minute, and something goes
                   wrong twice a minute; prints jobs, failures by cause, memory and open files over time

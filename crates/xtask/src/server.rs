@@ -114,6 +114,11 @@ impl Server {
         http::Server::tcp(format!("127.0.0.1:{}", self.status))
     }
 
+    /// The control socket.
+    pub fn control(&self) -> http::Server {
+        http::Server::unix(self.scratch.path().join("control.sock"))
+    }
+
     /// Its configuration.
     pub fn configuration(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.config)?)
@@ -155,6 +160,15 @@ impl Server {
         serde_json::from_slice(&stdout).with_context(|| format!("layerkeeper {} printed no JSON", args.join(" ")))
     }
 
+    /// Runs a command of the CLI; how long that took, from the start of the program to its end.
+    pub fn timed(&self, args: &[&str]) -> Result<Duration> {
+        let begun = Instant::now();
+        let output = self.command(args).output()?;
+        let took = begun.elapsed();
+        ensure!(output.status.success(), "layerkeeper {} failed ({})", args.join(" "), output.status);
+        Ok(took)
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--config").arg(&self.config).args(args);
@@ -178,6 +192,16 @@ impl Server {
         daemon.kill()?;
         daemon.wait()?;
         Ok(())
+    }
+
+    /// Lets the daemon stand still (STOP) while `meanwhile` runs; how long that was.
+    pub fn frozen(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<Duration> {
+        let daemon = self.daemon.as_ref().map(Pid::from_child).context("the daemon does not run")?;
+        let begun = Instant::now();
+        kill_process(daemon, Signal::STOP).context("cannot stop the daemon")?;
+        let done = meanwhile();
+        kill_process(daemon, Signal::CONT).context("cannot let the daemon go on")?;
+        done.map(|()| begun.elapsed())
     }
 
     /// Stops the daemon as systemd does; it may be started again on the same state.

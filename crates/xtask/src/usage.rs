@@ -32,6 +32,19 @@ impl Memory {
     }
 }
 
+/// Starts to count a process's peak of memory anew.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    // proc(5), /proc/pid/clear_refs
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("cannot reset the peak of memory")
+}
+
+/// Bytes that a process, and its children that have ended, had written to a disk.
+pub fn written(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).context("no write_bytes")
+}
+
 /// Seconds of processor time that a process has used.
 pub fn processor_time(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;

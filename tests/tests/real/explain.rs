@@ -229,11 +229,14 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
         base.push(&registry, "acme/base:1").unwrap();
         let python = Image::from(&base).layer(venv(10).created_by("RUN pip install torch"));
         python.push(&registry, "acme/cache-python:1").unwrap();
+        // built on cache-python, it has the same files, and is not the one to name
+        let node = Image::from(&python).layer(Layer::files([file("bin/node", 4, 100_000)]).unwrap().gzip(0));
+        node.push(&registry, "acme/cache-node:1").unwrap();
         let runtime = |pyc: u64| {
             let copied = venv(pyc).created_by("COPY --from=python-deps /opt/venv /opt/venv # buildkit");
             Image::from(&base).layer(copied).layer(layer(66, number, pyc, Bytes(50_000)))
         };
-        let host = Host::new(engine, &registry.host(), |policy, _| drop(policy.keep.pop())).await;
+        let host = Host::new(engine, &registry.host(), |_, _| {}).await;
         for row in host.prewarm().await {
             assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
         }
@@ -242,12 +245,14 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
         assert_eq!(Bytes(pull.downloaded_bytes), first.layers[1..].iter().map(|layer| layer.size).sum());
         let told = async || {
             let events = host.keeper.events(50).await.unwrap();
-            events.into_iter().find(|event| event.kind == "repeats files")
+            let told: Vec<_> = events.into_iter().filter(|event| event.kind == "repeats files").collect();
+            (!told.is_empty()).then_some(told)
         };
         let told = eventually(Duration::from_secs(60), told).await;
         let python_name = host.name("cache-python:1").to_string();
         // the base's own file stands below both, and is not the layer's
-        assert!(told.message.contains(&format!("copied 1.30 MB of 1.38 MB from {python_name}")), "{}", told.message);
+        let said = format!("copied 1.30 MB of 1.38 MB from {python_name}");
+        assert!(told.len() == 1 && told[0].message.contains(&said), "{told:?}");
 
         let second = runtime(21).push(&registry, "acme/app:sha-2").unwrap();
         let plan = host.keeper.plan(&second.name.to_reference()).await.unwrap();

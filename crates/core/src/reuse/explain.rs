@@ -19,6 +19,7 @@ use crate::reuse::Estimate;
 use crate::time::Timestamp;
 
 pub use cause::{Cause, Difference};
+pub use compare::nearest;
 
 /// A layer that was here and is no longer: what the record knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -73,6 +73,20 @@ impl Context {
         self.confirmed(self.recent().map(|(_, known)| known)).await
     }
 
+    /// `known`, which was seen with no change told of since, where the images that matter prove to be here still; else looks.
+    pub async fn confirm_some(
+        &self,
+        known: Arc<Inventory>,
+        matters: impl Fn(&Image) -> bool,
+    ) -> Result<Arc<Inventory>, EngineError> {
+        let images = known.images.iter().filter(|image| matters(image)).cloned().collect();
+        let some = Inventory { engine: known.engine.clone(), images, containers: known.containers.clone() };
+        if matches!(self.engine.still_holds(&some).await, Ok(true)) {
+            return Ok(known);
+        }
+        self.observe().await
+    }
+
     async fn confirmed(&self, known: Option<Arc<Inventory>>) -> Result<Arc<Inventory>, EngineError> {
         if let Some(known) = known
             && matches!(self.engine.still_holds(&known).await, Ok(true))

@@ -1,8 +1,12 @@
 //! What a pull would move, with nothing pulled.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::reuse::estimate as judge;
-use layerkeeper_core::{Reference, Selector};
+use layerkeeper_core::reuse::explain::nearest;
+use layerkeeper_core::{ImageId, ImageManifest, Inventory, Reference, Selector, StoreKind};
 
 use crate::context::Context;
 use crate::handle::Estimated;
@@ -12,8 +16,7 @@ use crate::worker::knowledge::holdings;
 
 /// Estimates a pull of any reference.
 pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Estimated, JobError> {
-    let inventory = ctx.observe().await?;
-    let manifest = ctx.registry.image(reference, &inventory.engine.platform).await?.image;
+    let (inventory, manifest) = look(ctx, reference).await?;
     let (holdings, records) = holdings(ctx, &inventory, &manifest).await?;
     let estimate = judge(&manifest, &holdings);
     let up_to_date = match &reference.selector {
@@ -36,4 +39,34 @@ pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Est
         budget_bytes: runtime.map(|runtime| runtime.download_budget.0),
         limit_bytes: runtime.and_then(|runtime| runtime.download_limit).map(|limit| limit.0),
     })
+}
+
+/// The engine and the registry. With a containerd store of 200 images its list takes seconds: where nothing was told of since
+/// the last look, only the images on which this estimate rests are asked for.
+async fn look(ctx: &Context, reference: &Reference) -> Result<(Arc<Inventory>, ImageManifest), JobError> {
+    let known = ctx.unchanged().filter(|known| known.engine.store == StoreKind::Containerd);
+    let seen = match &known {
+        Some(known) => known.clone(),
+        None => ctx.observe().await?,
+    };
+    let manifest = ctx.registry.image(reference, &seen.engine.platform).await?.image;
+    let inventory = match known {
+        Some(known) => {
+            let rests_on = rests_on(ctx, reference, &manifest, &known);
+            ctx.confirm_some(known, |image| rests_on.contains(&image.id)).await?
+        }
+        None => seen,
+    };
+    Ok((inventory, manifest))
+}
+
+/// The image asked about, the kept ones, the nearest, which has all of the chain that is here, and one for each layer that is
+/// anywhere.
+fn rests_on(ctx: &Context, reference: &Reference, manifest: &ImageManifest, known: &Inventory) -> BTreeSet<ImageId> {
+    let held = known.held_layers();
+    let holders = manifest.layers.iter().filter_map(|layer| known.images.get(*held.get(&layer.diff_id)?));
+    let settings = ctx.settings();
+    let kept = settings.policy.keep.iter().filter_map(|keep| known.named(&keep.image));
+    let nearest = nearest(manifest, known).map(|(image, _)| image);
+    holders.chain(kept).chain(nearest).chain(known.find(reference)).map(|image| image.id).collect()
 }

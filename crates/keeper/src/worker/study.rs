@@ -95,7 +95,7 @@ async fn measure(ctx: &Context, study: &Study) -> Result<Vec<Repeated>, JobError
         }
         let files = catalogue(ctx, &name.to_reference(), &study.path).await?;
         if !files.is_empty() {
-            others.push((name, files, Common::default()));
+            others.push((name, image, files, Common::default()));
         }
     }
     if others.is_empty() {
@@ -107,14 +107,20 @@ async fn measure(ctx: &Context, study: &Study) -> Result<Vec<Repeated>, JobError
         if below.has(&file.path, file.size, &file.digest) {
             return;
         }
-        for (_, files, common) in &mut others {
+        for (.., files, common) in &mut others {
             common.count(file.size, files.has(&file.path, file.size, &file.digest));
         }
     });
     read.await?;
     ctx.engine.close(&own).await?;
-    let measured = others.into_iter().filter(|(_, _, common)| common.repeated_files > 0);
-    let measured = measured.map(|(name, _, common)| Repeated {
+    // what is built on another kept image has all that is in that: it is worth naming where it has more of these files
+    let has_more = |image: &Image, common: &Common| {
+        let mut below =
+            others.iter().filter(|(_, below, ..)| image.id != below.id && image.layers.starts_with(&below.layers));
+        below.all(|(.., less)| less.repeated < common.repeated)
+    };
+    let measured = others.iter().filter(|(_, image, _, common)| common.repeated_files > 0 && has_more(image, common));
+    let measured = measured.map(|(name, .., common)| Repeated {
         layer: study.layer,
         image: name.to_string(),
         repository: study.image.repository.to_string(),

@@ -4,6 +4,7 @@
 mod budget;
 mod corridor;
 mod deploy;
+mod estimate;
 mod expect;
 mod ground;
 mod heal;

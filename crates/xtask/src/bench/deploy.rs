@@ -10,6 +10,7 @@ use layerkeeper_testkit::{Agent, Auth, Chain, Engine, EngineKind, Image, Layer, 
 use super::machine::Patience;
 use super::report::Section;
 use super::samples::Samples;
+use super::title;
 use crate::server::{Server, Settings};
 
 /// The chain's first runtime; v1 and v2 stand on its cache-node and have a business layer of
@@ -47,7 +48,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
     let mut rows = Vec::new();
     for &kind in engines {
         let engine = Engine::start(kind)?;
-        let name = format!("{kind:?}: {}, {}", engine.version()?, store(kind));
+        let name = title(&engine)?;
         eprintln!("bench: deploy on {name}");
         let host = Host::start(&engine, &registry, (&chain, &v1, &v2), patience)?;
         let rounds = host.rounds(rounds, business)?;
@@ -89,10 +90,6 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
     ];
     section.table(&head, &rows);
     Ok(section)
-}
-
-fn store(kind: EngineKind) -> &'static str {
-    if kind == EngineKind::C { "containerd store" } else { "overlay2" }
 }
 
 fn push(registry: &Registry) -> Result<(PushedChain, Pushed, Pushed)> {

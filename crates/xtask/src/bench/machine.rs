@@ -12,6 +12,27 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The head of the page.
 pub fn describe(command: &str) -> Result<String> {
+    let (at, machine) = (today()?, machine()?);
+    Ok(format!(
+        "# Performance\n\nWritten by `{}` on {at}, from a real run; every figure comes with its spread, as median (least–most). \
+         `cargo xtask bench` measures the same on your machine.\n\n{machine}\n",
+        command.trim(),
+    ))
+}
+
+/// A day, as 2026-11-27.
+pub fn today() -> Result<String> {
+    said(Command::new("date").args(["--utc", "+%Y-%m-%d"]))
+}
+
+/// How many programs wanted to run: over the last 1, 5 and 15 minutes.
+pub fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
+    Ok(text.split_whitespace().take(3).collect::<Vec<_>>().join(", "))
+}
+
+/// What was measured on.
+pub fn machine() -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
     let field = |text: &str, key: &str| {
         let line = text.lines().find(|line| line.starts_with(key))?;
@@ -24,14 +45,10 @@ pub fn describe(command: &str) -> Result<String> {
     let cores = std::thread::available_parallelism()?;
     let disk = said(Command::new("df").arg("--output=fstype").arg(std::env::temp_dir()))?;
     let disk = disk.lines().last().unwrap_or_default();
-    let at = said(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     let compiler = said(Command::new("rustc").arg("--version"))?;
     Ok(format!(
-        "# Performance\n\nWritten by `{}` on {at}, from a real run; every figure comes with its spread, as median (least–most). \
-         `cargo xtask bench` measures the same on your machine.\n\nMachine: {cores} cores ({processor}), {:.0} GiB of memory, \
-         {disk}, Linux {}, {release}. Built with {compiler}, `--release`. Load generator, registry, engine and daemon share \
-         these cores.\n",
-        command.trim(),
+        "Machine: {cores} cores ({processor}), {:.0} GiB of memory, {disk}, Linux {}, {release}. Built with {compiler}, \
+         `--release`. Load generator, registry, engine and daemon share these cores.",
         memory as f64 / f64::from(1 << 20),
         read("/proc/sys/kernel/osrelease")?.trim(),
     ))

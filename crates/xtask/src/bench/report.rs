@@ -16,6 +16,11 @@ impl Section {
         Self { title: title.to_owned(), blocks: Vec::new(), targets: Vec::new(), missed: Vec::new() }
     }
 
+    /// Its title.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
     /// Adds a paragraph.
     pub fn text(&mut self, text: impl Into<String>) {
         self.blocks.push(text.into());

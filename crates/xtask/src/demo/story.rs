@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use layerkeeper_core::Bytes;
 use layerkeeper_testkit::chain::PushedChain;
 use layerkeeper_testkit::eventually::eventually_blocking;
 use layerkeeper_testkit::{Agent, Engine, Pushed, Registry};
+use serde_json::Value;
 
 use super::title;
 use crate::server::Server;
@@ -44,6 +46,8 @@ pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &P
     server.cli(&["status", "--wait-idle"])?;
     server.cli(&["history", &python])?;
 
+    copied(server, engine, registry, chain)?;
+
     title("History, and what Prometheus scrapes");
     server.cli(&["history"])?;
     let metrics = server.local().get("/metrics")?.text();
@@ -62,8 +66,46 @@ pub fn tell(server: &mut Server, engine: &Engine, registry: &Registry, chain: &P
     Ok(())
 }
 
+/// The runtime takes Python's packages out of a build stage, which makes a layer of its own: what that repeats is measured
+/// while nothing else is to be done, and the next plan says it.
+fn copied(server: &Server, engine: &Engine, registry: &Registry, chain: &PushedChain) -> Result<()> {
+    title(
+        "cache-python is here; this build has FROM base and COPY --from=python-deps /opt/venv, and moves it all again",
+    );
+    let [base, first, next] = [&chain.base, &chain.copied_v1, &chain.copied_v2];
+    let own = &first.layers[base.layers.len()..];
+    let moved = deploy(server, registry, first)?;
+    ensure!(moved == own.iter().map(|layer| layer.size).sum(), "{moved} moved where all but the base's layers should");
+
+    title("Nothing else is to be done, so both images are read and compared, file by file; the daemon's log says");
+    let measured = eventually_blocking(Duration::from_secs(20), || {
+        let log = server.log().map_err(|error| error.to_string())?;
+        log.lines()
+            .find(|line| line.contains("once more"))
+            .map(str::to_owned)
+            .ok_or_else(|| "nothing was measured yet".to_owned())
+    });
+    println!("{measured}");
+
+    title("The next build, before anything of it is pulled: what it will repeat, and what to do about it");
+    let (mark, name) = (registry.mark(), next.name.to_string());
+    server.cli(&["plan", &name])?;
+    let plan = server.facts(&["plan", &name])?;
+    let causes = plan["estimate"]["layers"][base.layers.len()]["causes"].as_array();
+    let says = |cause: &Value| {
+        let python = chain.cache_python.name.to_string();
+        cause["cause"] == "repeats files" && cause["why"].as_str().is_some_and(|why| why.contains(&python))
+    };
+    ensure!(causes.is_some_and(|causes| causes.iter().any(says)), "the plan should say what the copy repeats: {plan}");
+    let pulled = registry.bytes_of_layers(mark, &next.layer_digests(), Agent::Engine);
+    ensure!(pulled == Bytes::ZERO, "a plan pulled {pulled}");
+    let left = engine.run_docker(["ps", "--all", "--quiet"])?;
+    ensure!(left.is_empty(), "a container was left behind: {left}");
+    Ok(())
+}
+
 /// Posts the webhook as CI does, follows it to its end, and returns the layer bytes that the registry sent.
-fn deploy(server: &Server, registry: &Registry, image: &Pushed) -> Result<layerkeeper_core::Bytes> {
+fn deploy(server: &Server, registry: &Registry, image: &Pushed) -> Result<Bytes> {
     let mark = registry.mark();
     let secret = server.secret().display().to_string();
     server.cli(&[

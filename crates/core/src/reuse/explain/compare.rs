@@ -12,7 +12,7 @@ pub(super) fn common(one: &[DiffId], other: &[DiffId]) -> usize {
 
 /// The image with most layers in common from the bottom; of several the one that is built most alike, then the newest, then
 /// the one whose id comes last. An image with nothing in common is no help.
-pub(super) fn nearest<'i>(manifest: &ImageManifest, inventory: &'i Inventory) -> Option<(&'i Image, usize)> {
+pub fn nearest<'i>(manifest: &ImageManifest, inventory: &'i Inventory) -> Option<(&'i Image, usize)> {
     let wanted = manifest.diff_ids();
     let measure = |image: &&Image| {
         let unlike = image.layers.len().abs_diff(wanted.len());
