@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod digest;
+pub mod instruction;
 pub mod inventory;
 pub mod job;
 pub mod layers;

@@ -6,7 +6,6 @@ pub mod csv;
 pub mod doctor;
 pub mod estimate;
 pub mod history;
-pub mod instruction;
 pub mod markdown;
 pub mod pin;
 pub mod prune;

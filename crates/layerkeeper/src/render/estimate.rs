@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
+use layerkeeper_core::instruction::instruction;
 use layerkeeper_keeper::Estimated;
 use layerkeeper_store::record::EstimateRecord;
 
 use super::Width;
 use super::amount::{count, share, short, size};
-use super::instruction::instruction;
 use super::table::{Align, Table, plain};
 use super::why::{shares, why};
 use crate::cli::plan::Against;

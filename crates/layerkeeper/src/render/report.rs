@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use layerkeeper_core::instruction::instruction;
 use layerkeeper_store::record::{LayerRecordJson, Outcome, PhasesRecord, PullRecord};
 
 use super::amount::{count, duration_ms, share, short, size, size_or_unknown};
-use super::instruction::instruction;
 use super::table::{Align, Table, plain};
 use super::why::why;
 use super::{Width, prune};

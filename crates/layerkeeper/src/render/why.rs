@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use layerkeeper_core::instruction::instruction;
 use layerkeeper_store::record::{EstimateRecord, LayerEstimateRecord};
 
 use super::Width;
 use super::amount::{count, share, short, size};
-use super::instruction::instruction;
 use super::table::{Align, Table, plain};
 
 /// The layers that move, each with its causes and what to do; empty where none of them is explained.
