@@ -174,6 +174,11 @@ impl Fake {
         self.shared.change(|state| state.removal_faults.push_back(error));
     }
 
+    /// From now on archives bring nothing and do not end, or they do again.
+    pub fn stall_archives(&self, stalled: bool) {
+        self.shared.change(|state| state.stalled = stalled);
+    }
+
     /// Lets all pulls that hang go on.
     pub fn release(&self) {
         self.shared.change(|state| state.releases += 1);
@@ -354,8 +359,12 @@ impl Engine for Fake {
     }
 
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
-        let files = contents::below(&*self.up()?, opened, path)?;
-        contents::pack(path, files).await
+        let (files, stalled) = {
+            let state = self.up()?;
+            (contents::below(&state, opened, path)?, state.stalled)
+        };
+        let archive = contents::pack(path, files).await?;
+        Ok(if stalled { stream::pending().boxed() } else { archive })
     }
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {

@@ -16,6 +16,8 @@ pub struct FakeLayer {
     pub unpacked: Bytes,
     /// Its files, path and content: few and small, whatever its size.
     pub files: Vec<(String, Vec<u8>)>,
+    /// The instruction that made it, where its config is to say.
+    pub created_by: Option<String>,
 }
 
 /// An image, as a registry would hold it.
@@ -45,6 +47,7 @@ impl FakeLayer {
             size: Bytes(size),
             unpacked: Bytes(size.saturating_mul(3)),
             files: vec![(format!("/data/{}/0000.bin", name.replace(' ', "-")), name.as_bytes().to_vec())],
+            created_by: None,
         }
     }
 
@@ -52,6 +55,13 @@ impl FakeLayer {
     #[must_use]
     pub fn with_files(mut self, files: &[(&str, &str)]) -> Self {
         self.files = files.iter().map(|(path, content)| ((*path).to_owned(), content.as_bytes().to_vec())).collect();
+        self
+    }
+
+    /// The same layer, made by this instruction.
+    #[must_use]
+    pub fn made_by(mut self, instruction: &str) -> Self {
+        self.created_by = Some(instruction.to_owned());
         self
     }
 }
@@ -100,7 +110,7 @@ impl FakeImage {
             blob: Descriptor { digest: layer.blob, size: layer.size },
             compression: Compression::Gzip,
             diff_id: layer.diff_id,
-            created_by: None,
+            created_by: layer.created_by.clone(),
         };
         ImageManifest {
             resolved: self.resolved(),
