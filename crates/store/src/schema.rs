@@ -12,7 +12,12 @@ use crate::error::StoreError;
 pub const APPLICATION_ID: u32 = 0x4c4b_5052;
 
 /// One script per version, the first makes version 1. A released script never changes.
-const VERSIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const VERSIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The newest version that this program knows.
 pub const VERSION: u32 = VERSIONS.len() as u32;
