@@ -174,7 +174,7 @@ impl Fake {
         self.shared.change(|state| state.removal_faults.push_back(error));
     }
 
-    /// From now on archives bring nothing and do not end, or they do again.
+    /// From now on archives bring nothing, until they do again.
     pub fn stall_archives(&self, stalled: bool) {
         self.shared.change(|state| state.stalled = stalled);
     }
@@ -364,7 +364,16 @@ impl Engine for Fake {
             (contents::below(&state, opened, path)?, state.stalled)
         };
         let archive = contents::pack(path, files).await?;
-        Ok(if stalled { stream::pending().boxed() } else { archive })
+        if !stalled {
+            return Ok(archive);
+        }
+        let shared = self.shared.clone();
+        let later = async move {
+            // the sender is in there, too, and does not go
+            let _ = shared.changes().wait_for(|_| !shared.lock().stalled).await;
+            archive
+        };
+        Ok(stream::once(later).flatten().boxed())
     }
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
