@@ -17,8 +17,8 @@ use crate::EngineError;
 /// An archive as it comes.
 pub type Bytestream = BoxStream<'static, Result<Chunk, EngineError>>;
 
-/// By this label a container of ours is known: made to read an image by, never started, removed afterwards. Its value is the
-/// one that made it, and removes what a crash left.
+/// By this label a container that was made to read an image by is found again. Its value is the one that made it, and removes
+/// what a crash left. It hides nothing: an image may have such a label, too, and hands it on.
 pub const LABEL: &str = "io.layerkeeper.reading";
 
 /// So much of a file is in memory at once.

@@ -15,7 +15,8 @@ mod instant;
 mod pull;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,6 +42,9 @@ const INFO_AGE_LISTENING: Duration = Duration::from_secs(60);
 pub struct Docker {
     session: Session,
     layers: LayerCache,
+    /// Containers that [`Engine::open`] made and [`Engine::close`] has not removed. By id and nothing else they are left out
+    /// of [`Engine::containers`]: a label may come from an image, and then it is somebody's container that has it.
+    opened: Mutex<HashSet<String>>,
 }
 
 impl Docker {
@@ -51,12 +55,16 @@ impl Docker {
     /// # Errors
     /// [`EngineError::Unsupported`] for any other form.
     pub fn connect(host: &str) -> Result<Self, EngineError> {
-        Ok(Self { session: Session::new(host)?, layers: LayerCache::default() })
+        Ok(Self { session: Session::new(host)?, layers: LayerCache::default(), opened: Mutex::default() })
     }
 
     /// Where it is, as given to [`Docker::connect`].
     pub fn host(&self) -> &str {
         self.session.host()
+    }
+
+    fn opened(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// On the containerd store, removing `repository@digest` removes every tag of that repository with that digest, too
@@ -128,7 +136,12 @@ impl Engine for Docker {
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        containers::all(&self.session).await
+        // before the list, or one that is closed meanwhile would be in it
+        let opened = self.opened().clone();
+        let mut all = containers::all(&self.session).await?;
+        // and one that was opened meanwhile
+        all.retain(|container| !opened.contains(&container.id) && !self.opened().contains(&container.id));
+        Ok(all)
     }
 
     async fn resolve(&self, reference: &Reference, login: Option<&Login>) -> Result<Digest, EngineError> {
@@ -188,7 +201,9 @@ impl Engine for Docker {
     }
 
     async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError> {
-        contents::open(&self.session, image, owner).await
+        let id = contents::open(&self.session, image, owner).await?;
+        self.opened().insert(id.clone());
+        Ok(id)
     }
 
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
@@ -200,7 +215,9 @@ impl Engine for Docker {
     }
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
-        contents::close(&self.session, opened).await
+        contents::close(&self.session, opened).await?;
+        self.opened().remove(opened);
+        Ok(())
     }
 
     async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError> {

@@ -175,6 +175,11 @@ impl Fake {
         self.shared.change(|state| state.removal_faults.push_back(error));
     }
 
+    /// From now on archives bring nothing, until they do again.
+    pub fn stall_archives(&self, stalled: bool) {
+        self.shared.change(|state| state.stalled = stalled);
+    }
+
     /// Lets all pulls that hang go on.
     pub fn release(&self) {
         self.shared.change(|state| state.releases += 1);
@@ -359,8 +364,21 @@ impl Engine for Fake {
     }
 
     async fn archive(&self, opened: &str, path: &str) -> Result<Bytestream, EngineError> {
-        let files = contents::below(&*self.up()?, opened, path)?;
-        contents::pack(path, files).await
+        let (files, stalled) = {
+            let state = self.up()?;
+            (contents::below(&state, opened, path)?, state.stalled)
+        };
+        let archive = contents::pack(path, files).await?;
+        if !stalled {
+            return Ok(archive);
+        }
+        let shared = self.shared.clone();
+        let later = async move {
+            // the sender is in there, too, and does not go
+            let _ = shared.changes().wait_for(|_| !shared.lock().stalled).await;
+            archive
+        };
+        Ok(stream::once(later).flatten().boxed())
     }
 
     async fn stat(&self, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {

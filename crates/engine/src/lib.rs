@@ -79,8 +79,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Image and container events from now on.
     async fn events(&self) -> Result<EventStream, EngineError>;
 
-    /// Makes a container of an image to read it by: labelled with its owner ([`contents::LABEL`]), never started, in no list
-    /// of [`Engine::containers`]. It holds the image until [`Engine::close`]. Returns its id.
+    /// Makes a container of an image to read it by: labelled with its owner ([`contents::LABEL`]), never started, and by its
+    /// id in no list of [`Engine::containers`]. It holds the image until [`Engine::close`]. What the image declares as volumes
+    /// is not copied. Returns its id. Await it to the end: what a dropped call makes all the same is in those lists, until
+    /// [`Engine::left_open`] finds it.
     async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError>;
 
     /// A path in an opened image, as a tar archive that is made while it is read; see [`contents`].

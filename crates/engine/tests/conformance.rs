@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use layerkeeper_core::{Bytes, Digest, Reference, StoreKind};
 use layerkeeper_engine::conformance::{Published, Recipe, Subject, suite};
+use layerkeeper_engine::contents::{self, LABEL};
 use layerkeeper_engine::docker::Docker;
 use layerkeeper_engine::{Engine, EngineError, Login};
 use layerkeeper_testkit::{
@@ -161,6 +162,42 @@ async fn credentials_reach_the_registry(kind: EngineKind) {
     docker.remove(&reference).await.unwrap();
 }
 
+/// An image may declare volumes, which the engine copies for every container that it makes; and it may have a label that its
+/// containers take over.
+async fn reading_copies_nothing_and_hides_nobody(kind: EngineKind) {
+    let real = Engines::of(kind);
+    let docker = Docker::connect(&real.host()).unwrap();
+    let registry = Registry::start(Auth::Open).unwrap();
+    let layer = Layer::files([("srv/db/table", "rows"), ("srv/db/sub/index", "tree"), ("srv/app", "#!")]).unwrap();
+    let image = Image::new().layer(layer).volume("/srv/db").volume("/srv/db/sub/").volume("/nowhere");
+    let pushed = image.label(LABEL, "0123456789abcdef").push(&registry, "volumes/app:t").unwrap();
+    let name = pushed.name.to_reference();
+    pull(&docker, &name, None).await.unwrap();
+    let volumes = || real.run_docker(["volume", "ls", "--quiet"]).unwrap();
+    let before = volumes();
+    let id = docker.open(&name, "fedcba9876543210").await.unwrap();
+    let mut seen = Vec::new();
+    let archive = docker.archive(&id, "/srv").await.unwrap();
+    contents::files("/srv", archive, |file| seen.push((file.path, file.digest))).await.unwrap();
+    seen.sort();
+    let wanted = [("/srv/app", "#!"), ("/srv/db/sub/index", "tree"), ("/srv/db/table", "rows")];
+    assert_eq!(seen, wanted.map(|(path, content)| (path.to_owned(), Digest::of(content.as_bytes()))));
+    assert_eq!(volumes(), before, "nothing was copied");
+
+    let is_listed = async |id: &str| docker.containers().await.unwrap().iter().any(|container| container.id == *id);
+    assert!(!is_listed(&id).await, "ours");
+    let another = Docker::connect(&real.host()).unwrap().open(&name, "0123456789abcdef").await.unwrap();
+    assert!(is_listed(&another).await, "what another daemon reads by holds the image, and may stay for ever");
+    let theirs = real.run_docker(["create", "--pull=never", &name.to_string()]).unwrap().trim().to_owned();
+    assert!(is_listed(&theirs).await, "it has the label from its image");
+    real.run_docker(["rm", "--volumes", &theirs]).unwrap();
+    for id in [id, another] {
+        docker.close(&id).await.unwrap();
+    }
+    assert_eq!(volumes(), before);
+    docker.remove(&name).await.unwrap();
+}
+
 async fn pull(docker: &Docker, reference: &Reference, login: Option<&Login>) -> Result<(), EngineError> {
     use futures_util::StreamExt;
     let mut stream = docker.pull(reference, login).await?;
@@ -174,16 +211,19 @@ async fn pull(docker: &Docker, reference: &Reference, login: Option<&Login>) -> 
 async fn engine_20_10_with_the_classic_store_conforms() {
     suite(&OnDocker::new(EngineKind::A)).await;
     credentials_reach_the_registry(EngineKind::A).await;
+    reading_copies_nothing_and_hides_nobody(EngineKind::A).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_26_1_with_the_classic_store_conforms() {
     suite(&OnDocker::new(EngineKind::B)).await;
     credentials_reach_the_registry(EngineKind::B).await;
+    reading_copies_nothing_and_hides_nobody(EngineKind::B).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_26_1_with_the_containerd_store_conforms() {
     suite(&OnDocker::new(EngineKind::C)).await;
     credentials_reach_the_registry(EngineKind::C).await;
+    reading_copies_nothing_and_hides_nobody(EngineKind::C).await;
 }

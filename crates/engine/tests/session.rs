@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use layerkeeper_core::Reference;
@@ -40,6 +41,8 @@ enum End {
     BrokenOff,
     /// The connection is closed without an answer.
     NoHead,
+    /// Less comes than was announced, and no end.
+    Silent,
 }
 
 impl Script {
@@ -86,13 +89,16 @@ async fn serve(mut stream: UnixStream, heads: Arc<Mutex<Vec<String>>>, answers: 
     let head = String::from_utf8(head).unwrap();
     let (status, body) = answer(&head, &answers);
     heads.lock().unwrap().push(head.clone());
-    let end = if head.contains("/images/create") { answers.end } else { End::Whole };
-    let announced = body.len() + usize::from(end == End::BrokenOff);
+    let end = if head.contains("/images/create") || head.contains("/archive") { answers.end } else { End::Whole };
+    let announced = body.len() + usize::from(matches!(end, End::BrokenOff | End::Silent));
     let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n{body}");
     if end == End::NoHead {
         answer.clear();
     }
     let _ = stream.write_all(answer.as_bytes()).await;
+    if end == End::Silent {
+        std::future::pending().await
+    }
 }
 
 fn answer(head: &str, answers: &Answers) -> (&'static str, String) {
@@ -116,6 +122,7 @@ fn answer(head: &str, answers: &Answers) -> (&'static str, String) {
     match path {
         "_ping" => ("200 OK", "OK".to_owned()),
         path if path.starts_with("images/create") => ("200 OK", answers.pull.to_owned()),
+        path if path.contains("/archive") => ("200 OK", "begins".to_owned()),
         _ => ("200 OK", "{}".to_owned()),
     }
 }
@@ -221,4 +228,15 @@ async fn a_pull_that_breaks_off_is_told_from_an_engine_that_does_not_answer() {
     script.change(|answers| answers.end = End::NoHead);
     let error = docker.pull(&reference, None).await.map(drop).unwrap_err();
     assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+}
+
+/// The clock goes on by itself when there is nothing to do: two minutes pass at once.
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_stalls_breaks_off() {
+    let script = Script::start(Answers { end: End::Silent, ..OLD });
+    let mut archive = script.docker().archive("0123", "/opt").await.unwrap();
+    let first = archive.next().await.unwrap().unwrap();
+    assert_eq!(&first[..], b"begins");
+    let second = tokio::time::timeout(Duration::from_secs(120), archive.next()).await.unwrap();
+    assert!(matches!(second, Some(Err(EngineError::BrokenOff(_)))), "{second:?}");
 }

@@ -88,6 +88,8 @@ pub(crate) struct Context {
     listening: AtomicBool,
     /// Kept images that nobody has confirmed are to be queued at the next look: at the start, and after a reload.
     pub confirm: AtomicBool,
+    /// Containers may be left that images were read by: at the start, when the engine was away, and every hour.
+    pub left_open: AtomicBool,
     /// The first look is done, and what it found missing is queued.
     pub looked: AtomicBool,
     /// Rung when the settings changed.
@@ -165,6 +167,7 @@ impl Context {
             changes: AtomicU64::new(0),
             listening: AtomicBool::new(false),
             confirm: AtomicBool::new(true),
+            left_open: AtomicBool::new(true),
             looked: AtomicBool::new(false),
             reloaded: Notify::new(),
             stop: CancellationToken::new(),

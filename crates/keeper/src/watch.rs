@@ -39,6 +39,7 @@ async fn listen(ctx: &Context) {
     loop {
         if let Ok(mut events) = ctx.engine.events().await {
             ctx.listens(true);
+            ctx.left_open.store(true, Ordering::SeqCst);
             ctx.look.notify_one();
             let cause = loop {
                 match events.next().await {
@@ -127,8 +128,9 @@ async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
     superseded_size(ctx).await;
 }
 
-/// History that is too old or too much goes.
+/// History that is too old or too much goes, and so does what was left open.
 async fn sweep(ctx: &Context) {
+    ctx.left_open.store(true, Ordering::SeqCst);
     match ctx.store.sweep(ctx.now(), &ctx.retention).await {
         Ok(swept) => tracing::debug!(?swept, "swept the history"),
         Err(error) => tracing::error!(%error, "could not sweep the history"),

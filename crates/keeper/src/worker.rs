@@ -24,6 +24,7 @@ mod tidy;
 mod warm;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use layerkeeper_core::job::JobKind;
@@ -31,6 +32,7 @@ use layerkeeper_core::{Intent, Job, JobId, JobState, Timestamp};
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::AttemptRecord;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, InFlight, Running};
 use crate::follow::Progress;
@@ -62,7 +64,6 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     take_up_again(&ctx).await;
-    study::close_all(&ctx).await;
     let mut failing = false;
     loop {
         tokio::select! {
@@ -71,6 +72,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
             _ = tick.tick() => beat(),
             () = ctx.queued.notified() => {}
         }
+        close_left(&ctx, &mut tick, &beat).await;
         while !ctx.stop.is_cancelled() {
             let Some(job) = next(&ctx, &mut failing).await else { break };
             let deadline = one(&ctx, job, &mut tick, &beat).await;
@@ -82,23 +84,47 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     }
 }
 
-/// With nothing else to do, measures one layer, ticking; a job that comes, or a stop, ends it, and it is measured later.
-async fn measure_one<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
-    let Some(wished) = ctx.studies().pop_front() else { return };
-    let mut measures = Box::pin(study::study(ctx, &wished));
-    let done = loop {
+/// Removes what may have been left open, ticking, while the engine answers; otherwise later.
+async fn close_left<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
+    if ctx.view().error.is_some() || !ctx.left_open.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut closes = Box::pin(study::close_left(ctx));
+    let closed = loop {
         tokio::select! {
             biased;
             () = ctx.stop.cancelled() => break false,
-            () = ctx.queued.notified() => break false,
             _ = tick.tick() => beat(),
-            () = &mut measures => break true,
+            closed = &mut closes => break closed,
         }
     };
-    drop(measures);
-    study::close_all(ctx).await;
-    if !done {
-        ctx.studies().push_back(wished);
+    if !closed {
+        ctx.left_open.store(true, Ordering::SeqCst);
+    }
+}
+
+/// With nothing else to do, measures one layer, ticking; a job that is due cuts it short, and so does a stop.
+async fn measure_one<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
+    let Some(wished) = ctx.studies().pop_front() else { return };
+    let cut = CancellationToken::new();
+    let mut measures = Box::pin(study::study(ctx, wished, &cut));
+    let longest = Instant::now() + study::LONGEST;
+    loop {
+        tokio::select! {
+            biased;
+            // what it has open the next start removes
+            () = ctx.stop.cancelled() => return,
+            // a job that waited rings no bell, and is seen by the tick
+            () = ctx.queued.notified(), if !cut.is_cancelled() => {}
+            _ = tick.tick() => beat(),
+            () = &mut measures => break,
+        }
+        let is_due = ctx.store.has_due(ctx.now()).await.unwrap_or(true);
+        if is_due || Instant::now() > longest {
+            cut.cancel();
+        }
+    }
+    if cut.is_cancelled() {
         // what was told must be heard by the loop
         ctx.queued.notify_one();
     }

@@ -1,5 +1,6 @@
 //! Puts an image together from its manifest and its config, and picks it out of an index.
 
+use layerkeeper_core::instruction::without_values;
 use layerkeeper_core::{Bytes, Descriptor, Digest, Platform, Reference, manifest::ManifestLayer};
 
 use crate::error::{Error, NotAnImage, printable};
@@ -116,9 +117,15 @@ fn instructions(config: &wire::Config, layers: usize) -> Vec<Option<String>> {
         return vec![None; layers];
     }
     made.into_iter()
-        .map(|entry| entry.created_by.as_deref().map(|text| printable(text, LONGEST_INSTRUCTION)))
+        .map(|entry| entry.created_by.as_deref().map(written))
         .map(|text| text.filter(|text| !text.is_empty()))
         .collect()
+}
+
+/// What is kept of an instruction: its build arguments' values are not.
+fn written(created_by: &str) -> String {
+    let (text, before) = without_values(created_by.trim());
+    printable(&text, before + LONGEST_INSTRUCTION)
 }
 
 fn no_platform(reference: &Reference, engine: &Platform, available: Vec<Platform>) -> Error {
@@ -152,6 +159,10 @@ mod tests {
         assert_eq!(instructions(&config("null"), 1), [None]);
         let long = format!(r#"[{{"created_by":"{}"}}]"#, "x".repeat(1000));
         assert_eq!(instructions(&config(&long), 1)[0].as_ref().map(|text| text.chars().count()), Some(300));
+        let secret = r#"[{"created_by":"RUN |1 TOKEN=ghp_1234 /bin/sh -c make # buildkit"}]"#;
+        let made = instructions(&config(secret), 1).remove(0).unwrap();
+        assert!(made.starts_with("RUN |1 TOKEN=") && made.ends_with(" /bin/sh -c make # buildkit"), "{made}");
+        assert!(!made.contains("ghp_1234"), "{made}");
     }
 
     #[test]

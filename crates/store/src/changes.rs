@@ -69,6 +69,13 @@ pub struct LastHeld {
 
 const MOST: usize = 1000;
 
+/// The line after the one that names an image, of the same name, is where it went.
+const WENT: &str = "SELECT name, (SELECT min(later.at) FROM changes AS later
+                   WHERE later.engine = held.engine AND later.name = held.name AND later.seq > held.seq) AS gone
+     FROM changes AS held JOIN engines ON engines.id = held.engine
+     WHERE instance = ?1 AND image_id = ?2 AND gone IS NOT NULL
+     ORDER BY gone DESC, name LIMIT 1";
+
 impl Default for ChangeFilter {
     fn default() -> Self {
         Self { limit: 50, name: None, until: None }
@@ -171,14 +178,7 @@ fn last_held(
         "SELECT image_id, layers FROM stacks JOIN engines ON engines.id = stacks.engine WHERE instance = ?1",
     )?;
     let rows = stacks.query_map([instance], |row| Ok((row.get::<_, String>("image_id")?, stack(row)?)))?;
-    // the line after the one that names the image, of the same name, is where it went
-    let mut went = connection.prepare_cached(
-        "SELECT name, (SELECT min(later.at) FROM changes AS later
-                       WHERE later.engine = held.engine AND later.name = held.name AND later.seq > held.seq) AS gone
-         FROM changes AS held JOIN engines ON engines.id = held.engine
-         WHERE instance = ?1 AND image_id = ?2 AND gone IS NOT NULL
-         ORDER BY gone DESC, name LIMIT 1",
-    )?;
+    let mut went = connection.prepare_cached(WENT)?;
     let mut held: HashMap<DiffId, LastHeld> = HashMap::new();
     for row in rows {
         let (image, stack) = row?;

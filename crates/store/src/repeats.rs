@@ -7,7 +7,8 @@ use crate::column::{number, parsed, signed};
 use crate::error::StoreError;
 use crate::store::Store;
 
-/// A layer against another image.
+/// A layer against another image. Where nothing is repeated, or nothing could be said, all is zero: that is the newest word on
+/// its instruction all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repeated {
     /// The layer's content.
@@ -16,7 +17,7 @@ pub struct Repeated {
     pub image: String,
     /// The repository of the image whose layer it is.
     pub repository: String,
-    /// What made the layer.
+    /// What made the layer, as `layerkeeper_core::instruction::alike` puts it.
     pub created_by: Option<String>,
     /// Bytes in the layer's files.
     pub total: Bytes,

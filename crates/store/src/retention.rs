@@ -226,7 +226,7 @@ const CHANGES: &str = "DELETE FROM changes WHERE seq IN (
             WHERE later.engine = old.engine AND later.name = old.name AND later.seq > old.seq))
     ORDER BY seq LIMIT ?3)";
 
-const STACKS: &str = "DELETE FROM stacks WHERE (engine, image_id) IN (
+pub(crate) const STACKS: &str = "DELETE FROM stacks WHERE (engine, image_id) IN (
     SELECT engine, image_id FROM stacks WHERE NOT EXISTS (SELECT 1 FROM changes
         WHERE changes.engine = stacks.engine AND changes.image_id = stacks.image_id) LIMIT ?1)";
 

@@ -8,3 +8,6 @@ CREATE TABLE quarters (
     wanted   TEXT,                                        -- `2026q4`: to be here
     current  TEXT                                         -- the one that was last verified here as the wanted one
 ) STRICT, WITHOUT ROWID;
+
+-- When an image was last here is asked for each of them, by the sweep and for what was lost.
+CREATE INDEX changes_image ON changes (engine, image_id);

@@ -30,6 +30,7 @@ pub struct Image {
     steps: Vec<Step>,
     env: Vec<String>,
     labels: Vec<(String, String)>,
+    volumes: Vec<String>,
     command: Vec<String>,
     platform: Platform,
     media: Media,
@@ -57,6 +58,7 @@ impl Default for Image {
             steps: Vec::new(),
             env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
             labels: Vec::new(),
+            volumes: Vec::new(),
             command: vec!["/bin/app".into()],
             platform: Platform { os: "linux".into(), architecture: "amd64".into(), variant: None },
             media: Media::Oci,
@@ -98,6 +100,12 @@ impl Image {
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.into(), value.into()));
         self.empty(&format!("LABEL {key}={value}"))
+    }
+
+    /// Declares a volume, which is an instruction without a layer.
+    pub fn volume(mut self, path: &str) -> Self {
+        self.volumes.push(path.into());
+        self.empty(&format!("VOLUME [{path}]"))
     }
 
     /// Sets the command, which is an instruction without a layer.
@@ -172,6 +180,7 @@ impl Image {
             Step::Empty(by) => json!({"created": self.created, "created_by": by, "empty_layer": true}),
         });
         let labels: serde_json::Map<_, _> = self.labels.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        let volumes: serde_json::Map<_, _> = self.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
         let mut config = json!({
             "created": self.created,
             "architecture": self.platform.architecture,
@@ -180,6 +189,9 @@ impl Image {
             "rootfs": {"type": "layers", "diff_ids": self.layers().map(|l| l.diff_id().to_string()).collect::<Vec<_>>()},
             "history": history.collect::<Vec<_>>(),
         });
+        if !volumes.is_empty() {
+            config["config"]["Volumes"] = json!(volumes);
+        }
         if let Some(variant) = &self.platform.variant {
             config["variant"] = json!(variant);
         }

@@ -57,7 +57,7 @@ async fn the_first_layer_that_differs_is_named_with_its_instruction_and_what_lie
             // the classic store has the code's blob, but not in this place of the chain
             let moves = if is_classic(engine) { sizes[1] + sizes[2] } else { sizes[1] };
             assert_eq!(pull.downloaded_bytes, moves);
-            let above: &[&str] = if is_classic(engine) { &["other position"] } else { &[] };
+            let above: &[&str] = if is_classic(engine) { &["above"] } else { &[] };
             assert_eq!(words(estimate), [&[][..], &["differs"], above], "{estimate:?}");
             let first = host.name("app:sha-1");
             assert_eq!(estimate.compared_with, Some(first.to_string()));
@@ -100,17 +100,21 @@ async fn the_same_content_compressed_anew_is_told_apart_from_new_content() {
 async fn a_layer_on_another_base_is_at_another_position_for_the_classic_store() {
     on_each(|engine, number| async move {
         let registry = Registry::start(Auth::Open).unwrap();
-        let host = bare(engine, &registry.host()).await;
+        let host = Host::new(engine, &registry.host(), |policy, _| policy.keep.truncate(1)).await;
         let shared = layer(62, number, 1, Bytes(400_000));
         let on = |n: u64| Image::new().layer(layer(62, number, n, Bytes(90_000))).layer(shared.clone());
-        let pushed = on(2).push(&registry, "acme/app:sha-1").unwrap();
-        foretold(&host, &registry, "sha-1", &pushed).await;
+        on(2).push(&registry, "acme/base:1").unwrap();
+        for row in host.prewarm().await {
+            assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        }
         let pushed = on(3).push(&registry, "acme/app:sha-2").unwrap();
         let (_, pull) = foretold(&host, &registry, "sha-2", &pushed).await;
         let estimate = kept(&pull);
         if is_classic(engine) {
             assert_eq!(words(estimate), [["never seen"], ["other position"]], "{estimate:?}");
-            assert!(said(estimate, 1).contains(&host.name("app:sha-1").to_string()), "{estimate:?}");
+            assert!(said(estimate, 1).contains(&host.name("base:1").to_string()), "{estimate:?}");
+            let advice = estimate.layers[1].causes[0].advice.as_deref().unwrap();
+            assert!(advice.contains("build FROM the image that has it"), "{advice}");
             assert_eq!(Bytes(pull.downloaded_bytes), pushed.layer_bytes());
         } else {
             assert_eq!(words(estimate), [&["never seen"][..], &[]], "{estimate:?}");
@@ -278,6 +282,49 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
             !listed.lines().any(ours)
         };
         eventually(Duration::from_secs(20), left).await;
+    })
+    .await;
+}
+
+/// A page of 1.2 MB that is copied beside packages of 1.6 MB: all the packages stand at its place, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_layer_repeats_nothing_that_another_layer_put_beside_it() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let file = |path: &str, n: u64, size: usize| {
+            (format!("srv/app/{path}"), (n * 1000 + number).to_le_bytes().repeat(size / 8))
+        };
+        let packages = |lock: u64| {
+            let files = (1..=4).map(|n| file(&format!("node_modules/{n}.js"), n, 400_000));
+            Layer::files(files.chain([file("node_modules/.lock", lock, 80_000)])).unwrap().gzip(0)
+        };
+        let page = |n: u64| Layer::files([file("index.html", n, 1_200_000)]).unwrap().gzip(0);
+        let base = Image::new().layer(layer(67, number, 1, Bytes(90_000)));
+        base.push(&registry, "acme/base:1").unwrap();
+        let cache = Image::from(&base).layer(packages(20).created_by("RUN npm ci"));
+        cache.push(&registry, "acme/cache-python:1").unwrap();
+        let runtime = |n: u64| {
+            let copied =
+                packages(n).created_by("COPY --from=deps /srv/app/node_modules /srv/app/node_modules # buildkit");
+            let page = page(n).created_by("COPY --from=web /dist /srv/app # buildkit");
+            // bottom first, as they are measured
+            Image::from(&base).layer(page).layer(copied)
+        };
+        let host = Host::new(engine, &registry.host(), |policy, _| drop(policy.keep.pop())).await;
+        for row in host.prewarm().await {
+            assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        }
+        runtime(10).push(&registry, "acme/app:sha-1").unwrap();
+        host.ship("sha-1", None).await;
+        let told = async || {
+            let events = host.keeper.events(50).await.unwrap();
+            events.into_iter().filter(|event| event.kind == "repeats files").map(|event| event.message).next()
+        };
+        let told = eventually(Duration::from_secs(60), told).await;
+        assert!(told.starts_with("`COPY --from=deps") && told.contains("copied 1.60 MB of 1.68 MB"), "{told}");
+        let second = runtime(11).push(&registry, "acme/app:sha-2").unwrap();
+        let plan = host.keeper.plan(&second.name.to_reference()).await.unwrap();
+        assert!(!words(&plan.estimate)[1].contains(&"repeats files"), "{plan:?}");
     })
     .await;
 }

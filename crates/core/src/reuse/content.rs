@@ -33,6 +33,18 @@ impl Catalogue {
         self.0.get(&mark(&Digest::of(path.as_bytes()))) == Some(&(size, mark(content)))
     }
 
+    /// Takes a file out, where it is in it with this content.
+    pub fn drop_same(&mut self, path: &str, size: u64, content: &Digest) {
+        if self.has(path, size, content) {
+            self.0.remove(&mark(&Digest::of(path.as_bytes())));
+        }
+    }
+
+    /// Bytes in its files.
+    pub fn bytes(&self) -> Bytes {
+        self.0.values().map(|(size, _)| Bytes(*size)).sum()
+    }
+
     /// How many files it has.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -58,19 +70,20 @@ pub struct Common {
 }
 
 impl Common {
-    /// One file of the layer.
-    pub fn count(&mut self, size: u64, repeated: bool) {
-        self.total += Bytes(size);
-        self.files += 1;
-        if repeated {
-            self.repeated += Bytes(size);
-            self.repeated_files += 1;
-        }
+    /// Nothing so far, of all the layer's files.
+    pub fn of(layer: &Catalogue) -> Self {
+        Self { total: layer.bytes(), files: layer.len() as u64, ..Self::default() }
+    }
+
+    /// One file that both have.
+    pub fn repeats(&mut self, size: u64) {
+        self.repeated += Bytes(size);
+        self.repeated_files += 1;
     }
 }
 
 /// Where an instruction puts its files: an absolute path. None for one that copies nothing, or to a place that depends on
-/// the working directory.
+/// the working directory; and none for the root, below which everything is.
 ///
 /// As the builders write them into the history: `COPY --from=python /opt/venv /opt/venv # buildkit`, and
 /// `/bin/sh -c #(nop) COPY dir:0123 in /opt/venv` by the classic one.
@@ -83,8 +96,8 @@ pub fn destination(instruction: &str) -> Option<String> {
     }
     let places: Vec<&str> = words.filter(|word| !word.starts_with("--") && *word != "in").collect();
     let (last, sources) = places.split_last()?;
-    let absolute = last.starts_with('/') && !sources.is_empty();
-    absolute.then(|| if last.len() > 1 { last.trim_end_matches('/').to_owned() } else { (*last).to_owned() })
+    let place = last.trim_end_matches('/');
+    (place.starts_with('/') && !sources.is_empty()).then(|| place.to_owned())
 }
 
 #[cfg(test)]
@@ -105,11 +118,16 @@ mod tests {
 
     #[test]
     fn what_is_common_is_counted_in_files_and_bytes() {
-        let mut common = Common::default();
-        common.count(100, true);
-        common.count(7, false);
-        common.count(0, true);
-        let wanted = Common { total: Bytes(107), repeated: Bytes(100), files: 3, repeated_files: 2 };
+        let mut layer = Catalogue::default();
+        let (torch, pip, base) = (Digest::of(b"torch"), Digest::of(b"pip"), Digest::of(b"base"));
+        layer.add("/opt/torch.so", 100, &torch);
+        layer.add("/opt/pip", 7, &pip);
+        layer.add("/opt/base", 50, &base);
+        layer.drop_same("/opt/base", 50, &base);
+        layer.drop_same("/opt/pip", 7, &torch);
+        let mut common = Common::of(&layer);
+        common.repeats(100);
+        let wanted = Common { total: Bytes(107), repeated: Bytes(100), files: 2, repeated_files: 1 };
         assert_eq!(common, wanted);
     }
 
@@ -119,8 +137,15 @@ mod tests {
         assert_eq!(place("COPY --from=python-deps /opt/venv /opt/venv # buildkit").as_deref(), Some("/opt/venv"));
         assert_eq!(place("COPY --chown=1:1 a b /app/ # buildkit").as_deref(), Some("/app"));
         assert_eq!(place("/bin/sh -c #(nop) COPY dir:0123 in /opt/venv ").as_deref(), Some("/opt/venv"));
-        assert_eq!(place("/bin/sh -c #(nop) ADD file:0123 in / ").as_deref(), Some("/"));
-        for other in ["RUN pip install torch", "COPY . .", "COPY a ./b # buildkit", "COPY /opt", "ENV A=b", ""] {
+        let root = ["/bin/sh -c #(nop) ADD file:0123 in / ", "COPY --from=build /out / # buildkit", "COPY a //"];
+        for other in root.into_iter().chain([
+            "RUN pip install torch",
+            "COPY . .",
+            "COPY a ./b # buildkit",
+            "COPY /opt",
+            "ENV A=b",
+            "",
+        ]) {
             assert_eq!(place(other), None, "{other}");
         }
     }

@@ -30,9 +30,13 @@ pub struct Lost {
     pub at: Timestamp,
     /// By which call, as far as somebody knows: a sentence.
     pub how: Option<String>,
+    /// It was our own removal.
+    pub ours: bool,
 }
 
-/// How much of a layer's content stands in another image under the same path, measured file by file.
+/// How much of a layer's content stands in another image under the same path, measured file by file. The engine shows no
+/// layer by itself: its files are those at the place that it was copied to, but for the ones that the kept image below has,
+/// and only where they are no more than the layer can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repeat {
     /// The other image.
@@ -177,8 +181,13 @@ impl<'e> Scene<'e> {
         if content_is_here && chain_is_here && self.lower_must_move(at) {
             return Cause::Above { first: self.first.unwrap_or(at) };
         }
-        if let Some(image) = self.holder(at).filter(|_| content_is_here && !chain_is_here && by_place) {
-            return Cause::OtherPosition { image };
+        if content_is_here && !chain_is_here && by_place {
+            // below it another layer moves: only where a kept image has it on others is that place of any use
+            return match (self.kept_holder(layer), self.holder(at)) {
+                (Some(image), _) => Cause::OtherPosition { image, kept: true },
+                (None, Some(image)) if !self.lower_must_move(at) => Cause::OtherPosition { image, kept: false },
+                _ => Cause::Above { first: self.first.unwrap_or(at) },
+            };
         }
         if let Some(cause) = self.other_compression(layer).filter(|_| content_is_here) {
             return cause;
@@ -191,7 +200,7 @@ impl<'e> Scene<'e> {
                 Cause::OnTop { image: title(image) }
             }
             Some((image, common)) if at == common => Cause::Differs(self.difference(image, common, layer)),
-            Some((_, common)) if at > common => Cause::Above { first: common },
+            Some(_) if self.lower_must_move(at) => Cause::Above { first: self.first.unwrap_or(at) },
             _ => Cause::NeverSeen,
         }
     }
@@ -205,6 +214,15 @@ impl<'e> Scene<'e> {
         let layer = &self.evidence.manifest.layers[at];
         let image = self.held_chains.get(&self.chains[at]).or_else(|| self.held_layers.get(&layer.diff_id))?;
         Some(title(&self.evidence.inventory.images[*image]))
+    }
+
+    /// The first kept image that has the layer, at whatever place.
+    fn kept_holder(&self, layer: &ManifestLayer) -> Option<String> {
+        let kept = self.evidence.policy.keep.iter().map(|keep| &keep.image);
+        let has = |image: &&ImageName| {
+            self.evidence.inventory.named(image).is_some_and(|here| here.layers.contains(&layer.diff_id))
+        };
+        kept.into_iter().find(has).map(ToString::to_string)
     }
 
     /// The content is here, and known by other blobs only.

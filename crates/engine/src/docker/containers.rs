@@ -6,7 +6,6 @@ use layerkeeper_core::{Container, ContainerState, ImageName};
 
 use super::session::Session;
 use crate::EngineError;
-use crate::contents::LABEL;
 
 /// All containers in every state.
 pub(super) async fn all(session: &Session) -> Result<Vec<Container>, EngineError> {
@@ -17,9 +16,7 @@ pub(super) async fn all(session: &Session) -> Result<Vec<Container>, EngineError
             async move { client.list_containers(Some(options)).await }
         })
         .await?;
-    // ours are there to read an image by, and hold it only while they do
-    let ours = |row: &ContainerSummary| row.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL));
-    rows.into_iter().filter(|row| !ours(row)).map(read).collect()
+    rows.into_iter().map(read).collect()
 }
 
 fn read(row: ContainerSummary) -> Result<Container, EngineError> {

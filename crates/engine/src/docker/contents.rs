@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use bollard::query_parameters::{
     ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder,
@@ -12,18 +12,28 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use layerkeeper_core::Reference;
 
+use super::images;
 use super::session::{self, Session};
 use crate::EngineError;
 use crate::contents::{Bytestream, Kind, LABEL};
 
 /// Makes the container; its id.
+///
+/// What an image declares as a volume the engine would copy to its disk at once. A mount of another kind at that place makes
+/// it leave that, and one in memory is not there before a start: what the image has below it is read where it lies.
 pub(super) async fn open(session: &Session, image: &Reference, owner: &str) -> Result<String, EngineError> {
+    let volumes = images::volumes(session, image).await?;
+    let mount = |target: String| Mount { target: Some(target), typ: Some(MountType::TMPFS), ..Mount::default() };
     let body = ContainerCreateBody {
         image: Some(image.to_string()),
         // an image need not have a command, and the engine wants one
         cmd: Some(vec!["never-started".to_owned()]),
         entrypoint: Some(Vec::new()),
         labels: Some(HashMap::from([(LABEL.to_owned(), owner.to_owned())])),
+        host_config: Some(HostConfig {
+            mounts: Some(volumes.into_iter().map(mount).collect()),
+            ..HostConfig::default()
+        }),
         ..ContainerCreateBody::default()
     };
     let made = session
@@ -45,7 +55,10 @@ pub(super) async fn archive(session: &Session, id: &str, path: &str) -> Result<B
         Err(_) => Err(session.silent(session::QUICK_LIMIT)),
         Ok(Some(Err(error))) => Err(failed(error)),
         Ok(first) => {
-            let rest = chunks.map(|chunk| chunk.map_err(|error| EngineError::BrokenOff(session::chain(&error))));
+            let rest = tokio_stream::StreamExt::timeout(chunks, session::QUICK_LIMIT).map(|chunk| match chunk {
+                Ok(chunk) => chunk.map_err(|error| EngineError::BrokenOff(session::chain(&error))),
+                Err(_) => Err(EngineError::BrokenOff(format!("nothing came for {} s", session::QUICK_LIMIT.as_secs()))),
+            });
             let first = first.and_then(Result::ok).map(Ok);
             Ok(stream::iter(first).chain(rest).boxed())
         }

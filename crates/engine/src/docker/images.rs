@@ -205,6 +205,16 @@ pub(super) async fn labels(session: &Session, reference: &Reference) -> Result<B
     Ok(inspected.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect())
 }
 
+/// The places that an image declares as volumes, each once.
+pub(super) async fn volumes(session: &Session, reference: &Reference) -> Result<BTreeSet<String>, EngineError> {
+    let name = reference.to_string();
+    let inspect = inspect(session, &name).await?;
+    let inspect = inspect.ok_or_else(|| EngineError::NotFound(format!("No such image: {name}")))?;
+    let volumes = inspect.config.and_then(|config| config.volumes).unwrap_or_default();
+    let places = volumes.iter().map(|place| place.trim_end_matches('/').to_owned());
+    Ok(places.filter(|place| place.starts_with('/')).collect())
+}
+
 async fn inspect(session: &Session, name: &str) -> Result<Option<ImageInspect>, EngineError> {
     let answer = session.quick(|client| {
         let name = name.to_owned();

@@ -10,13 +10,9 @@ use super::state::State;
 use crate::EngineError;
 use crate::contents::{Bytestream, Kind};
 
-/// The names of containers that are there to read an image by.
+/// The names of containers that are there to read an image by. By this prefix and its owner behind it a test can make one
+/// that was left by another daemon, or by a call that was cut: [`super::Fake::create_container`].
 const READING: &str = "layerkeeper-reading-";
-
-/// Is it one of ours?
-pub(super) fn is_ours(container: &Container) -> bool {
-    container.name.starts_with(READING)
-}
 
 /// Is it this owner's?
 pub(super) fn is_of(container: &Container, owner: &str) -> bool {
@@ -34,6 +30,7 @@ pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<
         created_from: image.name(),
     };
     let id = opened.id.clone();
+    state.opened.insert(id.clone());
     state.containers.push(opened);
     Ok(id)
 }

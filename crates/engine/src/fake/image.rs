@@ -18,6 +18,8 @@ pub struct FakeLayer {
     pub files: Vec<(String, Vec<u8>)>,
     /// Its symbolic links, path and target.
     pub links: Vec<(String, String)>,
+    /// The instruction that made it, where its config is to say.
+    pub created_by: Option<String>,
 }
 
 /// An image, as a registry would hold it.
@@ -48,6 +50,7 @@ impl FakeLayer {
             unpacked: Bytes(size.saturating_mul(3)),
             files: vec![(format!("/data/{}/0000.bin", name.replace(' ', "-")), name.as_bytes().to_vec())],
             links: Vec::new(),
+            created_by: None,
         }
     }
 
@@ -62,6 +65,13 @@ impl FakeLayer {
     #[must_use]
     pub fn with_links(mut self, links: &[(&str, &str)]) -> Self {
         self.links = links.iter().map(|(path, target)| ((*path).to_owned(), (*target).to_owned())).collect();
+        self
+    }
+
+    /// The same layer, made by this instruction.
+    #[must_use]
+    pub fn made_by(mut self, instruction: &str) -> Self {
+        self.created_by = Some(instruction.to_owned());
         self
     }
 }
@@ -110,7 +120,7 @@ impl FakeImage {
             blob: Descriptor { digest: layer.blob, size: layer.size },
             compression: Compression::Gzip,
             diff_id: layer.diff_id,
-            created_by: None,
+            created_by: layer.created_by.clone(),
         };
         ImageManifest {
             resolved: self.resolved(),

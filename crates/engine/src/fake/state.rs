@@ -8,7 +8,6 @@ use layerkeeper_core::{
     Selector, StoreKind,
 };
 
-use super::contents;
 use super::image::FakeImage;
 use super::log::{Call, Fault};
 use crate::{EngineError, EngineEvent, Removed};
@@ -29,11 +28,15 @@ pub(super) struct State {
     pub(super) info: EngineInfo,
     pub(super) images: BTreeMap<ImageId, Held>,
     pub(super) containers: Vec<Container>,
+    /// Containers that are there to read an image by, and in no list.
+    pub(super) opened: HashSet<String>,
     /// Classic: which content a blob unpacks to; outlives the image.
     pub(super) known: HashMap<Digest, DiffId>,
     /// Containerd: blobs here.
     pub(super) blobs: HashSet<Digest>,
     pub(super) down: bool,
+    /// Archives bring nothing.
+    pub(super) stalled: bool,
     pub(super) faults: VecDeque<Fault>,
     pub(super) removal_faults: VecDeque<EngineError>,
     pub(super) log: Vec<Call>,
@@ -65,9 +68,11 @@ impl State {
             },
             images: BTreeMap::new(),
             containers: Vec::new(),
+            opened: HashSet::new(),
             known: HashMap::new(),
             blobs: HashSet::new(),
             down: false,
+            stalled: false,
             faults: VecDeque::new(),
             removal_faults: VecDeque::new(),
             log: Vec::new(),
@@ -129,7 +134,7 @@ impl State {
             };
             Container { created_from: container.created_from.clone().filter(stands), ..container.clone() }
         };
-        self.containers.iter().filter(|container| !contents::is_ours(container)).map(shown).collect()
+        self.containers.iter().filter(|container| !self.opened.contains(&container.id)).map(shown).collect()
     }
 
     pub(super) fn find(&self, reference: &Reference) -> Option<ImageId> {

@@ -1,8 +1,11 @@
 //! Brings one digest here under one name: estimate, pull by digest, verify, name, verify, report. The one way by which
 //! content comes, for deploys, refreshes and healing alike.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::layers::{LayerRecord, Presence};
 use layerkeeper_core::plan::{Arrival, arrival};
@@ -13,7 +16,7 @@ use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageNa
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::context::Context;
 use crate::follow::Phase;
@@ -23,11 +26,14 @@ use crate::worker::expect::{hold, leave_behind};
 use crate::worker::explain::explained;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::name::{allowed, give_name};
-use crate::worker::pull::pull;
+use crate::worker::pull::{Pulled, pull};
 use crate::worker::resolve::Target;
 use crate::worker::room::make_room;
 use crate::worker::run::Run;
 use crate::worker::study::wish;
+
+/// For so long an explanation may take beyond its pull; then the report goes without it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What a pull is made with.
 pub(super) struct Job<'t> {
@@ -216,9 +222,7 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
         let made =
             run.ctx.store.record_made(&instance, reference.clone(), MadeFor::ByDigest, &run.job.id, run.ctx.now());
         made.await?;
-        let (ctx, before) = (run.ctx, &*job);
-        let (pulled, explained) =
-            tokio::join!(pull(run, job.name, &reference, job.estimate.as_ref()), why(ctx, before));
+        let (pulled, explained) = pull_and_explain(run, job, &reference).await;
         let pulled = pulled?;
         if job.own && explained.is_some() {
             run.outcome.estimate.clone_from(&explained);
@@ -249,6 +253,24 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
     run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0 + again.0;
     write_down(run, job, PullRecord { phases, ..PullRecord::from(&report) }).await?;
     Ok(report)
+}
+
+/// Pulls, and finds out beside it why layers move. The explanation may come a little later, but not much.
+async fn pull_and_explain(
+    run: &mut Run<'_>,
+    job: &Job<'_>,
+    reference: &Reference,
+) -> (Result<Pulled, JobError>, Option<EstimateRecord>) {
+    let ctx = run.ctx;
+    let pulls = pin!(pull(run, job.name, reference, job.estimate.as_ref()));
+    match select(pulls, pin!(why(ctx, job))).await {
+        Either::Left((pulled, why)) => {
+            let is_here = pulled.as_ref().is_ok_and(|pulled| pulled.error.is_none());
+            let grace = if is_here { GRACE } else { Duration::ZERO };
+            (pulled, timeout(grace, why).await.ok().flatten())
+        }
+        Either::Right((explained, pulls)) => (pulls.await, explained),
+    }
 }
 
 /// Why the job's own image moves what it moves, found out while it does.
@@ -313,7 +335,7 @@ async fn write_down(run: &mut Run<'_>, job: &Job<'_>, mut record: PullRecord) ->
 fn attempt(record: &AttemptRecord) -> Attempt {
     Attempt {
         moved: Bytes(record.moved_bytes),
-        duration: std::time::Duration::from_millis(record.duration_ms),
+        duration: Duration::from_millis(record.duration_ms),
         failure: record.failure.clone(),
         cut: record.cut,
     }

@@ -1,5 +1,6 @@
 //! A deploy: kept images first, then the tag, then the report, then the prune.
 
+use layerkeeper_core::instruction::instruction;
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::{Arrival, arrival};
 use layerkeeper_core::policy::Admission;
@@ -117,7 +118,7 @@ fn largest_first(record: &EstimateRecord) -> String {
     moving.sort_by_key(|layer| std::cmp::Reverse(layer.size));
     let line = |layer: &&LayerEstimateRecord| {
         let why: Vec<&str> = layer.causes.iter().map(|cause| cause.why.as_str()).collect();
-        let made = layer.created_by.as_deref().unwrap_or("an unknown instruction");
+        let made = layer.created_by.as_deref().map_or("an unknown instruction".to_owned(), instruction);
         format!("{} by `{made}`: {}", Bytes(layer.size), why.join("; "))
     };
     moving.iter().take(3).map(line).collect::<Vec<_>>().join(". ")

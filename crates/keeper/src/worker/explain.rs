@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use layerkeeper_core::instruction::alike;
 use layerkeeper_core::layers::{LayerRecord, Presence};
 use layerkeeper_core::plan::room::Growth;
 use layerkeeper_core::reuse::content::destination;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::context::Context;
 use crate::job_error::JobError;
 use crate::worker::knowledge::manifest_of;
+use crate::worker::remove::PRUNED;
 
 /// At most so many images that are here are looked up at their registries for one explanation.
 const LOOK_UPS: usize = 4;
@@ -77,14 +79,19 @@ async fn repeats(
     repository: &Repository,
     estimate: &Estimate,
 ) -> Result<HashMap<DiffId, Vec<Repeat>>, JobError> {
+    let settings = ctx.settings();
+    let is_kept = |image: &str| settings.policy.keep.iter().any(|keep| keep.image.to_string() == image);
     let mut repeats = HashMap::new();
     for layer in estimate.layers.iter().filter(|layer| layer.presence == Presence::ToFetch) {
         if layer.created_by.as_deref().and_then(destination).is_none() {
             continue;
         }
-        let found = ctx.store.repeats(layer.diff_id, repository.to_string(), layer.created_by.clone()).await?;
+        let made = layer.created_by.as_deref().map(alike);
+        let found = ctx.store.repeats(layer.diff_id, repository.to_string(), made).await?;
+        // who is no longer kept is no base to build on, and where nothing was repeated there is nothing to tell
+        let mut told = found.into_iter().filter(|one| one.repeated_files > 0 && is_kept(&one.image));
         // one image is enough to be told of: the one with most
-        repeats.insert(layer.diff_id, found.into_iter().take(1).map(|one| repeat(layer.diff_id, one)).collect());
+        repeats.extend(told.next().map(|one| (layer.diff_id, vec![repeat(layer.diff_id, one)])));
     }
     Ok(repeats)
 }
@@ -104,22 +111,21 @@ async fn lost(ctx: &Context, inventory: &Inventory, estimate: &Estimate) -> Resu
     }
     let mut lost = HashMap::new();
     for (layer, LastHeld { name, gone }) in ctx.store.last_held(&inventory.engine.instance(), away).await? {
-        let how = how_it_went(ctx, &name, gone).await?;
-        lost.insert(layer, Lost { image: name, at: gone, how });
+        let went = how_it_went(ctx, &name, gone).await?;
+        let ours = went.as_ref().is_some_and(|event| event.kind == PRUNED);
+        let how =
+            went.map(|event| if ours { format!("layerkeeper removed it ({})", event.message) } else { event.message });
+        lost.insert(layer, Lost { image: name, at: gone, how, ours });
     }
     Ok(lost)
 }
 
 /// What the trail says of a name at that time.
-async fn how_it_went(ctx: &Context, name: &str, at: Timestamp) -> Result<Option<String>, JobError> {
+async fn how_it_went(ctx: &Context, name: &str, at: Timestamp) -> Result<Option<Event>, JobError> {
     let filter = EventFilter { subject: Some(name.to_owned()), limit: 100, ..EventFilter::default() };
     let events = ctx.store.events(filter).await?;
     let is_near = |event: &Event| event.at >= at.minus(BEFORE) && event.at <= at.plus(AFTER);
-    let went = events.into_iter().map(|row| row.event).filter(is_near);
-    let told = went.filter_map(|event| match event.kind.as_str() {
-        "pruned" => Some((event.at, format!("layerkeeper removed it ({})", event.message))),
-        "lost" => Some((event.at, event.message)),
-        _ => None,
-    });
-    Ok(told.min_by_key(|(when, _)| (when.0 - at.0).abs()).map(|(_, told)| told))
+    let tells = |event: &Event| matches!(event.kind.as_str(), PRUNED | "lost");
+    let went = events.into_iter().map(|row| row.event).filter(|event| is_near(event) && tells(event));
+    Ok(went.min_by_key(|event| (event.at.0 - at.0).abs()))
 }

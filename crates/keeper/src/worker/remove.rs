@@ -14,6 +14,9 @@ use crate::worker::run::Run;
 /// How a tombstone of our own making begins.
 pub(crate) const REMOVED: &str = "removed: ";
 
+/// The trail's word for a removal of ours.
+pub(super) const PRUNED: &str = "pruned";
+
 /// Removals under way on an engine that held this.
 pub(super) struct Removals<'a> {
     inventory: &'a Inventory,
@@ -137,7 +140,7 @@ async fn holder(ctx: &Context, name: &Reference) -> Result<Here, EngineError> {
 async fn after(run: &Run<'_>, removal: &Removal, record: &RemovalRecord, instance: &str) {
     let ctx = run.ctx;
     let told = format!("{}: {} (freed {})", record.outcome, record.reason, Bytes(record.freed_bytes));
-    ctx.note("pruned", Some(record.name.clone()), Some(&run.job.id), told).await;
+    ctx.note(PRUNED, Some(record.name.clone()), Some(&run.job.id), told).await;
     let stored = match (&removal.name.selector, removal.reason.what()) {
         (Selector::Tag(tag), _) => {
             ctx.metrics.pruned.with_label_values(&[&removal.name.repository.to_string()]).inc();

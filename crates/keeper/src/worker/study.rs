@@ -1,13 +1,20 @@
 //! Measures, while no job waits, how much of a layer that a deploy moved stands in a kept image under the same path with the
 //! same content: what a `COPY --from` repeats. The next estimate says it before the pull.
 //!
-//! Read through containers that are created, never started and removed at once; a job that comes ends it.
+//! Read through containers that are created, never started and removed at once; a job that is due cuts it short. One image is
+//! read after the other, and of one alone there is a mark of every file in memory.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use layerkeeper_core::instruction::{alike, instruction};
 use layerkeeper_core::reuse::content::{Catalogue, Common, destination};
 use layerkeeper_core::{Bytes, DiffId, Image, ImageManifest, ImageName, Inventory, JobId, Reference};
-use layerkeeper_engine::{EngineError, contents};
+use layerkeeper_engine::EngineError;
+use layerkeeper_engine::contents::{self, File};
 use layerkeeper_store::Repeated;
 use layerkeeper_store::record::PullRecord;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::job_error::JobError;
@@ -16,6 +23,12 @@ use crate::job_error::JobError;
 const LEAST: Bytes = Bytes(1_000_000);
 /// Of these the newest are kept.
 const MOST_WAITING: usize = 16;
+/// A layer of more files is not measured: about 30 MB of memory.
+const MOST_FILES: usize = 500_000;
+/// So often a layer is begun anew that jobs cut short; on a busy host it would be read for nothing again and again.
+const TRIES: u32 = 3;
+/// For so long at most one layer is measured.
+pub(super) const LONGEST: Duration = Duration::from_secs(1800);
 
 /// A layer to be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +44,19 @@ pub(crate) struct Study {
     /// Where its files are.
     path: String,
     job: JobId,
+    tries: u32,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Something else is to be done.
+    #[error("cut short")]
+    Cut,
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// Takes note of the layers of a deploy's pull that are worth measuring.
@@ -41,6 +67,7 @@ pub(super) fn wish(ctx: &Context, job: &JobId, image: &ImageName, manifest: &Ima
         let layer = &manifest.layers[at];
         let Some(created_by) = layer.created_by.as_deref().filter(|_| layer.blob.size >= LEAST) else { continue };
         let Some(path) = destination(created_by) else { continue };
+        wishes.retain(|wish| wish.layer != layer.diff_id);
         wishes.push_back(Study {
             image: image.clone(),
             reference: image.repository.by_digest(manifest.resolved),
@@ -49,6 +76,7 @@ pub(super) fn wish(ctx: &Context, job: &JobId, image: &ImageName, manifest: &Ima
             created_by: created_by.to_owned(),
             path,
             job: job.clone(),
+            tries: 0,
         });
         if wishes.len() > MOST_WAITING {
             wishes.pop_front();
@@ -56,81 +84,113 @@ pub(super) fn wish(ctx: &Context, job: &JobId, image: &ImageName, manifest: &Ima
     }
 }
 
-/// Measures one layer. Dropping this leaves a container open; [`close_all`] removes it.
-pub(super) async fn study(ctx: &Context, study: &Study) {
-    match measure(ctx, study).await {
-        Ok(measured) if measured.is_empty() => {}
-        Ok(measured) => tell(ctx, study, measured).await,
+/// Measures one layer; what it opens it closes, unless it is dropped. One that was cut is put back, some few times.
+pub(super) async fn study(ctx: &Context, mut study: Study, cut: &CancellationToken) {
+    match measure(ctx, &study, cut).await {
+        Ok(measured) => tell(ctx, &study, measured).await,
+        Err(Failure::Cut) => {
+            study.tries += 1;
+            if study.tries < TRIES {
+                return ctx.studies().push_back(study);
+            }
+            tracing::info!(image = %study.image, layer = %study.layer, "never found the time to measure what a layer repeats");
+        }
         Err(error) => tracing::warn!(image = %study.image, %error, "could not measure what a layer repeats"),
     }
 }
 
-/// Removes every container of ours: none is needed between two studies, nor after a start.
-pub(super) async fn close_all(ctx: &Context) {
-    let opened = match ctx.engine.left_open(&ctx.owner).await {
-        Ok(opened) => opened,
-        Err(error) => return tracing::debug!(%error, "could not look for containers that were left open"),
+/// Removes what this daemon opened and never closed: a crash before it, a call that broke off. False where the engine did not
+/// let it.
+pub(super) async fn close_left(ctx: &Context) -> bool {
+    let close = async {
+        for id in ctx.engine.left_open(&ctx.owner).await? {
+            ctx.engine.close(&id).await?;
+            tracing::debug!(container = id, "removed a container that an image was read by");
+        }
+        Ok::<_, EngineError>(())
     };
-    for id in opened {
-        if let Err(error) = ctx.engine.close(&id).await {
-            tracing::warn!(container = id, %error, "could not remove a container that an image was read by");
+    match close.await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "could not remove what images were read by; tries again once the engine answers");
+            false
         }
     }
 }
 
-async fn measure(ctx: &Context, study: &Study) -> Result<Vec<Repeated>, JobError> {
+/// One line for each kept image that it was compared with; all zero where nothing can be said.
+async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Result<Vec<Repeated>, Failure> {
     let inventory = ctx.observe().await?;
-    if inventory.find(&study.reference).is_none() {
-        return Ok(Vec::new());
-    }
-    let below = match base(ctx, &inventory, study) {
-        Some((name, _)) => catalogue(ctx, &name.to_reference(), &study.path).await?,
-        None => Catalogue::default(),
-    };
-    let mut others = Vec::new();
-    for (name, image) in kept(ctx, &inventory) {
-        // what is built of the same layers repeats nothing: it shares them
-        if image.layers.contains(&study.layer) || study.below.starts_with(&image.layers) {
-            continue;
-        }
-        let files = catalogue(ctx, &name.to_reference(), &study.path).await?;
-        if !files.is_empty() {
-            others.push((name, image, files, Common::default()));
-        }
-    }
+    let Some(image) = inventory.find(&study.reference) else { return Ok(Vec::new()) };
+    let mut others = kept(ctx, &inventory);
+    // what is built of the same layers repeats nothing: it shares them
+    others.retain(|(_, image)| !image.layers.contains(&study.layer) && !study.below.starts_with(&image.layers));
     if others.is_empty() {
         return Ok(Vec::new());
     }
-    let own = ctx.engine.open(&study.reference, &ctx.owner).await?;
-    let archive = ctx.engine.archive(&own, &study.path).await?;
-    let read = contents::files(&study.path, archive, |file| {
-        if below.has(&file.path, file.size, &file.digest) {
-            return;
+    let mut measured = Vec::new();
+    let own = own(ctx, &inventory, image, study, cut).await?.unwrap_or_default();
+    for (name, _) in &others {
+        let mut common = Common::of(&own);
+        if !own.is_empty() {
+            let seen = |file: File| {
+                if own.has(&file.path, file.size, &file.digest) {
+                    common.repeats(file.size);
+                }
+            };
+            read(ctx, &name.to_reference(), &study.path, cut, seen).await?;
         }
-        for (.., files, common) in &mut others {
-            common.count(file.size, files.has(&file.path, file.size, &file.digest));
-        }
-    });
-    read.await?;
-    ctx.engine.close(&own).await?;
+        measured.push(Repeated {
+            layer: study.layer,
+            image: name.to_string(),
+            repository: study.image.repository.to_string(),
+            created_by: Some(alike(&study.created_by)),
+            total: common.total,
+            repeated: common.repeated,
+            files: common.files,
+            repeated_files: common.repeated_files,
+        });
+    }
     // what is built on another kept image has all that is in that: it is worth naming where it has more of these files
-    let has_more = |image: &Image, common: &Common| {
-        let mut below =
-            others.iter().filter(|(_, below, ..)| image.id != below.id && image.layers.starts_with(&below.layers));
-        below.all(|(.., less)| less.repeated < common.repeated)
+    let images: Vec<&Image> = others.iter().map(|(_, image)| *image).collect();
+    for (at, image) in images.iter().enumerate() {
+        let below = |other: &usize| images[*other].id != image.id && image.layers.starts_with(&images[*other].layers);
+        if (0..images.len()).filter(below).any(|other| measured[other].repeated >= measured[at].repeated) {
+            (measured[at].repeated, measured[at].repeated_files) = (Bytes::ZERO, 0);
+        }
+    }
+    Ok(measured)
+}
+
+/// The layer's own files: those at its place, but for the ones that the kept image below it has. None where they are more than
+/// the layer can hold: then other layers put files there, too, and nobody can tell whose they are.
+async fn own(
+    ctx: &Context,
+    inventory: &Inventory,
+    image: &Image,
+    study: &Study,
+    cut: &CancellationToken,
+) -> Result<Option<Catalogue>, Failure> {
+    let Some(holds) = image.layer_bytes.get(study.below.len()) else { return Ok(None) };
+    let mut own = Catalogue::default();
+    let seen = |file: File| {
+        if own.len() <= MOST_FILES {
+            own.add(&file.path, file.size, &file.digest);
+        }
     };
-    let measured = others.iter().filter(|(_, image, _, common)| common.repeated_files > 0 && has_more(image, common));
-    let measured = measured.map(|(name, .., common)| Repeated {
-        layer: study.layer,
-        image: name.to_string(),
-        repository: study.image.repository.to_string(),
-        created_by: Some(study.created_by.clone()),
-        total: common.total,
-        repeated: common.repeated,
-        files: common.files,
-        repeated_files: common.repeated_files,
-    });
-    Ok(measured.collect())
+    read(ctx, &study.reference, &study.path, cut, seen).await?;
+    if let Some((name, _)) = base(ctx, inventory, study) {
+        let seen = |file: File| own.drop_same(&file.path, file.size, &file.digest);
+        read(ctx, &name.to_reference(), &study.path, cut, seen).await?;
+    }
+    let fits = own.len() <= MOST_FILES && own.bytes() <= *holds;
+    if !fits {
+        tracing::debug!(
+            image = %study.image, layer = %study.layer, path = study.path, layer_bytes = holds.0,
+            found_bytes = own.bytes().0, files = own.len(), "cannot tell a layer's files from those of others"
+        );
+    }
+    Ok(fits.then_some(own))
 }
 
 fn kept<'i>(ctx: &Context, inventory: &'i Inventory) -> Vec<(ImageName, &'i Image)> {
@@ -145,24 +205,46 @@ fn base<'i>(ctx: &Context, inventory: &'i Inventory, study: &Study) -> Option<(I
     below.max_by_key(|(_, image)| image.layers.len())
 }
 
-/// Every file below the path; none where the image has no such path.
-async fn catalogue(ctx: &Context, image: &Reference, path: &str) -> Result<Catalogue, EngineError> {
+/// Shows every file below a path; none where the image has no such path.
+async fn read(
+    ctx: &Context,
+    image: &Reference,
+    path: &str,
+    cut: &CancellationToken,
+    seen: impl FnMut(File) + Send,
+) -> Result<(), Failure> {
+    if cut.is_cancelled() {
+        return Err(Failure::Cut);
+    }
+    // never dropped for a job: what a dropped call makes all the same, nobody here would know of
     let id = ctx.engine.open(image, &ctx.owner).await?;
-    let mut files = Catalogue::default();
-    let read = match ctx.engine.archive(&id, path).await {
-        Ok(archive) => contents::files(path, archive, |file| files.add(&file.path, file.size, &file.digest)).await,
-        Err(EngineError::NotFound(_)) => Ok(()),
-        Err(error) => Err(error),
+    let reads = async {
+        match ctx.engine.archive(&id, path).await {
+            Ok(archive) => contents::files(path, archive, seen).await,
+            Err(EngineError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     };
-    ctx.engine.close(&id).await?;
-    read.map(|()| files)
+    let read = tokio::select! {
+        biased;
+        () = cut.cancelled() => Err(Failure::Cut),
+        read = reads => read.map_err(Failure::from),
+    };
+    if let Err(error) = ctx.engine.close(&id).await {
+        ctx.left_open.store(true, Ordering::SeqCst);
+        tracing::warn!(container = id, %error, "could not remove a container that an image was read by");
+    }
+    read
 }
 
 async fn tell(ctx: &Context, study: &Study, measured: Vec<Repeated>) {
-    for one in &measured {
+    for one in measured.iter().filter(|one| one.repeated_files > 0) {
         let told = format!(
             "`{}` copied {} of {} from {} once more: same path, same content, another layer",
-            study.created_by, one.repeated, one.total, one.image
+            instruction(&study.created_by),
+            one.repeated,
+            one.total,
+            one.image
         );
         tracing::info!(
             image = %study.image,

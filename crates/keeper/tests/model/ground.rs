@@ -30,6 +30,8 @@ pub struct Shelf {
     pub down: Arc<AtomicBool>,
     /// What it answers instead.
     pub trouble: Arc<Mutex<Option<Error>>>,
+    /// It never answers when asked for this image.
+    pub stuck: Arc<Mutex<Option<Digest>>>,
     /// How often it was asked for a name.
     pub asked: Arc<AtomicU64>,
 }
@@ -45,6 +47,9 @@ impl Registry for Shelf {
 
     async fn image(&self, reference: &Reference, _: &Platform) -> Result<Fetched, Error> {
         let digest = self.resolve(reference).await?.digest;
+        if *self.stuck.lock().unwrap() == Some(digest) {
+            std::future::pending::<()>().await;
+        }
         let image = self.images.lock().unwrap().get(&digest).cloned().ok_or_else(|| missing(reference))?;
         let mut manifest = image.to_manifest();
         manifest.resolved = digest;
@@ -204,6 +209,7 @@ impl Ground {
             images: Arc::default(),
             down: Arc::default(),
             trouble: Arc::default(),
+            stuck: Arc::default(),
             asked: Arc::default(),
         };
         let clock = Arc::new(Wound { at: AtomicI64::new(1_800_000_000_000), after_boot: AtomicI64::new(0) });

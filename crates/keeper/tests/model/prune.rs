@@ -179,3 +179,22 @@ async fn a_clock_that_jumps_right_after_it_was_looked_at_makes_nothing_old() {
     assert_eq!(ground.clock.after_boot.load(Ordering::SeqCst), 0, "it has jumped");
     assert!(plan.removals.is_empty(), "{plan:?}");
 }
+
+#[tokio::test]
+async fn what_our_own_prune_took_is_told_with_what_keeps_it() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    for tag in ["app:sha-1", "app:sha-2", "app:sha-3"] {
+        ground.ship(tag).await;
+        ground.wind(HOUR * 2);
+    }
+    ground.ship("app:sha-4").await;
+    assert!(!ground.tags().await.contains(&"sha-1".to_owned()));
+    let causes = async |ground: &Ground| {
+        let plan = ground.keeper.plan(&name("app:sha-1").to_reference()).await.unwrap();
+        plan.estimate.layers[2].causes.clone()
+    };
+    ground.until("it is told as lost", async |ground| causes(ground).await[0].cause == "lost").await;
+    let lost = causes(&ground).await.remove(0);
+    assert!(lost.why.contains("layerkeeper removed it"), "{lost:?}");
+    assert!(lost.advice.unwrap().contains("raise keep_last"));
+}

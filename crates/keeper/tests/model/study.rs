@@ -1,23 +1,168 @@
-//! What was made to read images by, and left by a crash.
+//! What a copied layer repeats, and what was made to read images by.
 
-use layerkeeper_core::StoreKind;
+use std::time::Duration;
+
+use layerkeeper_core::{Bytes, ContainerState, DiffId, StoreKind};
 use layerkeeper_engine::Engine as _;
-use layerkeeper_store::{Options, Store};
+use layerkeeper_engine::fake::{FakeImage, FakeLayer};
+use layerkeeper_store::{Options, Repeated, Store};
 
-use crate::ground::{Ground, name, policy};
+use crate::ground::{Ground, app, name, policy};
+
+const COPY: &str = "COPY --from=python-deps /opt/venv /opt/venv # buildkit";
+/// All that a fake layer of a megabyte on the wire holds.
+const HOLDS: usize = 3_000_000;
+
+fn os() -> FakeLayer {
+    FakeLayer::new("os", 50_000_000)
+}
+
+/// A layer of these files, a megabyte on the wire.
+fn layer(content: &str, files: &[(&str, &str)]) -> FakeLayer {
+    FakeLayer::new(content, 1_000_000).with_files(files)
+}
+
+async fn ground(store: &Store, python: &[(&str, &str)]) -> Ground {
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    ground.publish("base:1", &FakeImage::of_layers("base", vec![os()]));
+    ground.publish("cache-python:1", &FakeImage::of_layers("python", vec![os(), layer("venv", python)]));
+    for tag in ["base:1", "cache-python:1"] {
+        ground.here(tag).await;
+    }
+    ground
+}
+
+/// Deploys an image whose layers these are.
+async fn ship(ground: &Ground, tag: &str, layers: &[&FakeLayer]) {
+    let layers = [&os()].into_iter().chain(layers.iter().copied()).cloned().collect();
+    ground.publish(tag, &FakeImage::of_layers(tag, layers));
+    let row = ground.deploy(tag, None).await;
+    assert!(row.outcome.error.is_none(), "{:?}", row.outcome);
+}
+
+/// What was measured of a layer, once it was.
+async fn measured(ground: &Ground, store: &Store, layer: DiffId) -> Vec<Repeated> {
+    ground.until("it is measured", async |_| !of(store, layer).await.is_empty()).await;
+    of(store, layer).await
+}
+
+async fn of(store: &Store, layer: DiffId) -> Vec<Repeated> {
+    store.repeats(layer, String::new(), None).await.unwrap()
+}
+
+/// Is it foretold of a build of `layer` that nobody has?
+async fn foretold(ground: &Ground, layer: &FakeLayer) -> bool {
+    ground.publish("app:sha-next", &FakeImage::of_layers("next", vec![os(), layer.clone()]));
+    let plan = ground.keeper.plan(&name("app:sha-next").to_reference()).await.unwrap();
+    plan.estimate.layers[1].causes.iter().any(|cause| cause.cause == "repeats files")
+}
 
 #[tokio::test]
-async fn a_start_removes_what_a_crash_left_open_and_nothing_that_somebody_else_reads_by() {
+async fn what_a_copy_repeats_is_foretold_until_the_next_one_repeats_nothing() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = ground(&store, &[("/opt/venv/torch.so", "torch"), ("/opt/venv/a.pyc", "1")]).await;
+    let copied = layer("copied", &[("/opt/venv/torch.so", "torch"), ("/opt/venv/a.pyc", "2")]).made_by(COPY);
+    ship(&ground, "app:sha-1", &[&copied]).await;
+    let rows = measured(&ground, &store, copied.diff_id).await;
+    let found: Vec<_> = rows.iter().map(|row| (row.image.as_str(), row.repeated, row.total, row.files)).collect();
+    assert_eq!(found, [("ghcr.io/acme/cache-python:1", Bytes(5), Bytes(6), 2)]);
+    let next = layer("next", &[]).made_by(COPY);
+    assert!(foretold(&ground, &next).await);
+    let other = layer("other", &[("/opt/venv/torch.so", "jax")]).made_by(COPY);
+    ship(&ground, "app:sha-2", &[&other]).await;
+    assert_eq!(measured(&ground, &store, other.diff_id).await[0].repeated, Bytes(0));
+    assert!(!foretold(&ground, &next).await, "the last one repeated nothing");
+    assert!(ground.engine.inventory().await.unwrap().containers.is_empty());
+}
+
+/// A small layer that is copied beside a large one: what both put there is more than the small one can hold.
+#[tokio::test]
+async fn files_that_another_layer_put_at_the_same_place_are_not_the_layers() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let modules = "x".repeat(HOLDS);
+    let ground = ground(&store, &[("/app/node_modules/a.js", &modules)]).await;
+    let dist = layer("dist", &[("/app/index.html", "<html>")]).made_by("COPY --from=web /dist /app # buildkit");
+    let deps = layer("deps", &[("/app/node_modules/a.js", &modules)]);
+    let deps = deps.made_by("COPY --from=deps /app/node_modules /app/node_modules # buildkit");
+    ship(&ground, "app:sha-1", &[&dist, &deps]).await;
+    let rows = measured(&ground, &store, dist.diff_id).await;
+    assert_eq!((rows[0].repeated, rows[0].total), (Bytes(0), Bytes(0)), "nothing can be said of it: {rows:?}");
+    let rows = measured(&ground, &store, deps.diff_id).await;
+    assert_eq!((rows[0].repeated, rows[0].total), (Bytes(HOLDS as u64), Bytes(HOLDS as u64)), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_becomes_due_ends_a_study_that_stalls_and_the_third_time_for_good() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let owner = store.owner().await.unwrap();
+    let ground = ground(&store, &[("/opt/venv/torch.so", "torch")]).await;
+    ground.engine.stall_archives(true);
+    let stalled = layer("stalled", &[("/opt/venv/torch.so", "torch")]).made_by(COPY);
+    ship(&ground, "app:sha-1", &[&stalled]).await;
+    let reads = async |ground: &Ground| ground.engine.left_open(&owner).await.unwrap().len() == 1;
+    ground.until("the study has begun", reads).await;
+    // the tag is not there yet: this job waits for its time, again and again, and each time it is due in mid-study
+    let waits = ground.ask(&name("app:sha-2")).await;
+    let attempts = async || ground.keeper.job(&waits).await.unwrap().unwrap().job.attempts;
+    for round in 1..=3 {
+        ground.until("the study is ended for the job", async |_| attempts().await >= round).await;
+        if round < 3 {
+            ground.until("the study begins anew", reads).await;
+        }
+    }
+    let other = layer("other", &[("/opt/venv/torch.so", "torch")]).made_by(COPY);
+    let image = FakeImage::of_layers("app:sha-2", vec![os(), other.clone()]);
+    ground.publish("app:sha-2", &image);
+    ground.end(&waits).await;
+    ground.engine.stall_archives(false);
+    measured(&ground, &store, other.diff_id).await;
+    assert!(of(&store, stalled.diff_id).await.is_empty(), "it was before the other one, and given up");
+    assert!(ground.engine.left_open(&owner).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_start_removes_what_a_crash_left_open_also_where_the_engine_is_away_then() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
     ground.ship("app:sha-1").await;
     let (image, owner) = (name("app:sha-1").to_reference(), store.owner().await.unwrap());
     ground.engine.open(&image, &owner).await.unwrap();
-    let others = ground.engine.open(&image, "somebody else").await.unwrap();
-    assert_eq!(ground.engine.left_open(&owner).await.unwrap().len(), 1);
+    let other = "layerkeeper-reading-somebody else-1";
+    let others = ground.engine.create_container(other, &image, ContainerState::Created);
+    ground.engine.set_down(true);
     let again = ground.restarted(store).await;
+    again.until("it is missed", async |ground| ground.keeper.status().await.engine.error.is_some()).await;
+    again.engine.set_down(false);
     again.until("ours is gone", async |ground| ground.engine.left_open(&owner).await.unwrap().is_empty()).await;
     assert_eq!(again.engine.left_open("somebody else").await.unwrap(), [others]);
     let inventory = again.engine.inventory().await.unwrap();
-    assert!(inventory.containers.is_empty(), "none of them is the host's: {inventory:?}");
+    let seen: Vec<&str> = inventory.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(seen, [other], "it holds its image, whoever reads by it");
+}
+
+/// Such as a container that the engine made after it had come back, of a call that was given up.
+#[tokio::test]
+async fn what_was_left_open_meanwhile_goes_when_the_engine_is_back() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    ground.ship("app:sha-1").await;
+    let (image, owner) = (name("app:sha-1").to_reference(), store.owner().await.unwrap());
+    ground.engine.create_container(&format!("layerkeeper-reading-{owner}-9"), &image, ContainerState::Created);
+    assert_eq!(ground.engine.left_open(&owner).await.unwrap().len(), 1);
+    ground.engine.set_down(true);
+    ground.until("it is missed", async |ground| ground.keeper.status().await.engine.error.is_some()).await;
+    ground.engine.set_down(false);
+    ground.until("it is gone", async |ground| ground.engine.left_open(&owner).await.unwrap().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_pull_does_not_wait_long_for_its_explanation() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    ground.ship("app:sha-1").await;
+    *ground.shelf.stuck.lock().unwrap() = Some(app("app:sha-1").resolved());
+    let row = tokio::time::timeout(Duration::from_secs(8), ground.ship("app:sha-2")).await;
+    let pull = row.expect("the registry may take ten seconds to say nothing").outcome.pull.unwrap();
+    let estimate = pull.estimate.unwrap();
+    assert!(estimate.layers.iter().all(|layer| layer.causes.is_empty()), "{estimate:?}");
+    assert_eq!(pull.estimate_error_bytes, Some(0));
 }

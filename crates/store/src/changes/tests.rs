@@ -93,3 +93,27 @@ async fn old_lines_go_and_what_still_stands_stays_with_its_layers() {
     let few = crate::Retention { max_changes: 0, ..crate::Retention::default() };
     assert_eq!(store.sweep(Timestamp(1000), &few).await.unwrap().changes, 0, "what still stands stays");
 }
+
+#[tokio::test]
+async fn the_lines_of_an_image_are_found_without_reading_all_of_them() {
+    let store = three_days().await;
+    let plan = |sql: &'static str| {
+        store.read(move |connection| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let mut rows = statement.raw_query();
+            let mut steps = Vec::new();
+            while let Some(row) = rows.next()? {
+                steps.push(row.get::<_, String>("detail")?);
+            }
+            Ok(steps)
+        })
+    };
+    for sql in [WENT, crate::retention::STACKS] {
+        let steps = plan(sql).await.unwrap();
+        assert!(steps.iter().any(|step| step.contains("INDEX changes_image")), "{steps:?}");
+        assert!(
+            !steps.iter().any(|step| step.starts_with("SCAN held") || step.starts_with("SCAN changes")),
+            "{steps:?}"
+        );
+    }
+}

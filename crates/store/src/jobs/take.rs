@@ -15,6 +15,11 @@ use crate::store::Store;
 /// would wait for as long as the clock lies.
 const LONGEST_WAIT_MS: i64 = 3_600_000;
 
+/// May it run at the instant ?1?
+fn due() -> String {
+    format!("state = 'queued' AND (not_before IS NULL OR not_before <= ?1 OR not_before > ?1 + {LONGEST_WAIT_MS})")
+}
+
 /// A job that was taken from the queue, and what it pushed aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -41,10 +46,9 @@ impl Store {
             let sql = format!(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = coalesce(started, ?1),
                                  not_before = NULL
-                 WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued'
-                                AND (not_before IS NULL OR not_before <= ?1 OR not_before > ?1 + {LONGEST_WAIT_MS})
-                              ORDER BY priority, seq LIMIT 1)
-                 RETURNING {COLUMNS}"
+                 WHERE seq = (SELECT seq FROM jobs WHERE {} ORDER BY priority, seq LIMIT 1)
+                 RETURNING {COLUMNS}",
+                due()
             );
             let Some(job) = connection.prepare_cached(&sql)?.query_row([now.0], job).optional()? else {
                 return Ok(None);
@@ -54,6 +58,16 @@ impl Store {
                 _ => Vec::new(),
             };
             Ok(Some(Taken { job, superseded }))
+        })
+        .await
+    }
+
+    /// Would [`Store::take`] find one?
+    pub async fn has_due(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM jobs WHERE {})", due()))?;
+            Ok(statement.query_row([now.0], |row| row.get(0))?)
         })
         .await
     }

@@ -1,8 +1,10 @@
 //! The causes, in words: what is the matter, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::digest::Digest;
+use crate::instruction::{alike, arguments, instruction, is_cut};
 use crate::manifest::Compression;
 use crate::reuse::explain::{Lost, Repeat};
 use crate::time::Timestamp;
@@ -23,6 +25,8 @@ pub enum Cause {
     OtherPosition {
         /// An image that holds it.
         image: String,
+        /// That image is kept, so that others may be built on it.
+        kept: bool,
     },
     /// The first layer that is another one than in the image it was compared with.
     Differs(Difference),
@@ -95,7 +99,8 @@ impl Cause {
                  once more and then stays"
                     .to_owned()
             }
-            Self::OtherPosition { image } => format!(
+            Self::OtherPosition { kept: false, .. } => return None,
+            Self::OtherPosition { image, .. } => format!(
                 "build FROM the image that has it ({image}), so that the layers below are the same; the classic image store \
                  reuses a layer only at the same place of the chain, the containerd store anywhere"
             ),
@@ -108,6 +113,11 @@ impl Cause {
                 "pull {image} from its registry once instead of loading or building it here; what the engine never \
                  downloaded it downloads again"
             ),
+            Self::Lost(Lost { ours: true, .. }) => {
+                "layerkeeper removed it as old; where such tags are deployed again, raise keep_last or min_age of their \
+                 [[runtime]] block, or give the disk more room if it went for lack of it"
+                    .to_owned()
+            }
             Self::Lost(_) => {
                 "see `layerkeeper history` and `layerkeeper doctor` for who removes images here; keep the image that holds \
                  it as a [[keep]] block, so that it is healed before the next deploy"
@@ -126,19 +136,35 @@ impl Cause {
 impl Difference {
     /// Both were made by the same words.
     fn is_again(&self) -> bool {
-        self.wanted.is_some() && self.wanted == self.here
+        let words = |text: &Option<String>| text.as_deref().map(alike);
+        self.wanted.is_some() && words(&self.wanted) == words(&self.here)
+    }
+
+    /// Build arguments of the instruction whose values are not the same.
+    fn changed_arguments(&self) -> Vec<&str> {
+        let (wanted, here) = (self.wanted.as_deref(), self.here.as_deref());
+        let (wanted, here) = (wanted.map(arguments).unwrap_or_default(), here.map(arguments).unwrap_or_default());
+        let changed = wanted.iter().chain(&here).filter(|one| wanted.contains(one) != here.contains(one));
+        let names: BTreeSet<&str> = changed.map(|(name, _)| *name).collect();
+        names.into_iter().collect()
     }
 
     fn advice(&self) -> String {
-        let instruction = self.wanted.as_deref().unwrap_or_default();
+        let instruction = self.wanted.as_deref().map(alike).unwrap_or_default();
         if let Some(base) = &self.base {
             return format!(
                 "refresh the kept images first (`layerkeeper prewarm`), or build on the {base} that the servers have: a base \
                  that moves makes every layer above it anew"
             );
         }
-        let copies = instruction.contains("COPY") || instruction.contains("ADD");
+        let copies = instruction.starts_with("COPY ") || instruction.starts_with("ADD ");
+        let arguments = self.changed_arguments();
         match () {
+            () if self.is_again() && !arguments.is_empty() => format!(
+                "declare ARG {} below this instruction, or in another stage: an argument in scope makes every RUN below its \
+                 declaration run again when the value changes",
+                arguments.join(", ARG ")
+            ),
             () if self.is_again() && (instruction.contains("apt-get") || instruction.contains("apk ")) => {
                 "let it come out of the build cache (--cache-from): a package index that is fetched again makes other \
                  bytes each time, and everything above it moves"
@@ -171,7 +197,7 @@ impl fmt::Display for Cause {
                 }
                 write!(f, "); this one is {wanted_as}, compressed anew")
             }
-            Self::OtherPosition { image } => {
+            Self::OtherPosition { image, .. } => {
                 write!(f, "the same layer is here in {image}, on top of other layers")
             }
             Self::Differs(difference) => write!(f, "{difference}"),
@@ -207,11 +233,26 @@ impl fmt::Display for Difference {
             );
         }
         match (&self.wanted, &self.here) {
-            (Some(_), Some(_)) if self.is_again() => {
+            (Some(wanted), Some(_)) if self.is_again() => {
+                let arguments = self.changed_arguments();
+                if !arguments.is_empty() {
+                    let of = arguments.join(", ");
+                    return write!(
+                        f,
+                        "the first layer that differs from {image}: the same instruction with another value of the build \
+                         argument {of}"
+                    );
+                }
+                if is_cut(wanted) {
+                    return write!(
+                        f,
+                        "the first layer that differs from {image}: an instruction that begins alike made other content"
+                    );
+                }
                 write!(f, "the first layer that differs from {image}: the same instruction made other content")
             }
             (Some(_), Some(here)) => {
-                write!(f, "the first layer that differs from {image}, where the instruction is: {here}")
+                write!(f, "the first layer that differs from {image}, where the instruction is: {}", instruction(here))
             }
             _ => write!(f, "the first layer that differs from {image}"),
         }

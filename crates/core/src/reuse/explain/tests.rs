@@ -136,19 +136,36 @@ fn the_same_content_as_another_blob_is_other_compression_and_takes_what_lies_abo
 #[test]
 fn the_same_layer_on_others_is_at_another_position_on_the_classic_store_only() {
     let wanted = ["os2", "torch"];
-    let classic = server(CLASSIC).with("sha-1", &["os", "torch"]);
+    let with = |store| server(store).with("sha-1", &["os", "torch"]).with("ghcr.io/acme/python:1", &["os", "torch"]);
+    let classic = with(CLASSIC).keeping("ghcr.io/acme/python:1");
     assert_eq!(classic.words(&wanted), ["never seen", "other position"]);
     let (said, advice) = classic.said(&wanted, 1);
-    assert_eq!(said, "the same layer is here in ghcr.io/acme/app:sha-1, on top of other layers");
-    assert!(advice.unwrap().contains("build FROM the image that has it (ghcr.io/acme/app:sha-1)"));
-    assert_eq!(server(CONTAINERD).with("sha-1", &["os", "torch"]).words(&wanted), ["never seen", ""]);
+    assert_eq!(said, "the same layer is here in ghcr.io/acme/python:1, on top of other layers");
+    assert!(advice.unwrap().contains("build FROM the image that has it (ghcr.io/acme/python:1)"));
+    assert_eq!(with(CONTAINERD).keeping("ghcr.io/acme/python:1").words(&wanted), ["never seen", ""]);
+    // nobody builds on the last deploy
+    assert_eq!(with(CLASSIC).words(&wanted), ["never seen", "above"]);
+    let on_top = server(CLASSIC).with("sha-1", &["os", "apt", "torch"]);
+    assert_eq!(on_top.words(&["os", "torch"]), ["", "other position"]);
+    assert_eq!(on_top.said(&["os", "torch"], 1).1, None);
+}
+
+#[test]
+fn what_lies_above_a_layer_that_moves_moves_with_it_on_the_classic_store_only() {
+    let with = |store| server(store).with("sha-1", &["os", "torch", "code1"]);
+    let wanted = ["os", "torch2", "code2"];
+    assert_eq!(with(CLASSIC).words(&wanted), ["", "differs", "above"]);
+    assert_eq!(with(CLASSIC).said(&wanted, 2).0, "it stands above layer 2, which moves");
+    // this store would have reused it anywhere
+    assert_eq!(with(CONTAINERD).words(&wanted), ["", "differs", "never seen"]);
+    assert_eq!(with(CONTAINERD).words(&["os", "torch2", "code1"]), ["", "differs", ""]);
 }
 
 #[test]
 fn the_first_layer_that_differs_is_told_by_its_instruction_and_the_one_it_was_compared_with() {
     let server = server(CLASSIC).with("sha-1", &["os", "apt1<RUN apt-get update", "code1<COPY . /app"]);
     let again = ["os", "apt2<RUN apt-get update", "code1<COPY . /app"];
-    assert_eq!(server.words(&again), ["", "differs", "other position"]);
+    assert_eq!(server.words(&again), ["", "differs", "above"]);
     let (said, advice) = server.said(&again, 1);
     assert_eq!(
         said,
@@ -162,6 +179,29 @@ fn the_first_layer_that_differs_is_told_by_its_instruction_and_the_one_it_was_co
     assert!(said.ends_with("where the instruction is: RUN apt-get update"), "{said}");
     assert!(advice.unwrap().contains("Dockerfile has changed"));
     assert_eq!(server.explain(&other).compared_with.as_deref(), Some("ghcr.io/acme/app:sha-1"));
+}
+
+#[test]
+fn a_build_argument_that_changed_is_named_and_so_is_what_is_too_long_to_compare() {
+    let server = server(CLASSIC)
+        .with("sha-1", &["os", "a<RUN |2 PY=1 GIT_SHA=aaaa /bin/sh -c pip install torch # buildkit"])
+        .with("sha-2", &["os2", "b</bin/sh -c #(nop) COPY dir:0123 in /app "])
+        .with("sha-3", &["os3", "c<RUN a very long instruction…"]);
+    let argument = ["os", "a2<RUN |2 PY=1 GIT_SHA=bbbb /bin/sh -c pip install torch # buildkit"];
+    let (said, advice) = server.said(&argument, 1);
+    assert!(said.ends_with("the same instruction with another value of the build argument GIT_SHA"), "{said}");
+    assert!(advice.unwrap().starts_with("declare ARG GIT_SHA below this instruction"));
+    let gone = ["os", "a3<RUN |1 PY=1 /bin/sh -c pip install torch # buildkit"];
+    assert!(server.said(&gone, 1).0.ends_with("build argument GIT_SHA"));
+    let other = ["os", "a4<RUN |2 PY=1 GIT_SHA=bbbb /bin/sh -c pip install jax # buildkit"];
+    let (said, advice) = server.said(&other, 1);
+    assert!(said.ends_with("where the instruction is: RUN pip install torch"), "{said}");
+    assert!(advice.unwrap().contains("the Dockerfile has changed"));
+    let (said, advice) = server.said(&["os2", "b2</bin/sh -c #(nop) COPY dir:4567 in /app "], 1);
+    assert!(said.ends_with("the same instruction made other content"), "{said}");
+    assert!(advice.unwrap().contains("files that it copies have changed"));
+    let (said, _) = server.said(&["os3", "c2<RUN a very long instruction…"], 1);
+    assert!(said.ends_with("an instruction that begins alike made other content"), "{said}");
 }
 
 #[test]
@@ -211,7 +251,7 @@ fn what_was_loaded_or_built_here_is_unknown_and_says_so() {
 fn what_was_here_once_is_lost_since_then_and_by_that() {
     let mut server = server(CLASSIC).with("sha-1", &["os", "torch"]);
     let how = Some("somebody ran a prune".to_owned());
-    server.lost.insert(diff("node"), Lost { image: "ghcr.io/acme/cache-node:1".into(), at: NOW, how });
+    server.lost.insert(diff("node"), Lost { image: "ghcr.io/acme/cache-node:1".into(), at: NOW, how, ours: false });
     assert_eq!(server.words(&["os", "torch", "node"]), ["", "", "lost"]);
     let (said, advice) = server.said(&["os", "torch", "node"], 2);
     assert_eq!(
@@ -219,6 +259,11 @@ fn what_was_here_once_is_lost_since_then_and_by_that() {
         format!("it was here in ghcr.io/acme/cache-node:1, which was gone at {NOW}: somebody ran a prune")
     );
     assert!(advice.unwrap().contains("layerkeeper doctor"));
+    if let Some(lost) = server.lost.get_mut(&diff("node")) {
+        lost.ours = true;
+    }
+    let advice = server.said(&["os", "torch", "node"], 2).1.unwrap();
+    assert!(advice.contains("raise keep_last") && !advice.contains("doctor"), "{advice}");
 }
 
 #[test]
