@@ -235,7 +235,7 @@ fn what_lies_on_top_of_a_whole_kept_image_is_what_the_deploy_brings_and_needs_no
     assert!(advice.unwrap().starts_with("nothing, unless it is large"));
     // with an earlier build here, that one is the measure
     let later = server.with("sha-1", &["os", "cudnn", "torch", "code"]);
-    assert_eq!(later.words(&["os", "cudnn", "torch2", "code"]), ["", "", "differs", "other position"]);
+    assert_eq!(later.words(&["os", "cudnn", "torch2", "code"]), ["", "", "differs", "above"]);
 }
 
 #[test]
