@@ -15,13 +15,15 @@ fn shipped() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The file with its commented keys and blocks put to work, up to the first line that `stop` accepts.
+/// The file with its commented keys and blocks put to work, up to the first line that `stop` accepts; but for `quarter`, which
+/// goes only with an image that has one in its tag.
 fn uncommented(text: &str, stop: impl Fn(&str) -> bool) -> String {
     let mut out = String::new();
     let mut at_work = true;
     for line in text.lines() {
         at_work &= !stop(line);
         let is_code = line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(' ') && !rest.is_empty());
+        let is_code = is_code && !line.starts_with("#quarter =");
         out.push_str(if at_work && is_code { &line[1..] } else { line });
         out.push('\n');
     }
