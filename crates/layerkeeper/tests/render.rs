@@ -4,6 +4,7 @@ mod render {
     //! The facts that are shown.
     pub mod doctor;
     pub mod expected;
+    mod kept;
     pub mod sample;
     pub mod state;
 }

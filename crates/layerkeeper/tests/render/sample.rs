@@ -3,8 +3,7 @@
 use layerkeeper_http::wire::{ChangeView, JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::Status;
 use layerkeeper_keeper::status::{
-    DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
-    TagStatus,
+    DiskStatus, EngineStatus, ForgottenStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
 };
 use layerkeeper_store::record::{
     AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord,
@@ -12,11 +11,12 @@ use layerkeeper_store::record::{
 };
 
 use super::expected::estimate_record;
+use super::kept::kept;
 
 /// When all this is looked at.
 pub const NOW: i64 = 1_795_489_200_000;
 const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
+pub const HOUR: i64 = 60 * MINUTE;
 
 /// What a runtime is made of: a byte for its digest, its size, what made it.
 pub const LAYERS: [(u8, u64, &str); 4] = [
@@ -207,44 +207,7 @@ pub fn status() -> Status {
             images: 14,
             seen_at: Some(NOW - 12_000),
         },
-        kept: vec![
-            KeptStatus {
-                image: "ghcr.io/acme/base:12.1".to_owned(),
-                present: true,
-                finding: "present".to_owned(),
-                digest: Some(digest(0x1a)),
-                last_refresh: Some(NOW - 4 * HOUR),
-                next_run: Some(NOW + 20 * HOUR),
-                ..KeptStatus::default()
-            },
-            KeptStatus {
-                image: "ghcr.io/acme/cache-python:3".to_owned(),
-                present: true,
-                finding: "present".to_owned(),
-                digest: Some(digest(0x2b)),
-                pin: Some(digest(0x2b)),
-                pin_unresolvable: true,
-                tag_shows: Some(digest(0x4d)),
-                last_refresh: None,
-                next_run: None,
-                ..KeptStatus::default()
-            },
-            KeptStatus {
-                image: "ghcr.io/acme/cuda:12.1.1".to_owned(),
-                present: true,
-                finding: "present".to_owned(),
-                digest: Some(digest(0x3c)),
-                unmet: vec![
-                    "package libcudnn8 (wanted: 8.9.*) is not installed".to_owned(),
-                    "file /usr/lib/x86_64-linux-gnu/libcudnn.so.8 is not there".to_owned(),
-                ],
-                unmet_digest: Some(digest(0x4d)),
-                last_refresh: Some(NOW - 28 * HOUR),
-                last_error: Some("the same in other words".to_owned()),
-                next_run: Some(NOW + 20 * HOUR),
-                ..KeptStatus::default()
-            },
-        ],
+        kept: kept(),
         runtime: vec![RuntimeStatus {
             repository: "ghcr.io/acme/app".to_owned(),
             tags: vec![

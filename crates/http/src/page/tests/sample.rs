@@ -71,7 +71,7 @@ fn forgotten() -> Vec<ForgottenStatus> {
     }]
 }
 
-fn status() -> Status {
+fn kept() -> Vec<KeptStatus> {
     let kept = |name: &str, minutes: i64| KeptStatus {
         image: format!("ghcr.io/acme/base-images/{name}"),
         present: true,
@@ -83,6 +83,19 @@ fn status() -> Status {
         ..KeptStatus::default()
     };
     let pinned = kept("cuda:12.1.1-cudnn8-runtime-ubuntu22.04", 20);
+    vec![
+        KeptStatus { pin: pinned.digest.clone(), pin_unresolvable: true, ..pinned },
+        KeptStatus { last_error: Some("ghcr.io: 429, asks to wait 60 s".into()), ..kept("cache-python:3.11", 1460) },
+        KeptStatus {
+            unmet: vec!["package libcudnn8 (wanted: 8.9.*) is not installed".into()],
+            unmet_digest: Some(digest("cuda without cudnn")),
+            ..kept("cuda:12.1.1", 1460)
+        },
+        KeptStatus { present: false, finding: "absent".into(), digest: None, ..kept("cache-node:20", 1460) },
+    ]
+}
+
+fn status() -> Status {
     let tag = |tag: &str, deploy: u64, held: &[&str]| TagStatus {
         image: format!("ghcr.io/acme/app:{tag}"),
         digest: Some(digest(tag)),
@@ -114,19 +127,7 @@ fn status() -> Status {
             seen_at: Some(NOW - 4000),
             ..EngineStatus::default()
         },
-        kept: vec![
-            KeptStatus { pin: pinned.digest.clone(), pin_unresolvable: true, ..pinned },
-            KeptStatus {
-                last_error: Some("ghcr.io: 429, asks to wait 60 s".into()),
-                ..kept("cache-python:3.11", 1460)
-            },
-            KeptStatus {
-                unmet: vec!["package libcudnn8 (wanted: 8.9.*) is not installed".into()],
-                unmet_digest: Some(digest("cuda without cudnn")),
-                ..kept("cuda:12.1.1", 1460)
-            },
-            KeptStatus { present: false, finding: "absent".into(), digest: None, ..kept("cache-node:20", 1460) },
-        ],
+        kept: kept(),
         runtime: vec![RuntimeStatus {
             repository: "ghcr.io/acme/app".into(),
             tags: vec![
