@@ -4,6 +4,7 @@
 mod cli;
 mod clock;
 mod doctor;
+mod expect;
 mod github;
 mod grafana;
 mod kill;
