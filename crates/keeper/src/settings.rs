@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
-use layerkeeper_core::{ImageName, Policy, Quarter, Quarters, Series, Template, Timestamp};
+use layerkeeper_core::{ImageName, Keep, Policy, Quarter, Quarters, Series, Template, Timestamp};
 
 /// When a kept image is refreshed.
 #[derive(Debug, Clone)]
@@ -73,6 +73,15 @@ impl Settings {
     /// The series whose name in some quarter this is.
     pub fn series_of(&self, image: &ImageName) -> Option<&KeepSeries> {
         self.series.iter().find(|of| of.series.template.quarter_of(image).is_some())
+    }
+
+    /// What is wanted of a kept image of this name, also of a quarter of a series that is only on its way.
+    pub fn keep_of(&self, image: &ImageName) -> Option<Keep> {
+        let on_its_way = || {
+            let series = &self.series_of(image)?.series;
+            Some(series.keep(series.template.quarter_of(image)?))
+        };
+        self.policy.kept(image).cloned().or_else(on_its_way)
     }
 
     /// The same, with every series' images, at these quarters, among what is kept: each in its place in the file.

@@ -78,7 +78,7 @@ pub(super) async fn stat(session: &Session, id: &str, path: &str) -> Result<Opti
         // the answer to HEAD has no body that says why; the one to GET has
         Err(EngineError::Other(_)) => match archive(session, id, path).await {
             Err(EngineError::NotFound(_)) => Ok(None),
-            Err(EngineError::Other(why)) if why.contains("too many") => Ok(None),
+            Err(EngineError::Other(why)) if why.contains("too many") || why.contains("not a directory") => Ok(None),
             Err(error) => Err(error),
             Ok(_) => Err(EngineError::Other(format!("it cannot tell what {path} is"))),
         },

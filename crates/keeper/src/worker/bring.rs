@@ -153,11 +153,10 @@ async fn held_to(
     content: &Image,
     inventory: &Inventory,
 ) -> Result<(), JobError> {
-    let settings = run.ctx.settings();
-    let Some(keep) = settings.policy.kept(name) else { return Ok(()) };
-    let held = hold(run, keep, digest).await;
+    let Some(keep) = run.ctx.settings().keep_of(name) else { return Ok(()) };
+    let held = hold(run, &keep, digest).await;
     if matches!(held, Err(JobError::Unmet { .. })) {
-        leave_behind(run, keep, digest, content, inventory).await?;
+        leave_behind(run, &keep, digest, content, inventory).await?;
     }
     held
 }

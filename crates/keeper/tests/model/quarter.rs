@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use layerkeeper_core::{Digest, JobState, Series, StoreKind};
+use layerkeeper_core::{Digest, Expect, JobState, Series, StoreKind};
+use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::fake::{Call, FakeImage, Fault};
 use layerkeeper_keeper::{DeployRequest, KeepSeries, Refusal, Settings};
 use layerkeeper_registry::Error;
@@ -343,4 +344,20 @@ async fn a_job_for_a_quarter_that_is_kept_no_more_says_so_and_fails_nothing() {
     let row = ground.end(&old[0].job.id).await;
     assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
     assert!(row.outcome.warnings[0].contains("cache-2027q1 is not kept now"), "{:?}", row.outcome);
+}
+
+#[tokio::test]
+async fn a_new_quarter_that_is_not_as_expected_gets_no_name_and_the_old_one_stays_kept() {
+    let ground = in_memory().await;
+    let mut expecting = following(None);
+    expecting.series[0].series.expect = vec![Expect::File { path: "/data/2027q1/0000.bin".to_owned() }];
+    ground.keeper.reload(expecting);
+    ground.until("what is here is held to it", async |ground| idle(ground).await).await;
+    publish(&ground, "2027q2");
+    ground.wind(TO_Q2);
+    let row = warm(&ground, "2027q1").await;
+    assert!(row.outcome.warnings[0].contains("file /data/2027q1/0000.bin is not there"), "{:?}", row.outcome.warnings);
+    let named = ground.engine.inventory().await.unwrap().named(&name(&of("2027q2"))).is_some();
+    assert!(!named, "its name was not made");
+    assert_eq!(kept(&ground).await, [("2027q2".to_owned(), false), ("2027q1".to_owned(), true)]);
 }
