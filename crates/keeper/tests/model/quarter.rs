@@ -229,7 +229,8 @@ async fn where_the_daemon_cannot_reach_the_registry_the_engine_is_asked() {
 async fn a_new_server_takes_the_newest_that_there_is_and_says_what_it_looked_for_where_there_is_none() {
     let store = Store::open_in_memory(Options::default()).unwrap();
     let ground = Ground::told(StoreKind::Containerd, following(None), store).await;
-    let told = async |ground: &Ground| ground.keeper.status().await.kept[1].last_error.is_some();
+    // and the job that found out has ended: when it is tried again counts from then on
+    let told = async |ground: &Ground| ground.keeper.status().await.kept[1].last_error.is_some() && idle(ground).await;
     ground.until("it says that there is none", told).await;
     let status = ground.keeper.status().await;
     let error = status.kept[1].last_error.as_deref().unwrap();
