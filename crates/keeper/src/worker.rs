@@ -84,7 +84,7 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     }
 }
 
-/// Removes what may have been left open, ticking, while the engine answers; otherwise later.
+/// Removes what may have been left open, ticking, while the engine answers and no job waits; otherwise later.
 async fn close_left<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
     if ctx.view().error.is_some() || !ctx.left_open.swap(false, Ordering::SeqCst) {
         return;
@@ -94,8 +94,17 @@ async fn close_left<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, be
         tokio::select! {
             biased;
             () = ctx.stop.cancelled() => break false,
+            () = ctx.queued.notified() => {
+                // for the loop, which then takes it
+                ctx.queued.notify_one();
+                break false;
+            }
             _ = tick.tick() => beat(),
             closed = &mut closes => break closed,
+        }
+        // one that waited rings no bell
+        if ctx.store.has_due(ctx.now()).await.unwrap_or(true) {
+            break false;
         }
     };
     if !closed {

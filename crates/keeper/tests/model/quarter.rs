@@ -239,9 +239,12 @@ async fn a_new_server_takes_the_newest_that_there_is_and_says_what_it_looked_for
     publish(&ground, "2024q4");
     publish(&ground, "2026q2");
     ground.wind(Duration::from_secs(3600));
-    // looks at once for what is missing
-    ground.keeper.reload(following(None));
-    ground.until("it came", async |ground| is_at(ground, &["2026q2"]).await && idle(ground).await).await;
+    // each reload looks for what is missing, once it may be tried again
+    let came = async |ground: &Ground| {
+        ground.keeper.reload(following(None));
+        is_at(ground, &["2026q2"]).await && idle(ground).await
+    };
+    ground.until("it came", came).await;
     let closed = async |ground: &Ground| ground.keeper.status().await.losses.is_empty();
     ground.until("today's is not missing any more", closed).await;
 }
