@@ -10,8 +10,8 @@ use std::time::Duration;
 use layerkeeper_core::instruction::{alike, instruction};
 use layerkeeper_core::reuse::content::{Catalogue, Common, destination};
 use layerkeeper_core::{Bytes, DiffId, Image, ImageManifest, ImageName, Inventory, JobId, Reference};
-use layerkeeper_engine::EngineError;
 use layerkeeper_engine::contents::{self, File};
+use layerkeeper_engine::{EngineError, inside};
 use layerkeeper_store::Repeated;
 use layerkeeper_store::record::PullRecord;
 use tokio_util::sync::CancellationToken;
@@ -102,14 +102,7 @@ pub(super) async fn study(ctx: &Context, mut study: Study, cut: &CancellationTok
 /// Removes what this daemon opened and never closed: a crash before it, a call that broke off. False where the engine did not
 /// let it.
 pub(super) async fn close_left(ctx: &Context) -> bool {
-    let close = async {
-        for id in ctx.engine.left_open(&ctx.owner).await? {
-            ctx.engine.close(&id).await?;
-            tracing::debug!(container = id, "removed a container that an image was read by");
-        }
-        Ok::<_, EngineError>(())
-    };
-    match close.await {
+    match inside::close_left(&*ctx.engine, &ctx.owner).await {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(%error, "could not remove what images were read by; tries again once the engine answers");
