@@ -277,7 +277,6 @@ impl Engine for Fake {
         let now = self.up()?.everything();
         Ok(now.engine == known.engine
             && now.engine.store == StoreKind::Containerd
-            && now.containers == known.containers
             && known.images.iter().all(|image| now.images.contains(image)))
     }
 

@@ -1,6 +1,7 @@
 //! What is remembered of a kept image between two looks at it.
 
-use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_core::plan::{Finding, KeepVerdict};
+use layerkeeper_core::{Digest, ImageName, Keep};
 use layerkeeper_store::KeptState;
 
 /// What is remembered of a kept image.
@@ -27,8 +28,21 @@ impl Kept {
             finding: String::new(),
             last_scheduled: None,
             next_due: None,
-            checked: None,
+            checked: Vec::new(),
         })
+    }
+}
+
+impl Kept {
+    /// What is here is known not to be as expected.
+    pub fn is_unmet(&self, keep: &Keep, verdict: &KeepVerdict) -> bool {
+        let checked = verdict.here.and_then(|here| self.state.verdict(here, &keep.expect));
+        checked.is_some_and(|checked| !checked.unmet.is_empty())
+    }
+
+    /// It is here and, as far as anybody knows, right.
+    pub fn is_present(&self, keep: &Keep, verdict: &KeepVerdict) -> bool {
+        verdict.finding == Finding::Present && !self.is_unmet(keep, verdict)
     }
 }
 

@@ -100,18 +100,18 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
     let kept = ctx.kept(&keep.image);
     let known = kept.as_ref().and_then(|kept| kept.state.digest);
     let verdict = inventory.map(|inventory| judge_kept(keep, inventory, &Remote::Unknown, known));
-    let last = kept.as_ref().and_then(|kept| kept.state.checked.as_ref());
-    let unmet = last.filter(|checked| checked.is_of(&keep.expect) && !checked.unmet.is_empty());
+    let unmet = kept.as_ref().and_then(|kept| kept.state.unmet(&keep.expect));
+    let is_unmet = kept.as_ref().zip(verdict.as_ref()).is_some_and(|(kept, verdict)| kept.is_unmet(keep, verdict));
     let here = verdict.as_ref().and_then(|v| v.here);
     let settings = ctx.settings();
     let schedule = settings.schedules.iter().find(|s| s.image == keep.image);
     let template = settings.series_of(&keep.image).map(|of| &of.series.template);
     KeptStatus {
         image: keep.image.to_string(),
-        present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present),
+        present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present) && !is_unmet,
         finding: match ctx.buried().contains_key(&keep.image) {
             true => "forgotten".to_owned(),
-            false if unmet.is_some_and(|unmet| Some(unmet.digest) == here) => "not as expected".to_owned(),
+            false if is_unmet => "not as expected".to_owned(),
             false => verdict.as_ref().map_or("unknown", |v| v.finding.as_str()).to_owned(),
         },
         digest: here.map(|d| d.to_string()),

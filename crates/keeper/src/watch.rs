@@ -140,6 +140,7 @@ async fn sweep(ctx: &Context) {
 /// A kept image that is here and was never confirmed by the registry, or never held to what is expected of it, is refreshed
 /// at start and after a reload, and so is one of which a newer quarter may be there.
 async fn confirm(ctx: &Context, inventory: &Inventory) {
+    ctx.let_go_of_removed().await;
     let settings = ctx.settings();
     for keep in &settings.policy.keep {
         let verdict = judge_kept(keep, inventory, &Remote::Unknown, ctx.known_digest(&keep.image));

@@ -25,8 +25,8 @@ pub struct KeptState {
     pub last_scheduled: Option<Timestamp>,
     /// When it is due next.
     pub next_due: Option<Timestamp>,
-    /// The last image that its expectations were held to.
-    pub checked: Option<Checked>,
+    /// The images that its expectations were held to and that still matter, the last one last.
+    pub checked: Vec<Checked>,
 }
 
 /// An image that expectations were held to.
@@ -57,21 +57,46 @@ impl Checked {
         self.fingerprint == fingerprint(expect)
     }
 
-    fn text(&self) -> String {
-        let text = CheckedText {
+    fn text(&self) -> CheckedText {
+        CheckedText {
             digest: self.digest.to_string(),
             expect: self.fingerprint.to_string(),
             unmet: self.unmet.clone(),
             at: self.at.0,
-        };
-        serde_json::to_string(&text).unwrap_or_default()
+        }
+    }
+
+    fn read(text: CheckedText) -> Option<Self> {
+        let (digest, fingerprint) = (text.digest.parse().ok()?, text.expect.parse().ok()?);
+        Some(Self { digest, fingerprint, unmet: text.unmet, at: Timestamp(text.at) })
+    }
+
+    fn to_column(all: &[Self]) -> String {
+        serde_json::to_string(&all.iter().map(Self::text).collect::<Vec<_>>()).unwrap_or_default()
     }
 
     /// What cannot be read was never checked: the image is opened once more.
-    fn read(text: &str) -> Option<Self> {
-        let text: CheckedText = serde_json::from_str(text).ok()?;
-        let (digest, fingerprint) = (text.digest.parse().ok()?, text.expect.parse().ok()?);
-        Some(Self { digest, fingerprint, unmet: text.unmet, at: Timestamp(text.at) })
+    fn of_column(text: &str) -> Vec<Self> {
+        let texts: Vec<CheckedText> = serde_json::from_str(text).unwrap_or_default();
+        texts.into_iter().filter_map(Self::read).collect()
+    }
+}
+
+impl KeptState {
+    /// What the image of this digest was found to be when it was held to these expectations; none where it never was.
+    pub fn verdict(&self, digest: Digest, expect: &[Expect]) -> Option<&Checked> {
+        self.checked.iter().find(|checked| checked.digest == digest && checked.is_of(expect))
+    }
+
+    /// The last image that was not as these expectations want it.
+    pub fn unmet(&self, expect: &[Expect]) -> Option<&Checked> {
+        self.checked.iter().rfind(|checked| !checked.unmet.is_empty() && checked.is_of(expect))
+    }
+
+    /// Takes the place of what was found of the same digest before.
+    pub fn put_verdict(&mut self, checked: Checked) {
+        self.checked.retain(|other| other.digest != checked.digest);
+        self.checked.push(checked);
     }
 }
 
@@ -93,7 +118,7 @@ impl Store {
                     state.finding,
                     state.last_scheduled.map(|at| at.0),
                     state.next_due.map(|at| at.0),
-                    state.checked.as_ref().map(Checked::text),
+                    Checked::to_column(&state.checked),
                 ))?;
             Ok(())
         })
@@ -123,7 +148,11 @@ impl Store {
                     finding: row.get("finding")?,
                     last_scheduled: maybe_time(row, "last_scheduled")?,
                     next_due: maybe_time(row, "next_due")?,
-                    checked: row.get::<_, Option<String>>("checked")?.as_deref().and_then(Checked::read),
+                    checked: row
+                        .get::<_, Option<String>>("checked")?
+                        .as_deref()
+                        .map(Checked::of_column)
+                        .unwrap_or_default(),
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -137,6 +166,11 @@ mod tests {
     use super::*;
     use crate::testing::{name, store};
 
+    fn checked(digest: &[u8], unmet: &[&str]) -> Checked {
+        let unmet = unmet.iter().map(|&text| text.to_owned()).collect();
+        Checked { digest: Digest::of(digest), fingerprint: fingerprint(&[]), unmet, at: Timestamp(5) }
+    }
+
     #[tokio::test]
     async fn kept_states_are_replaced_whole() {
         let store = store();
@@ -148,12 +182,7 @@ mod tests {
             finding: "present".to_owned(),
             last_scheduled: Some(Timestamp(3)),
             next_due: Some(Timestamp(4)),
-            checked: Some(Checked {
-                digest: Digest::of(b"d"),
-                fingerprint: Digest::of(b"expect"),
-                unmet: vec!["file /a is not there".to_owned()],
-                at: Timestamp(5),
-            }),
+            checked: vec![checked(b"d", &[]), checked(b"e", &["file /a is not there"])],
         };
         store.save_kept(first.clone()).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), std::slice::from_ref(&first));
@@ -164,12 +193,34 @@ mod tests {
             finding: "missing".to_owned(),
             last_scheduled: None,
             next_due: None,
-            checked: None,
+            checked: Vec::new(),
             ..first.clone()
         };
         store.save_kept(bare.clone()).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), [bare]);
         store.forget_kept(&first.image).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), []);
+    }
+    #[test]
+    fn what_passed_and_what_failed_are_known_side_by_side() {
+        let mut state = KeptState {
+            image: name("base:1"),
+            last_refresh: None,
+            last_ok: None,
+            digest: None,
+            finding: String::new(),
+            last_scheduled: None,
+            next_due: None,
+            checked: Checked::of_column("{}"),
+        };
+        assert_eq!(state.unmet(&[]), None);
+        state.put_verdict(checked(b"bad", &["no"]));
+        state.put_verdict(checked(b"good", &[]));
+        assert_eq!(state.unmet(&[]).map(|bad| bad.digest), Some(Digest::of(b"bad")));
+        assert!(state.verdict(Digest::of(b"good"), &[]).is_some_and(|good| good.unmet.is_empty()));
+        let other = [Expect::File { path: "/a".to_owned() }];
+        assert_eq!((state.unmet(&other), state.verdict(Digest::of(b"good"), &other)), (None, None));
+        state.put_verdict(checked(b"bad", &[]));
+        assert_eq!((state.unmet(&[]), state.checked.len()), (None, 2));
     }
 }

@@ -86,7 +86,7 @@ async fn what_was_seen_holds_until_something_of_it_goes_or_changes(case: &Case<'
     case.pull_tag(&other).await;
     assert_eq!(holds().await, case.is_containerd(), "what came since does not matter");
     let container = case.subject.create_container(&one.to_reference()).await;
-    assert!(!holds().await, "a container holds it now");
+    assert_eq!(holds().await, case.is_containerd(), "who holds it does not matter");
     case.subject.remove_container(&container).await;
     assert_eq!(holds().await, case.is_containerd());
     case.tag(&one.to_reference(), &other).await;

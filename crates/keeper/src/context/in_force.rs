@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use layerkeeper_core::{JobId, Quarters, Template, Timestamp};
+use layerkeeper_core::{ImageName, JobId, Quarters, Template, Timestamp};
 
 use crate::context::Context;
 use crate::settings::{KeepSeries, Settings};
@@ -42,6 +42,23 @@ impl Context {
         self.look.notify_one();
     }
 
+    /// Images that the configuration names no more, in no quarter.
+    pub async fn let_go_of_removed(&self) {
+        self.let_go(|image| self.settings().keep_of(image).is_none()).await;
+    }
+
+    /// Of these, which are kept no more, it is forgotten what they had: where they are kept again one day and are not here,
+    /// nobody took them.
+    async fn let_go(&self, is_out: impl Fn(&ImageName) -> bool) {
+        let had: Vec<ImageName> = {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.iter().filter(|(_, kept)| kept.state.digest.is_some()).map(|(image, _)| image.clone()).collect()
+        };
+        for image in had.iter().filter(|image| is_out(image)) {
+            self.remember_kept(image, |kept| kept.state.digest = None).await;
+        }
+    }
+
     /// The quarters that a series is at.
     pub fn quarters(&self, of: &KeepSeries) -> Quarters {
         let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
@@ -68,6 +85,7 @@ impl Context {
         if let Err(error) = self.store.save_quarters(template, at).await {
             tracing::error!(%template, %error, "could not store which quarter is kept");
         }
+        self.let_go(|image| template.quarter_of(image).is_some() && self.settings().policy.kept(image).is_none()).await;
         if let (Some(new), true) = (at.current, at.current != before.current) {
             let name = template.name(new);
             let told = match before.current {
@@ -76,7 +94,10 @@ impl Context {
                     let due = self.kept(&old).and_then(|kept| kept.state.last_scheduled);
                     self.remember_kept(&name, |kept| kept.state.last_scheduled = kept.state.last_scheduled.max(due))
                         .await;
-                    format!("takes the place of {old}, which is kept no more and stays here until `docker rmi {old}`")
+                    let is_here = self.view().inventory.is_none_or(|inventory| inventory.named(&old).is_some());
+                    let stays =
+                        if is_here { format!(" and stays here until `docker rmi {old}`") } else { String::new() };
+                    format!("takes the place of {old}, which is kept no more{stays}")
                 }
                 None => format!("is here and kept for {template}"),
             };

@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use layerkeeper_core::plan::{Finding, Remote, judge_kept};
+use layerkeeper_core::plan::{Remote, judge_kept};
 use layerkeeper_core::{Image, ImageId, ImageName, Inventory, JobId, Timestamp};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::{DeployRow, Sighting, StoreError};
 use tokio::time::Instant;
 
 use super::Context;
+use crate::kept::Kept;
 use crate::unlisted;
 
 /// For so long what was seen may stand for what is, while the engine's events are silent: not everything that changes a
@@ -80,7 +81,7 @@ impl Context {
         matters: impl Fn(&Image) -> bool,
     ) -> Result<Arc<Inventory>, EngineError> {
         let images = known.images.iter().filter(|image| matters(image)).cloned().collect();
-        let some = Inventory { engine: known.engine.clone(), images, containers: known.containers.clone() };
+        let some = Inventory { engine: known.engine.clone(), images, containers: Vec::new() };
         if matches!(self.engine.still_holds(&some).await, Ok(true)) {
             return Ok(known);
         }
@@ -90,6 +91,7 @@ impl Context {
     async fn confirmed(&self, known: Option<Arc<Inventory>>) -> Result<Arc<Inventory>, EngineError> {
         if let Some(known) = known
             && matches!(self.engine.still_holds(&known).await, Ok(true))
+            && self.engine.containers().await.is_ok_and(|now| now == known.containers)
         {
             return Ok(known);
         }
@@ -204,18 +206,16 @@ impl Context {
         self.metrics.kept_unmet.reset();
         let forgotten: Vec<_> = self.buried().keys().cloned().collect();
         for keep in settings.policy.keep.iter().filter(|keep| !forgotten.contains(&keep.image)) {
-            let known = self.known_digest(&keep.image);
-            let verdict = judge_kept(keep, inventory, &Remote::Unknown, known);
-            let present = i64::from(verdict.finding == Finding::Present);
-            self.metrics.kept_present.with_label_values(&[&keep.image.to_string()]).set(present);
-            let kept = self.kept(&keep.image);
-            if let Some(checked) =
-                kept.as_ref().and_then(|kept| kept.state.checked.as_ref()).filter(|c| c.is_of(&keep.expect))
-            {
-                self.metrics.kept_unmet.with_label_values(&[&keep.image.to_string()]).set(checked.unmet.len() as i64);
+            let kept = self.kept(&keep.image).unwrap_or_else(|| Kept::new(keep.image.clone()));
+            let verdict = judge_kept(keep, inventory, &Remote::Unknown, kept.state.digest);
+            let label = [&*keep.image.to_string()];
+            self.metrics.kept_present.with_label_values(&label).set(i64::from(kept.is_present(keep, &verdict)));
+            if kept.state.checked.iter().any(|checked| checked.is_of(&keep.expect)) {
+                let unmet = kept.state.unmet(&keep.expect).map_or(0, |checked| checked.unmet.len());
+                self.metrics.kept_unmet.with_label_values(&label).set(unmet as i64);
             }
-            if let Some(at) = kept.and_then(|kept| kept.state.last_refresh) {
-                self.metrics.kept_refreshed.with_label_values(&[&keep.image.to_string()]).set(at.seconds() as f64);
+            if let Some(at) = kept.state.last_refresh {
+                self.metrics.kept_refreshed.with_label_values(&label).set(at.seconds() as f64);
             }
         }
     }

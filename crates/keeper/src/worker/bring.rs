@@ -154,7 +154,12 @@ async fn held_to(
     inventory: &Inventory,
 ) -> Result<(), JobError> {
     let Some(keep) = run.ctx.settings().keep_of(name) else { return Ok(()) };
-    let held = hold(run, &keep, digest).await;
+    // an index, and the platform's manifest inside it: the engine may know the content by the other one only
+    let repository = &name.repository;
+    let known =
+        if content.has_digest(repository, digest) { Some(digest) } else { content.digests_in(repository).next() };
+    let reference = known.map_or_else(|| name.to_reference(), |known| repository.by_digest(known));
+    let held = hold(run, &keep, digest, &reference).await;
     if matches!(held, Err(JobError::Unmet { .. })) {
         leave_behind(run, &keep, digest, content, inventory).await?;
     }

@@ -1,7 +1,7 @@
 //! Holds a kept image to what is expected of its content: before its name moves to it, and where it is here already.
 
 use layerkeeper_core::expect::{fingerprint, unmet};
-use layerkeeper_core::{Digest, Image, Inventory, Keep};
+use layerkeeper_core::{Digest, Image, Inventory, Keep, Reference};
 use layerkeeper_engine::inside;
 use layerkeeper_store::{Checked, Superseded};
 
@@ -9,10 +9,9 @@ use crate::context::Context;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
 
-/// What the last check said of this digest; none where it was never held to these expectations.
+/// What the check said of this digest; none where it was never held to these expectations.
 pub(crate) fn checked(ctx: &Context, keep: &Keep, digest: Digest) -> Option<Checked> {
-    let checked = ctx.kept(&keep.image)?.state.checked?;
-    (checked.digest == digest && checked.is_of(&keep.expect)).then_some(checked)
+    ctx.kept(&keep.image)?.state.verdict(digest, &keep.expect).cloned()
 }
 
 /// The digest is known not to be as expected: it is neither brought nor named.
@@ -24,24 +23,24 @@ pub(super) fn unfit(ctx: &Context, keep: &Keep, digest: Digest) -> Option<JobErr
     (!unmet.is_empty()).then(|| JobError::Unmet { image: Box::new(keep.image.clone()), digest, unmet })
 }
 
-/// Holds the digest, which is here, to all that is expected; an image that was once is not opened again.
+/// Holds the digest, which the engine has under `reference`, to all that is expected; an image that was once is not opened
+/// again.
 ///
 /// # Errors
 /// [`JobError::Unmet`], or the engine's.
-pub(super) async fn hold(run: &Run<'_>, keep: &Keep, digest: Digest) -> Result<(), JobError> {
+pub(super) async fn hold(run: &Run<'_>, keep: &Keep, digest: Digest, reference: &Reference) -> Result<(), JobError> {
     let ctx = run.ctx;
     if keep.expect.is_empty() {
         return Ok(());
     }
     if checked(ctx, keep, digest).is_none() {
-        let reference = keep.image.repository.by_digest(digest);
-        let seen = inside::look(&*ctx.engine, &reference, &ctx.owner, &keep.expect).await?;
+        let seen = inside::look(&*ctx.engine, reference, &ctx.owner, &keep.expect).await?;
         let unmet = unmet(&keep.expect, &seen);
         tell(run, keep, digest, &unmet).await;
         let checked = Checked { digest, fingerprint: fingerprint(&keep.expect), unmet, at: ctx.now() };
         let failed = !checked.unmet.is_empty();
         ctx.remember_kept(&keep.image, |kept| {
-            kept.state.checked = Some(checked);
+            kept.state.put_verdict(checked);
             // it counted as kept before more was expected of it
             kept.state.digest = kept.state.digest.filter(|known| !failed || *known != digest);
         })

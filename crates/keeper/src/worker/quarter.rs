@@ -13,20 +13,24 @@ use crate::job_error::JobError;
 use crate::settings::KeepSeries;
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
-use crate::worker::warm::refresh;
+use crate::worker::warm::{not_forgotten, refresh};
 
 /// The steps of a warm or heal job for one of its names.
 pub(super) async fn warm(run: &mut Run<'_>, of: &KeepSeries, image: &ImageName) -> Result<(), JobError> {
     let ctx = run.ctx;
     let (template, at) = (&of.series.template, ctx.quarters(of));
     let was_kept = ctx.settings().policy.kept(image).is_some();
+    let mut failed = None;
     match look(ctx, of).await {
-        Ok(wanted) if template.name(wanted) == *image => return bring(run, of, wanted, true).await,
+        Ok(wanted) if template.name(wanted) == *image => {
+            not_forgotten(ctx, image)?;
+            return bring(run, of, wanted, true).await;
+        }
         // one that was wanted may have gone from the registry before it came
         Ok(wanted) if at.current == Some(wanted) => {
             ctx.stand_at(of, Quarters { wanted: Some(wanted), ..at }, &run.job.id).await;
         }
-        Ok(wanted) => bring_beside(run, of, wanted).await,
+        Ok(wanted) => failed = bring_beside(run, of, wanted).await,
         // what is here can be refreshed all the same
         Err(error) if was_kept && at.current.is_some() => run.warn(not_looked(of, &error)),
         Err(error) => {
@@ -36,7 +40,12 @@ pub(super) async fn warm(run: &mut Run<'_>, of: &KeepSeries, image: &ImageName) 
     }
     let settings = ctx.settings();
     if let Some(keep) = settings.policy.kept(image) {
+        not_forgotten(ctx, image)?;
         return refresh(run, keep, true).await;
+    }
+    // nothing of it is here in this image's place
+    if let (Some(error), None) = (failed, ctx.quarters(of).current) {
+        return Err(error);
     }
     if !was_kept {
         // somebody wants this very one: that the registry has none is the answer
@@ -53,7 +62,7 @@ pub(super) async fn warm(run: &mut Run<'_>, of: &KeepSeries, image: &ImageName) 
 pub(super) async fn refresh_beside(run: &mut Run<'_>, of: &KeepSeries) {
     let wanted = match look(run.ctx, of).await {
         Ok(wanted) => {
-            bring_beside(run, of, wanted).await;
+            let _told = bring_beside(run, of, wanted).await;
             Some(wanted)
         }
         Err(error) => {
@@ -75,8 +84,15 @@ async fn look(ctx: &Context, of: &KeepSeries) -> Result<Quarter, JobError> {
     if let Some(fixed) = of.series.quarter {
         return Ok(fixed);
     }
-    let (today, current) = (of.today(ctx.now()), ctx.quarters(of).current);
+    let (today, mut current) = (of.today(ctx.now()), ctx.quarters(of).current);
     let template = &of.series.template;
+    let is_here = |name| ctx.view().inventory.is_none_or(|inventory| inventory.named(&name).is_some());
+    if let Some(lost) = current.map(|at| template.name(at)).filter(|name| !is_here(name.clone()))
+        && !exists(ctx, &lost).await?
+    {
+        // neither here nor to be had: no quarter to hold on to
+        current = None;
+    }
     let mut oldest = today;
     for quarter in candidates(today, current) {
         if exists(ctx, &template.name(quarter)).await? {
@@ -113,14 +129,15 @@ async fn bring(run: &mut Run<'_>, of: &KeepSeries, wanted: Quarter, own: bool) -
     result
 }
 
-/// The same in a job that is about another image.
-async fn bring_beside(run: &mut Run<'_>, of: &KeepSeries, wanted: Quarter) {
+/// The same in a job that is about another image: why it failed is a warning there.
+async fn bring_beside(run: &mut Run<'_>, of: &KeepSeries, wanted: Quarter) -> Option<JobError> {
     let keep = of.series.keep(wanted);
-    if is_wanted(run.ctx, &keep)
-        && let Err(error) = bring(run, of, wanted, false).await
-    {
-        run.warn(not_refreshed(&keep, &error));
+    if !is_wanted(run.ctx, &keep) {
+        return None;
     }
+    let error = bring(run, of, wanted, false).await.err()?;
+    run.warn(not_refreshed(&keep, &error));
+    Some(error)
 }
 
 fn is_wanted(ctx: &Context, keep: &Keep) -> bool {

@@ -150,9 +150,10 @@ impl<'a> Run<'a> {
                 format!("removed {} of {} names, freed {}", gone(prune), considered(prune), Bytes(prune.freed_bytes))
             }
             // a newer quarter came in the place of the image that the job was about
-            _ => match self.outcome.kept.last() {
-                Some(pull) => format!("{}: {}", pull.image, sentence(pull, 0)),
-                None => "already here; nothing moved".to_owned(),
+            _ => match (self.outcome.kept.last(), self.outcome.warnings.last()) {
+                (Some(pull), _) => format!("{}: {}", pull.image, sentence(pull, 0)),
+                (None, Some(warning)) => format!("already here; nothing moved; {warning}"),
+                (None, None) => "already here; nothing moved".to_owned(),
             },
         };
     }

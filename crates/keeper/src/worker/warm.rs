@@ -21,24 +21,35 @@ pub(super) async fn warm(run: &mut Run<'_>, image: &ImageName, said: Option<Dige
     if of.is_none() && keep.is_none() {
         return Err(JobError::Refused(format!("{image} is no longer a kept image in the configuration")));
     }
-    if let Some(stone) = run.ctx.buried().get(image) {
-        return Err(JobError::Refused(format!(
-            "{image} was forgotten ({}: {}); `layerkeeper prewarm {image}` keeps it again",
-            stone.who, stone.reason
-        )));
-    }
     run.phase(Phase::Observing);
     match (of, keep) {
         (Some(of), _) => quarter::warm(run, of, image).await?,
-        (None, Some(keep)) => refresh(run, keep, true).await?,
+        (None, Some(keep)) => {
+            not_forgotten(run.ctx, image)?;
+            refresh(run, keep, true).await?;
+        }
         (None, None) => {}
     }
+    // the quarter that came may not have been kept before
+    let keep = run.ctx.settings().keep_of(image);
     let here = run.ctx.known_digest(image);
     run.outcome.digest = here.map(|digest| digest.to_string());
     if let (Some(said), Some(here), Some(keep)) = (said, here, keep) {
-        compare(run, keep, said, here).await?;
+        compare(run, &keep, said, here).await?;
     }
     Ok(())
+}
+
+/// # Errors
+/// [`JobError::Refused`]: an operator forgot it.
+pub(super) fn not_forgotten(ctx: &Context, image: &ImageName) -> Result<(), JobError> {
+    match ctx.buried().get(image) {
+        Some(stone) => Err(JobError::Refused(format!(
+            "{image} was forgotten ({}: {}); `layerkeeper prewarm {image}` keeps it again",
+            stone.who, stone.reason
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A kept image is what its pin or its tag says, whatever a sender says; but who said something else is told.
@@ -75,17 +86,12 @@ pub(super) async fn refresh_all(run: &mut Run<'_>) {
 
 /// Brings one kept image up to date; what moved is in the job's record. `own`: the job is this image's own.
 pub(super) async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<(), JobError> {
-    let result = match try_refresh(run, keep, own).await {
-        Ok(None) => Ok(()),
-        // what was lost is back, and that is what a healing is for
-        Ok(Some(unfit)) if run.job.intent.kind() == JobKind::Heal => {
-            run.warn(unfit.to_string());
-            Ok(())
-        }
-        Ok(Some(error)) | Err(error) => Err(error),
-    };
+    let result = try_refresh(run, keep, own).await;
     let now = run.ctx.now();
-    let error = result.as_ref().err().map(ToString::to_string);
+    let error = match &result {
+        Ok(None) => None,
+        Ok(Some(error)) | Err(error) => Some(error.to_string()),
+    };
     run.ctx
         .remember_kept(&keep.image, |kept| {
             if error.is_none() {
@@ -97,7 +103,15 @@ pub(super) async fn refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result
     if let Some(inventory) = run.ctx.view().inventory {
         run.ctx.renew_gauges(&inventory);
     }
-    result
+    match result {
+        Ok(None) => Ok(()),
+        // what was lost is back, and that is what a healing is for
+        Ok(Some(unfit)) if run.job.intent.kind() == JobKind::Heal => {
+            run.warn(unfit.to_string());
+            Ok(())
+        }
+        Ok(Some(error)) | Err(error) => Err(error),
+    }
 }
 
 /// What is to be kept is here in the end. Comes with why the registry's newest is not what is kept, where that is so: it
@@ -106,7 +120,9 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
     let ctx = run.ctx;
     let inventory = run.glance().await?;
     let (shown, failure) = ask(ctx, keep, &inventory).await?;
-    let unfit = wanted(keep, &shown).and_then(|digest| unfit(ctx, keep, digest));
+    let asked_for = wanted(keep, &shown);
+    let answered = shown != Remote::Unknown;
+    let unfit = asked_for.and_then(|digest| unfit(ctx, keep, digest));
     let good = ctx.known_digest(&keep.image).filter(|_| keep.pin.is_none());
     let remote = match (&unfit, good) {
         (Some(_), Some(good)) => Remote::Digest(good),
@@ -115,6 +131,12 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
     let verdict = judge_kept(keep, &inventory, &remote, ctx.known_digest(&keep.image));
     tracing::info!(job = %run.job.id, image = %keep.image, finding = %verdict.finding, "{} {}", keep.image, verdict.reason);
     remember_verdict(run, keep, &verdict).await;
+    if answered {
+        // of what is neither wanted nor here, nobody needs to be told
+        let matters = [asked_for, verdict.here, good];
+        ctx.remember_kept(&keep.image, |kept| kept.state.checked.retain(|one| matters.contains(&Some(one.digest))))
+            .await;
+    }
     let unfit = match (unfit, good) {
         (Some(unfit), None) => return Err(unfit),
         (unfit, _) => unfit,
@@ -123,7 +145,7 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
         // a pin that is here needs nobody; anything else was not refreshed when the registry gave no digest
         (Finding::Present, _, failure) if keep.pin.is_some() || failure.is_none() => {
             if let Some(here) = verdict.here {
-                hold(run, keep, here).await?;
+                hold(run, keep, here, &keep.image.repository.by_digest(here)).await?;
             }
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = verdict.here).await;
             Ok(unfit)
@@ -142,7 +164,10 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
                 }
                 image => image?,
             };
-            let digest = keep.pin.or(Some(target.digest));
+            // the tag may show an index around what is here: the name has the digest that the engine knows
+            let repository = &keep.image.repository;
+            let known = Some(target.digest).filter(|digest| image.has_digest(repository, *digest));
+            let digest = keep.pin.or(known).or_else(|| image.digests_in(repository).next());
             ctx.remember_kept(&keep.image, |kept| kept.state.digest = digest).await;
             run.look().await?;
             debug_assert!(image.names.contains(&keep.image));

@@ -91,9 +91,18 @@ async fn an_image_that_lost_what_is_expected_gets_no_name_and_is_pulled_once() {
         let left = ground.keeper.status().await.superseded;
         assert!(left.iter().any(|old| old.reference.ends_with(&bad.to_string())), "{kind}: it is listed: {left:?}");
 
+        // what came for nothing is removed by hand: it does not come again, and is told as long as the tag shows it
+        let by_digest = name("base:1").repository.by_digest(bad);
+        ground.engine.foreign_remove(&by_digest).unwrap();
         let before = pulls(&ground);
-        warm(&ground, JobState::Failed).await;
-        assert_eq!(pulls(&ground), before, "{kind}: what failed once is not brought again");
+        for _ in 0..3 {
+            warm(&ground, JobState::Failed).await;
+            assert_eq!(pulls(&ground), before, "{kind}: what failed once is not brought again");
+            let told = kept(&ground).await;
+            assert_eq!((told.present, told.unmet_digest), (true, Some(bad.to_string())), "{kind}");
+            let metrics = ground.keeper.metrics_text().await;
+            assert!(metrics.contains("unmet_expectations{image=\"ghcr.io/acme/base:1\"} 2"), "{metrics}");
+        }
         assert!(ground.engine.inventory().await.unwrap().containers.is_empty());
 
         let mended = ground.publish("base:1", &base("8.9.7-1", true));
@@ -101,6 +110,48 @@ async fn an_image_that_lost_what_is_expected_gets_no_name_and_is_pulled_once() {
         assert!(stands_for(&ground, &name("base:1"), mended).await);
         assert_eq!(kept(&ground).await.unmet, [""; 0]);
         assert!(ground.keeper.metrics_text().await.contains("unmet_expectations{image=\"ghcr.io/acme/base:1\"} 0"));
+
+        ground.publish("base:1", &base("9.1.0-1", false));
+        warm(&ground, JobState::Failed).await;
+        assert_eq!(kept(&ground).await.unmet.len(), 2);
+        ground.engine.registry().remove_tag(&name("base:1"));
+        warm(&ground, JobState::Failed).await;
+        assert_eq!(kept(&ground).await.unmet, [""; 0], "{kind}: the tag that showed it is gone");
+    }
+}
+
+/// The engine knows what is here by the manifest's digest, and the tag shows an index around it.
+#[tokio::test]
+async fn an_index_around_what_is_here_is_held_to_what_is_expected() {
+    for kind in BOTH {
+        let (ground, good) = ground(kind, Store::open_in_memory(Options::default()).unwrap()).await;
+        let index = ground.publish("base:1", &base("8.9.0-1", true).in_index());
+        assert_ne!(index, good);
+        let mut more = expecting();
+        more.keep[0].expect.pop();
+        ground.keeper.reload(settings(more));
+        let pulled = pulls(&ground);
+        let row = warm(&ground, JobState::Succeeded).await;
+        assert_eq!((row.outcome.moved_bytes, pulls(&ground)), (0, pulled), "{kind}: the content is here");
+        assert!(kept(&ground).await.present, "{kind}: {:?}", kept(&ground).await);
+        let status = ground.keeper.status().await;
+        assert!(status.losses.is_empty(), "{kind}: nobody took anything: {:?}", status.losses);
+    }
+}
+
+#[tokio::test]
+async fn a_pin_that_is_here_and_not_as_expected_counts_as_missing() {
+    for kind in BOTH {
+        let ground = Ground::new(kind, policy()).await;
+        ground.here("base:1").await;
+        ground.here("cache-python:1").await;
+        let here: Digest = kept(&ground).await.digest.unwrap().parse().unwrap();
+        let mut pinned = expecting();
+        pinned.keep[0].pin = Some(here);
+        ground.keeper.reload(settings(pinned));
+        ground.until("it is held to it", async |ground| kept(ground).await.finding == "not as expected").await;
+        assert!(!kept(&ground).await.present);
+        assert!(ground.keeper.metrics_text().await.contains("kept_image_present{image=\"ghcr.io/acme/base:1\"} 0"));
     }
 }
 
@@ -117,6 +168,10 @@ async fn the_last_good_one_comes_back_when_it_is_taken_away() {
             let back = async |ground: &Ground| stands_for(ground, &name("base:1"), good).await;
             ground.until("the last good one is back", back).await;
             ground.here("base:1").await;
+            let told = kept(&ground).await;
+            assert!(!told.unmet.is_empty(), "{kind}: {told:?}");
+            assert!(told.last_error.is_some_and(|error| error.contains(LOST)), "{kind}: why the newest is not here");
+            assert!(told.last_refresh < Some(ground.now().0), "{kind}: the registry has confirmed nothing");
         }
         assert!(kept(&ground).await.present);
     }
@@ -182,11 +237,15 @@ async fn a_restart_remembers_what_failed_and_what_passed() {
     for kind in BOTH {
         let store = Store::open_in_memory(Options::default()).unwrap();
         let (ground, good) = ground(kind, store.clone()).await;
-        ground.publish("base:1", &base("9.1.0-1", true));
+        let bad = ground.publish("base:1", &base("9.1.0-1", true));
         warm(&ground, JobState::Failed).await;
         let again = ground.restarted(store).await;
         again.keeper.reload(settings(expecting()));
+        // it comes no more, and what passed is not opened again
+        let by_digest = name("base:1").repository.by_digest(bad);
+        again.engine.foreign_remove(&by_digest).unwrap();
         let before = pulls(&again);
+        again.engine.stall_archives(true);
         warm(&again, JobState::Failed).await;
         assert_eq!(pulls(&again), before);
         assert!(stands_for(&again, &name("base:1"), good).await);

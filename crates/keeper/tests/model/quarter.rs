@@ -6,7 +6,7 @@ use std::time::Duration;
 use layerkeeper_core::{Digest, Expect, JobState, Series, StoreKind};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::fake::{Call, FakeImage, Fault};
-use layerkeeper_keeper::{DeployRequest, KeepSeries, Refusal, Settings};
+use layerkeeper_keeper::{DeployRequest, KeepSchedule, KeepSeries, Refusal, Settings};
 use layerkeeper_registry::Error;
 use layerkeeper_store::{JobRow, Options, Store};
 
@@ -159,6 +159,11 @@ async fn one_that_fails_to_come_leaves_the_old_one_kept_and_healed() {
     let row = warm(&ground, "2027q1").await;
     assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
     assert!(row.outcome.warnings[0].contains("cache-2027q2 could not be refreshed"), "{:?}", row.outcome.warnings);
+    let told = &row.outcome.summary;
+    assert!(
+        told.starts_with("already here; nothing moved; kept image ghcr.io/acme/app:cache-2027q2 could not"),
+        "{told}"
+    );
     let status = ground.keeper.status().await;
     let kept: Vec<_> = status.kept[1..3].iter().map(|kept| (&*kept.image, kept.last_error.is_some())).collect();
     let (new, old) = (name(&of("2027q2")), name(&of("2027q1")));
@@ -211,6 +216,11 @@ async fn a_quarter_that_vanished_at_the_registry_stays_kept_while_it_is_here() {
     ground.wind(TO_Q2);
     warm(&ground, "2027q1").await;
     assert!(is_at(&ground, &["2027q1"]).await, "{:?}", kept(&ground).await);
+    // taken by mistake: gone here, too, it is nothing to hold on to
+    ground.engine.foreign_remove(&name(&of("2027q1")).to_reference()).unwrap();
+    ground.until("the newest that there is", async |ground| is_at(ground, &["2026q4"]).await).await;
+    let told = events(&ground).await;
+    assert!(told[0].ends_with("cache-2027q1, which is kept no more"), "{told:?}");
 }
 
 #[tokio::test]
@@ -247,6 +257,55 @@ async fn a_new_server_takes_the_newest_that_there_is_and_says_what_it_looked_for
     ground.until("it came", came).await;
     let closed = async |ground: &Ground| ground.keeper.status().await.losses.is_empty();
     ground.until("today's is not missing any more", closed).await;
+}
+
+#[tokio::test]
+async fn a_new_server_that_cannot_have_what_there_is_says_so_with_its_job() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = Ground::told(StoreKind::Graphdriver, following(None), store).await;
+    ground.until("it has looked", async |ground| idle(ground).await).await;
+    publish(&ground, "2026q4");
+    ground.engine.registry().lose_blob(cache("2026q4").to_manifest().layers[1].blob.digest);
+    let row = warm(&ground, "2027q1").await;
+    assert_eq!(row.job.state, JobState::Failed, "nothing of it is here: {:?}", row.outcome);
+    assert!(row.outcome.warnings[0].contains("cache-2026q4 could not be refreshed"), "{:?}", row.outcome.warnings);
+}
+
+#[tokio::test]
+async fn a_forgotten_quarter_stays_away_and_the_next_one_comes_by_its_schedule() {
+    let ground = in_memory().await;
+    let mut scheduled = following(None);
+    scheduled.series[0].schedule = Some(KeepSchedule {
+        image: name(&of("2027q1")),
+        cron: "0 0 * * * *".parse().unwrap(),
+        text: String::new(),
+        timezone: "UTC".parse().unwrap(),
+    });
+    ground.keeper.reload(scheduled.clone());
+    let armed = async |ground: &Ground| ground.keeper.status().await.kept[1].next_run.is_some();
+    ground.until("its schedule is armed", armed).await;
+    ground.keeper.forget(&name(&of("2027q1")), 0).await.unwrap();
+    ground.engine.foreign_remove(&name(&of("2027q1")).to_reference()).unwrap();
+    publish(&ground, "2027q2");
+    ground.wind(TO_Q2);
+    // wakes the schedule, which else goes by the machine's clock
+    ground.keeper.reload(scheduled);
+    ground.until("the next one came", async |ground| is_at(ground, &["2027q2"]).await).await;
+    let seen = ground.engine.inventory().await.unwrap();
+    assert!(seen.named(&name(&of("2027q1"))).is_none(), "nobody brought it back");
+}
+
+#[tokio::test]
+async fn one_that_was_kept_and_removed_is_missed_by_nobody_when_it_is_kept_again() {
+    let ground = in_memory().await;
+    publish(&ground, "2027q2");
+    ground.wind(TO_Q2);
+    warm(&ground, "2027q1").await;
+    ground.engine.foreign_remove(&name(&of("2027q1")).to_reference()).unwrap();
+    ground.keeper.reload(following(Some("2027q1")));
+    ground.until("it is back", async |ground| is_at(ground, &["2027q1"]).await && idle(ground).await).await;
+    let events = ground.keeper.events(50).await.unwrap();
+    assert!(events.iter().all(|event| event.kind != "lost"), "{events:?}");
 }
 
 #[tokio::test]
@@ -318,8 +377,12 @@ async fn a_webhook_for_a_quarter_warms_its_series_and_one_that_is_not_kept_is_re
     );
     assert!(is_at(&ground, &["2027q1"]).await);
     let digest = publish(&ground, "2027q2");
-    let row = ground.end(&deploy("2027q2").await.unwrap().job.id).await;
+    let said = Digest::of(b"another");
+    let request = DeployRequest { image: name(&of("2027q2")), digest: Some(said), over_limit: false };
+    let row = ground.end(&ground.keeper.deploy(request, 0).await.unwrap().job.id).await;
     assert_eq!((row.job.state, row.outcome.digest), (JobState::Succeeded, Some(digest.to_string())));
+    let told = &row.outcome.warnings;
+    assert!(told.iter().any(|told| told.contains(&format!("was said to be {said}, and is not"))), "{told:?}");
     assert_eq!(row.outcome.pull.unwrap().image, name(&of("2027q2")).to_string(), "the job's own image");
     assert!(is_at(&ground, &["2027q2"]).await);
     assert!(refused("2027q3").await.contains("2027q3 has not begun, it is 2027q2"));
