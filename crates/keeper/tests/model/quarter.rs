@@ -302,7 +302,16 @@ async fn one_that_was_kept_and_removed_is_missed_by_nobody_when_it_is_kept_again
     ground.wind(TO_Q2);
     warm(&ground, "2027q1").await;
     ground.engine.foreign_remove(&name(&of("2027q1")).to_reference()).unwrap();
+    let seen = async |ground: &Ground| ground.keeper.status().await.kept[1].left_here.is_empty();
+    ground.until("that it went is seen", seen).await;
+    let trouble =
+        Error::Server { registry: "ghcr.io".to_owned(), status: 500, retry_after: None, detail: Default::default() };
+    *ground.shelf.trouble.lock().unwrap() = Some(trouble);
     ground.keeper.reload(following(Some("2027q1")));
+    let missing = async |ground: &Ground| !ground.keeper.status().await.losses.is_empty();
+    ground.until("it is missing", missing).await;
+    assert_eq!(ground.keeper.status().await.losses[0].cause, "never here");
+    *ground.shelf.trouble.lock().unwrap() = None;
     ground.until("it is back", async |ground| is_at(ground, &["2027q1"]).await && idle(ground).await).await;
     let events = ground.keeper.events(50).await.unwrap();
     assert!(events.iter().all(|event| event.kind != "lost"), "{events:?}");
