@@ -1,5 +1,5 @@
--- The last image that a kept image's expectations were held to, as JSON: its digest, the expectations' fingerprint, what was
--- not as expected, and when.
+-- The images that a kept image's expectations were held to and that are wanted or here, as a JSON list: of each its digest,
+-- the expectations' fingerprint, what was not as expected, and when.
 ALTER TABLE kept ADD COLUMN checked TEXT;
 
 -- A kept image whose tag has the quarter in it: which quarters of it this host is at.
