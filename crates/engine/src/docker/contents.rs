@@ -17,6 +17,10 @@ use super::session::{self, Session};
 use crate::EngineError;
 use crate::contents::{Bytestream, Kind, LABEL};
 
+/// What the engine says of a path that leads nowhere, beside 404: below a file, and along links that go in circles, by its own
+/// count or by the kernel's.
+const LEADS_NOWHERE: [&str; 3] = ["not a directory", "too many links", "too many levels of symbolic links"];
+
 /// Makes the container; its id.
 ///
 /// What an image declares as a volume the engine would copy to its disk at once. A mount of another kind at that place makes
@@ -78,7 +82,7 @@ pub(super) async fn stat(session: &Session, id: &str, path: &str) -> Result<Opti
         // the answer to HEAD has no body that says why; the one to GET has
         Err(EngineError::Other(_)) => match archive(session, id, path).await {
             Err(EngineError::NotFound(_)) => Ok(None),
-            Err(EngineError::Other(why)) if why.contains("too many") || why.contains("not a directory") => Ok(None),
+            Err(EngineError::Other(why)) if LEADS_NOWHERE.iter().any(|words| why.contains(words)) => Ok(None),
             Err(error) => Err(error),
             Ok(_) => Err(EngineError::Other(format!("it cannot tell what {path} is"))),
         },
