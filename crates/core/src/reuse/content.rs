@@ -19,40 +19,58 @@ fn mark(digest: &Digest) -> Mark {
 }
 
 /// The files of an image below some path.
-#[derive(Debug, Clone, Default)]
-pub struct Catalogue(HashMap<Mark, (u64, Mark)>);
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    files: HashMap<Mark, (u64, Mark)>,
+    most: usize,
+    cut_off: bool,
+}
 
 impl Catalogue {
-    /// One file more.
+    /// Empty, with room for so many files.
+    pub fn of_at_most(most: usize) -> Self {
+        Self { files: HashMap::new(), most, cut_off: false }
+    }
+
+    /// One file more, where there is room for it.
     pub fn add(&mut self, path: &str, size: u64, content: &Digest) {
-        self.0.insert(mark(&Digest::of(path.as_bytes())), (size, mark(content)));
+        if self.files.len() >= self.most {
+            self.cut_off = true;
+            return;
+        }
+        self.files.insert(mark(&Digest::of(path.as_bytes())), (size, mark(content)));
+    }
+
+    /// There was no room for some file: it says nothing of the whole, even where others were taken out since.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// Is this file in it, with this content?
     pub fn has(&self, path: &str, size: u64, content: &Digest) -> bool {
-        self.0.get(&mark(&Digest::of(path.as_bytes()))) == Some(&(size, mark(content)))
+        self.files.get(&mark(&Digest::of(path.as_bytes()))) == Some(&(size, mark(content)))
     }
 
     /// Takes a file out, where it is in it with this content.
     pub fn drop_same(&mut self, path: &str, size: u64, content: &Digest) {
         if self.has(path, size, content) {
-            self.0.remove(&mark(&Digest::of(path.as_bytes())));
+            self.files.remove(&mark(&Digest::of(path.as_bytes())));
         }
     }
 
     /// Bytes in its files.
     pub fn bytes(&self) -> Bytes {
-        self.0.values().map(|(size, _)| Bytes(*size)).sum()
+        self.files.values().map(|(size, _)| Bytes(*size)).sum()
     }
 
     /// How many files it has.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.files.len()
     }
 
     /// None at all?
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.files.is_empty()
     }
 }
 
@@ -106,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_file_is_the_same_by_path_size_and_content() {
-        let mut other = Catalogue::default();
+        let mut other = Catalogue::of_at_most(9);
         let torch = Digest::of(b"torch");
         other.add("/opt/venv/torch.so", 5, &torch);
         assert!(other.has("/opt/venv/torch.so", 5, &torch));
@@ -118,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_common_is_counted_in_files_and_bytes() {
-        let mut layer = Catalogue::default();
+        let mut layer = Catalogue::of_at_most(9);
         let (torch, pip, base) = (Digest::of(b"torch"), Digest::of(b"pip"), Digest::of(b"base"));
         layer.add("/opt/torch.so", 100, &torch);
         layer.add("/opt/pip", 7, &pip);
@@ -129,6 +147,20 @@ mod tests {
         common.repeats(100);
         let wanted = Common { total: Bytes(107), repeated: Bytes(100), files: 2, repeated_files: 1 };
         assert_eq!(common, wanted);
+    }
+
+    #[test]
+    fn a_catalogue_that_had_no_room_for_a_file_stays_cut_off_whatever_is_taken_out() {
+        let mut layer = Catalogue::of_at_most(2);
+        let content = Digest::of(b"x");
+        layer.add("/a", 1, &content);
+        layer.add("/b", 1, &content);
+        assert!(!layer.is_cut_off());
+        layer.add("/c", 1, &content);
+        assert_eq!((layer.len(), layer.is_cut_off()), (2, true));
+        layer.drop_same("/a", 1, &content);
+        layer.drop_same("/b", 1, &content);
+        assert!(layer.is_empty() && layer.is_cut_off());
     }
 
     #[test]

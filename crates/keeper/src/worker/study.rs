@@ -122,7 +122,7 @@ async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Resul
         return Ok(Vec::new());
     }
     let mut measured = Vec::new();
-    let own = own(ctx, &inventory, image, study, cut).await?.unwrap_or_default();
+    let own = own(ctx, &inventory, image, study, cut).await?.unwrap_or(Catalogue::of_at_most(0));
     for (name, _) in &others {
         let mut common = Common::of(&own);
         if !own.is_empty() {
@@ -165,18 +165,14 @@ async fn own(
     cut: &CancellationToken,
 ) -> Result<Option<Catalogue>, Failure> {
     let Some(holds) = image.layer_bytes.get(study.below.len()) else { return Ok(None) };
-    let mut own = Catalogue::default();
-    let seen = |file: File| {
-        if own.len() <= MOST_FILES {
-            own.add(&file.path, file.size, &file.digest);
-        }
-    };
+    let mut own = Catalogue::of_at_most(MOST_FILES);
+    let seen = |file: File| own.add(&file.path, file.size, &file.digest);
     read(ctx, &study.reference, &study.path, cut, seen).await?;
     if let Some((name, _)) = base(ctx, inventory, study) {
         let seen = |file: File| own.drop_same(&file.path, file.size, &file.digest);
         read(ctx, &name.to_reference(), &study.path, cut, seen).await?;
     }
-    let fits = own.len() <= MOST_FILES && own.bytes() <= *holds;
+    let fits = !own.is_cut_off() && own.bytes() <= *holds;
     if !fits {
         tracing::debug!(
             image = %study.image, layer = %study.layer, path = study.path, layer_bytes = holds.0,
