@@ -101,7 +101,8 @@ impl Common {
 }
 
 /// Where an instruction puts its files: an absolute path. None for one that copies nothing, or to a place that depends on
-/// the working directory; and none for the root, below which everything is.
+/// the working directory; none for the root, below which everything is; and none for a place with `..` in it, which may lead
+/// through a link.
 ///
 /// As the builders write them into the history: `COPY --from=python /opt/venv /opt/venv # buildkit`, and
 /// `/bin/sh -c #(nop) COPY dir:0123 in /opt/venv` by the classic one.
@@ -114,8 +115,11 @@ pub fn destination(instruction: &str) -> Option<String> {
     }
     let places: Vec<&str> = words.filter(|word| !word.starts_with("--") && *word != "in").collect();
     let (last, sources) = places.split_last()?;
-    let place = last.trim_end_matches('/');
-    (place.starts_with('/') && !sources.is_empty()).then(|| place.to_owned())
+    if !last.starts_with('/') || sources.is_empty() {
+        return None;
+    }
+    let parts: Vec<&str> = last.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    (!parts.is_empty() && !parts.contains(&"..")).then(|| format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]
@@ -169,7 +173,17 @@ mod tests {
         assert_eq!(place("COPY --from=python-deps /opt/venv /opt/venv # buildkit").as_deref(), Some("/opt/venv"));
         assert_eq!(place("COPY --chown=1:1 a b /app/ # buildkit").as_deref(), Some("/app"));
         assert_eq!(place("/bin/sh -c #(nop) COPY dir:0123 in /opt/venv ").as_deref(), Some("/opt/venv"));
-        let root = ["/bin/sh -c #(nop) ADD file:0123 in / ", "COPY --from=build /out / # buildkit", "COPY a //"];
+        assert_eq!(place("COPY a b /srv//./app/. # buildkit").as_deref(), Some("/srv/app"));
+        assert_eq!(place("COPY a /..data/b... # buildkit").as_deref(), Some("/..data/b..."));
+        let root = [
+            "/bin/sh -c #(nop) ADD file:0123 in / ",
+            "COPY --from=build /out / # buildkit",
+            "COPY a //",
+            "COPY a /.",
+            "COPY . /./ # buildkit",
+            "COPY a /srv/..",
+            "COPY a /srv/../app",
+        ];
         for other in root.into_iter().chain([
             "RUN pip install torch",
             "COPY . .",
