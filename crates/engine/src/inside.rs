@@ -1,9 +1,9 @@
-//! What is in an image, as far as somebody expects something of it: read through a container that is never started.
+//! What is in an image, read through a container that is never started: what somebody expects of it, or every file.
 
 use layerkeeper_core::Reference;
 use layerkeeper_core::expect::{Expect, Found, Inside, Package, packages};
 
-use crate::contents::{Kind, every_file};
+use crate::contents::{self, File, Kind, every_file};
 use crate::{Engine, EngineError};
 
 /// dpkg's database.
@@ -36,6 +36,22 @@ pub async fn look(
     let read = read(engine, &opened, expect, &mut inside).await;
     engine.close(&opened).await?;
     read.map(|()| inside)
+}
+
+/// Shows every file below a path of an opened image; none where it has no such path.
+///
+/// # Errors
+/// The engine's, and those of [`contents::files`].
+pub async fn files(
+    engine: &dyn Engine,
+    opened: &str,
+    path: &str,
+    seen: impl FnMut(File) + Send,
+) -> Result<(), EngineError> {
+    match engine.stat(opened, path).await? {
+        None => Ok(()),
+        Some(_) => contents::files(path, engine.archive(opened, path).await?, seen).await,
+    }
 }
 
 /// Removes what a reading under this name that was broken off left open.

@@ -100,6 +100,12 @@ async fn links_are_followed_inside_the_image_only(case: &Case<'_>) {
     assert_eq!(stat("/nowhere").await, None);
     assert_eq!(stat("/nowhere/at/all").await, None);
     assert_eq!(stat("/usr/lib/real.so.8.9/below").await, None, "below a file there is nothing");
+    for nothing in ["/nowhere", "/nowhere/at/all", "/usr/lib/real.so.8.9/below"] {
+        let read = inside::files(case.engine(), &id, nothing, |file| panic!("{nothing}: {file:?}")).await;
+        ok(read, nothing);
+    }
+    let error = err(case.engine().archive(&id, "/usr/lib/real.so.8.9/below").await.map(drop), "below a file");
+    assert!(matches!(error, EngineError::Other(_)), "{error:?}");
     for link in ["/usr/lib/real.so.8", "/usr/lib/real.so", "/lib/real.so", "/usr/lib/up.so"] {
         let leads = Some(Kind::Link("/usr/lib/real.so.8.9".to_owned()));
         assert_eq!(stat(link).await, leads, "{link}: to the end, and inside");

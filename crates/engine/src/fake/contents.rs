@@ -35,13 +35,16 @@ pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<
     Ok(id)
 }
 
-/// Path and content of every file below a path.
+/// Path and content of every file below a path; below a file the engine has another error than where there is nothing.
 pub(super) fn below(state: &State, opened: &str, path: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
     let image = inside(state, opened)?;
     let root = path.trim_end_matches('/');
     let inside = |name: &str| name == root || is_below(name, root);
-    let all = image.layers.iter().flat_map(|layer| layer.files.iter());
-    let files: Vec<_> = all.filter(|(name, _)| inside(name)).cloned().collect();
+    let all = || image.layers.iter().flat_map(|layer| layer.files.iter());
+    if all().any(|(name, _)| is_below(root, name)) {
+        return Err(EngineError::Other(format!("lstat {path}: not a directory")));
+    }
+    let files: Vec<_> = all().filter(|(name, _)| inside(name)).cloned().collect();
     if files.is_empty() {
         return Err(EngineError::NotFound(format!("Could not find the file {path} in container {opened}")));
     }

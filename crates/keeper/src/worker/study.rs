@@ -10,7 +10,7 @@ use std::time::Duration;
 use layerkeeper_core::instruction::{alike, instruction};
 use layerkeeper_core::reuse::content::{Catalogue, Common, destination};
 use layerkeeper_core::{Bytes, DiffId, Image, ImageManifest, ImageName, Inventory, JobId, Reference};
-use layerkeeper_engine::contents::{self, File};
+use layerkeeper_engine::contents::File;
 use layerkeeper_engine::{EngineError, inside};
 use layerkeeper_store::Repeated;
 use layerkeeper_store::record::PullRecord;
@@ -207,17 +207,10 @@ async fn read(
     }
     // never dropped for a job: what a dropped call makes all the same, nobody here would know of
     let id = ctx.engine.open(image, &ctx.owner).await?;
-    let reads = async {
-        match ctx.engine.archive(&id, path).await {
-            Ok(archive) => contents::files(path, archive, seen).await,
-            Err(EngineError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    };
     let read = tokio::select! {
         biased;
         () = cut.cancelled() => Err(Failure::Cut),
-        read = reads => read.map_err(Failure::from),
+        read = inside::files(&*ctx.engine, &id, path, seen) => read.map_err(Failure::from),
     };
     if let Err(error) = ctx.engine.close(&id).await {
         ctx.left_open.store(true, Ordering::SeqCst);

@@ -14,7 +14,7 @@ const COPY: &str = "COPY --from=python-deps /opt/venv /opt/venv # buildkit";
 const HOLDS: usize = 3_000_000;
 
 fn os() -> FakeLayer {
-    FakeLayer::new("os", 50_000_000)
+    FakeLayer::new("os", 50_000_000).with_files(&[("/opt/venv/base", "base")])
 }
 
 /// A layer of these files, a megabyte on the wire.
@@ -73,6 +73,18 @@ async fn what_a_copy_repeats_is_foretold_until_the_next_one_repeats_nothing() {
     assert_eq!(measured(&ground, &store, other.diff_id).await[0].repeated, Bytes(0));
     assert!(!foretold(&ground, &next).await, "the last one repeated nothing");
     assert!(ground.engine.inventory().await.unwrap().containers.is_empty());
+}
+
+/// The kept image has a file where the layer has a folder.
+#[tokio::test]
+async fn a_kept_image_with_a_file_above_the_place_has_none_of_the_layers_files() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = ground(&store, &[("/srv", "torch")]).await;
+    let copied = layer("copied", &[("/srv/venv/torch.so", "torch")]);
+    let copied = copied.made_by("COPY --from=python-deps /srv/venv /srv/venv # buildkit");
+    ship(&ground, "app:sha-1", &[&copied]).await;
+    let rows = measured(&ground, &store, copied.diff_id).await;
+    assert_eq!((rows[0].repeated, rows[0].total), (Bytes(0), Bytes(5)), "{rows:?}");
 }
 
 /// A small layer that is copied beside a large one: what both put there is more than the small one can hold.
