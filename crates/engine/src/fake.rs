@@ -175,11 +175,6 @@ impl Fake {
         self.shared.change(|state| state.removal_faults.push_back(error));
     }
 
-    /// From now on archives bring nothing, until they do again.
-    pub fn stall_archives(&self, stalled: bool) {
-        self.shared.change(|state| state.stalled = stalled);
-    }
-
     /// Lets all pulls that hang go on.
     pub fn release(&self) {
         self.shared.change(|state| state.releases += 1);

@@ -18,7 +18,8 @@ const LINKS: usize = 40;
 /// Looks for what is expected. What it opens under `owner` it closes again, unless the engine goes away.
 ///
 /// # Errors
-/// The engine's; [`EngineError::NotFound`] where there is no such image.
+/// The engine's; [`EngineError::NotFound`] where there is no such image, and [`EngineError::ReadingLost`] where somebody
+/// removed the container meanwhile.
 pub async fn look(
     engine: &dyn Engine,
     image: &Reference,
@@ -34,6 +35,7 @@ pub async fn look(
     }
     let opened = engine.open(image, owner).await?;
     let read = read(engine, &opened, expect, &mut inside).await;
+    let read = lasting(engine, &opened, read).await;
     engine.close(&opened).await?;
     read.map(|()| inside)
 }
@@ -41,17 +43,21 @@ pub async fn look(
 /// Shows every file below a path of an opened image; none where it has no such path.
 ///
 /// # Errors
-/// The engine's, and those of [`contents::files`].
+/// The engine's, those of [`contents::files`], and [`EngineError::ReadingLost`] where somebody removed the container meanwhile.
 pub async fn files(
     engine: &dyn Engine,
     opened: &str,
     path: &str,
     seen: impl FnMut(File) + Send,
 ) -> Result<(), EngineError> {
-    match engine.stat(opened, path).await? {
-        None => Ok(()),
-        Some(_) => contents::files(path, engine.archive(opened, path).await?, seen).await,
-    }
+    let read = async {
+        match engine.stat(opened, path).await? {
+            None => Ok(()),
+            Some(_) => contents::files(path, engine.archive(opened, path).await?, seen).await,
+        }
+    };
+    let read = read.await;
+    lasting(engine, opened, read).await
 }
 
 /// Removes what a reading under this name that was broken off left open.
@@ -63,6 +69,21 @@ pub async fn close_left(engine: &dyn Engine, owner: &str) -> Result<(), EngineEr
         engine.close(&left).await?;
     }
     Ok(())
+}
+
+/// What was read, if the container is still there at the end. Anybody may remove one that never ran (`docker container prune`),
+/// and then nothing is found at any path, as in an image that lacks everything.
+async fn lasting(engine: &dyn Engine, opened: &str, read: Result<(), EngineError>) -> Result<(), EngineError> {
+    if let Err(EngineError::Unreachable { .. }) = read {
+        return read;
+    }
+    match (engine.stat(opened, "/").await, read) {
+        // that it is not found must not be said of the image
+        (Ok(Some(Kind::Directory)), Err(EngineError::NotFound(why))) => Err(EngineError::Other(why)),
+        (Ok(Some(Kind::Directory)), read) => read,
+        (Ok(_), _) => Err(EngineError::ReadingLost(opened.chars().take(12).collect())),
+        (Err(error), _) => Err(error),
+    }
 }
 
 async fn read(engine: &dyn Engine, opened: &str, expect: &[Expect], inside: &mut Inside) -> Result<(), EngineError> {

@@ -14,6 +14,7 @@ const OWNER: &str = "0123456789abcdef";
 pub(super) async fn all(case: &Case<'_>) {
     files_are_read_through_a_container_that_nobody_else_sees(case).await;
     what_is_not_there_is_not_found(case).await;
+    a_container_that_somebody_removed_is_told_from_what_is_not_there(case).await;
     links_are_followed_inside_the_image_only(case).await;
     what_is_expected_is_found_by_dpkg_and_by_path(case).await;
 }
@@ -66,6 +67,23 @@ async fn what_is_not_there_is_not_found(case: &Case<'_>) {
     let error = err(case.engine().archive(&id, "/nowhere").await.map(drop), "a path that is not there");
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
     ok(case.engine().close(&id).await, "close");
+    case.remove(&name.to_reference()).await;
+}
+
+async fn a_container_that_somebody_removed_is_told_from_what_is_not_there(case: &Case<'_>) {
+    let name = with_files(case, "inside/lost:t", &[("/srv/app", "#!")], &[]).await;
+    let id = ok(case.engine().open(&name.to_reference(), OWNER).await, "open");
+    assert_eq!(ok(case.engine().stat(&id, "/").await, "the root"), Some(Kind::Directory));
+    ok(inside::files(case.engine(), &id, "/nowhere", |_| {}).await, "no such path");
+    case.subject.remove_container(&id).await;
+    for path in ["/", "/srv/app", "/nowhere"] {
+        assert_eq!(ok(case.engine().stat(&id, path).await, path), None);
+        let error = err(case.engine().archive(&id, path).await.map(drop), path);
+        assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+        let error = err(inside::files(case.engine(), &id, path, |_| {}).await, path);
+        assert!(matches!(error, EngineError::ReadingLost(_)) && error.is_transient(), "{error:?}");
+    }
+    ok(case.engine().close(&id).await, "closing what somebody removed");
     case.remove(&name.to_reference()).await;
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, stream};
 use layerkeeper_core::{Container, ContainerState, Reference};
 
+use super::Fake;
 use super::image::FakeImage;
 use super::state::State;
 use crate::EngineError;
@@ -13,6 +14,18 @@ use crate::contents::{Bytestream, Kind};
 /// The names of containers that are there to read an image by. By this prefix and its owner behind it a test can make one
 /// that was left by another daemon, or by a call that was cut: [`super::Fake::create_container`].
 const READING: &str = "layerkeeper-reading-";
+
+impl Fake {
+    /// From now on archives bring nothing, until they do again.
+    pub fn stall_archives(&self, stalled: bool) {
+        self.shared.change(|state| state.stalled = stalled);
+    }
+
+    /// Of the next containers that images are read through, somebody removes these as soon as they are made.
+    pub fn lose_opened(&self, lost: &[bool]) {
+        self.shared.change(|state| state.opens_to_lose.extend(lost));
+    }
+}
 
 /// Is it this owner's?
 pub(super) fn is_of(container: &Container, owner: &str) -> bool {
@@ -30,6 +43,9 @@ pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<
         created_from: image.name(),
     };
     let id = opened.id.clone();
+    if state.opens_to_lose.pop_front().unwrap_or(false) {
+        return Ok(id);
+    }
     state.opened.insert(id.clone());
     state.containers.push(opened);
     Ok(id)
@@ -53,7 +69,11 @@ pub(super) fn below(state: &State, opened: &str, path: &str) -> Result<Vec<(Stri
 
 /// What lies at a path, with its directories' links followed.
 pub(super) fn stat(state: &State, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
-    let image = inside(state, opened)?;
+    // as of the engine, which says in both cases no more than 404
+    let Ok(image) = inside(state, opened) else { return Ok(None) };
+    if path == "/" {
+        return Ok(Some(Kind::Directory));
+    }
     let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
     let at = format!("{}/{last}", follow(image, above));
     if target(image, &at).is_some() {

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) down: bool,
     /// Archives bring nothing.
     pub(super) stalled: bool,
+    /// See [`super::Fake::lose_opened`].
+    pub(super) opens_to_lose: VecDeque<bool>,
     pub(super) faults: VecDeque<Fault>,
     pub(super) removal_faults: VecDeque<EngineError>,
     pub(super) log: Vec<Call>,
@@ -73,6 +75,7 @@ impl State {
             blobs: HashSet::new(),
             down: false,
             stalled: false,
+            opens_to_lose: VecDeque::new(),
             faults: VecDeque::new(),
             removal_faults: VecDeque::new(),
             log: Vec::new(),

@@ -88,7 +88,8 @@ pub(super) fn wish(ctx: &Context, job: &JobId, image: &ImageName, manifest: &Ima
 pub(super) async fn study(ctx: &Context, mut study: Study, cut: &CancellationToken) {
     match measure(ctx, &study, cut).await {
         Ok(measured) => tell(ctx, &study, measured).await,
-        Err(Failure::Cut) => {
+        // whoever removed what it was read through may be done now
+        Err(Failure::Cut | Failure::Engine(EngineError::ReadingLost(_))) => {
             study.tries += 1;
             if study.tries < TRIES {
                 return ctx.studies().push_back(study);

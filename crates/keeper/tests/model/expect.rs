@@ -177,6 +177,20 @@ async fn a_pin_that_is_not_as_expected_is_not_brought() {
     assert!(!stands_for(&ground, &name("cuda:12"), bad).await);
 }
 
+/// Such as by `docker container prune`: it removes what was never started.
+#[tokio::test]
+async fn a_container_that_somebody_removes_in_mid_look_is_no_verdict_on_the_image() {
+    for kind in BOTH {
+        let (ground, _) = ground(kind, Store::open_in_memory(Options::default()).unwrap()).await;
+        let newer = ground.publish("base:1", &base("8.9.7-1", true));
+        ground.engine.lose_opened(&[true]);
+        let row = warm(&ground, JobState::Succeeded).await;
+        assert_eq!(row.job.attempts, 2, "{:?}", row.outcome);
+        assert!(stands_for(&ground, &name("base:1"), newer).await);
+        assert_eq!(kept(&ground).await.unmet, [""; 0]);
+    }
+}
+
 #[tokio::test]
 async fn a_restart_remembers_what_failed_and_what_passed() {
     for kind in BOTH {

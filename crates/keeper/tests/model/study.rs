@@ -75,6 +75,22 @@ async fn what_a_copy_repeats_is_foretold_until_the_next_one_repeats_nothing() {
     assert!(ground.engine.inventory().await.unwrap().containers.is_empty());
 }
 
+/// Such as by `docker container prune`: first what the layer's files are read through, then the base, then the kept image.
+#[tokio::test]
+async fn a_container_that_somebody_removes_in_mid_study_makes_it_begin_anew() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = ground(&store, &[("/opt/venv/torch.so", "torch")]).await;
+    for lost in 0..3 {
+        let lose: Vec<bool> = (0..=lost).map(|at| at == lost).collect();
+        ground.engine.lose_opened(&lose);
+        let content = format!("copied {lost}");
+        let copied = layer(&content, &[("/opt/venv/torch.so", "torch"), ("/opt/venv/a", "12")]).made_by(COPY);
+        ship(&ground, &format!("app:sha-{lost}"), &[&copied]).await;
+        let rows = measured(&ground, &store, copied.diff_id).await;
+        assert_eq!((rows[0].repeated, rows[0].total), (Bytes(5), Bytes(7)), "{lost}: {rows:?}");
+    }
+}
+
 /// The kept image has a file where the layer has a folder.
 #[tokio::test]
 async fn a_kept_image_with_a_file_above_the_place_has_none_of_the_layers_files() {
