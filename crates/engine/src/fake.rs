@@ -382,8 +382,7 @@ impl Engine for Fake {
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
         drop(self.up()?);
-        self.shared.change(|state| state.containers.retain(|container| container.id != opened));
-        Ok(())
+        self.shared.change(|state| contents::close(state, opened))
     }
 
     async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError> {

@@ -15,7 +15,8 @@ const MOST: u64 = 64 << 20;
 /// Links to links, as many as the kernel follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Looks for what is expected. What it opens under `owner` it closes again, unless the engine goes away.
+/// Looks for what is expected. What it opens under `owner` it closes again; where the engine does not let it, what was read
+/// counts all the same, and `left` is told the container's id and why, for somebody to remove it later.
 ///
 /// # Errors
 /// The engine's; [`EngineError::NotFound`] where there is no such image, and [`EngineError::ReadingLost`] where somebody
@@ -25,6 +26,7 @@ pub async fn look(
     image: &Reference,
     owner: &str,
     expect: &[Expect],
+    left: impl FnOnce(&str, EngineError) + Send,
 ) -> Result<Inside, EngineError> {
     let mut inside = Inside::default();
     if expect.iter().any(|one| matches!(one, Expect::Label { .. })) {
@@ -36,7 +38,9 @@ pub async fn look(
     let opened = engine.open(image, owner).await?;
     let read = read(engine, &opened, expect, &mut inside).await;
     let read = lasting(engine, &opened, read).await;
-    engine.close(&opened).await?;
+    if let Err(error) = engine.close(&opened).await {
+        left(&opened, error);
+    }
     read.map(|()| inside)
 }
 

@@ -19,6 +19,10 @@ pub(super) async fn all(case: &Case<'_>) {
     what_is_expected_is_found_by_dpkg_and_by_path(case).await;
 }
 
+fn stays(id: &str, error: EngineError) {
+    panic!("{id} cannot be removed: {error:?}");
+}
+
 /// Every file below a path, by name and content.
 async fn read(case: &Case<'_>, image: &Reference, path: &str) -> BTreeSet<(String, Digest)> {
     let id = ok(case.engine().open(image, OWNER).await, "open");
@@ -136,7 +140,7 @@ async fn links_are_followed_inside_the_image_only(case: &Case<'_>) {
     let wanted =
         ["/lib/real.so", "/usr/lib/up.so", "/usr/lib", "/usr/lib/gone.so", "/usr/lib/out", "/usr/lib/loop", "/no"];
     let wanted = wanted.map(file);
-    let seen = ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look");
+    let seen = ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted, stays).await, "look");
     let missed = unmet(&wanted, &seen);
     assert_eq!(missed.len(), 5, "{missed:?}");
     assert_eq!(missed[0], "file /usr/lib is a directory");
@@ -161,7 +165,7 @@ async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
     let label = |value: &str| Expect::Label { name: "label".to_owned(), value: Some(value.to_owned()) };
     let wanted = [package("libcudnn8"), package("gone"), label("inside/debian:t")];
     let missed = async |name: &ImageName| {
-        unmet(&wanted, &ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look"))
+        unmet(&wanted, &ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted, stays).await, "look"))
     };
     let not_installed = "package gone (wanted: 8.9.*) is known to dpkg, but not installed";
     assert_eq!(missed(&debian).await, [not_installed]);
@@ -178,6 +182,6 @@ async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
         case.remove(&name.to_reference()).await;
     }
     let error =
-        err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted).await, "look");
+        err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted, stays).await, "look");
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
 }

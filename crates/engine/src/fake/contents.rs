@@ -21,6 +21,16 @@ impl Fake {
         self.shared.change(|state| state.stalled = stalled);
     }
 
+    /// The next removal of such a container fails like this; several queue up.
+    pub fn spoil_next_close(&self, error: EngineError) {
+        self.shared.change(|state| state.close_faults.push_back(error));
+    }
+
+    /// How often such a container was to be removed.
+    pub fn closes(&self) -> u64 {
+        self.shared.lock().closes
+    }
+
     /// Of the next containers that images are read through, somebody removes these as soon as they are made.
     pub fn lose_opened(&self, lost: &[bool]) {
         self.shared.change(|state| state.opens_to_lose.extend(lost));
@@ -49,6 +59,17 @@ pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<
     state.opened.insert(id.clone());
     state.containers.push(opened);
     Ok(id)
+}
+
+pub(super) fn close(state: &mut State, opened: &str) -> Result<(), EngineError> {
+    state.closes += 1;
+    match state.close_faults.pop_front() {
+        Some(error) => Err(error),
+        None => {
+            state.containers.retain(|container| container.id != opened);
+            Ok(())
+        }
+    }
 }
 
 /// Path and content of every file below a path; below a file the engine has another error than where there is nothing.

@@ -37,6 +37,9 @@ pub(super) struct State {
     pub(super) down: bool,
     /// Archives bring nothing.
     pub(super) stalled: bool,
+    pub(super) close_faults: VecDeque<EngineError>,
+    /// Counts removals of containers that images were read by.
+    pub(super) closes: u64,
     /// See [`super::Fake::lose_opened`].
     pub(super) opens_to_lose: VecDeque<bool>,
     pub(super) faults: VecDeque<Fault>,
@@ -75,6 +78,8 @@ impl State {
             blobs: HashSet::new(),
             down: false,
             stalled: false,
+            close_faults: VecDeque::new(),
+            closes: 0,
             opens_to_lose: VecDeque::new(),
             faults: VecDeque::new(),
             removal_faults: VecDeque::new(),

@@ -100,6 +100,12 @@ pub(super) async fn study(ctx: &Context, mut study: Study, cut: &CancellationTok
     }
 }
 
+/// A container that an image was read by could not be removed: it is tried again.
+pub(super) fn left(ctx: &Context, container: &str, error: &EngineError) {
+    ctx.left_open.store(true, Ordering::SeqCst);
+    tracing::warn!(container, %error, "could not remove a container that an image was read by");
+}
+
 /// Removes what this daemon opened and never closed: a crash before it, a call that broke off. False where the engine did not
 /// let it.
 pub(super) async fn close_left(ctx: &Context) -> bool {
@@ -214,8 +220,7 @@ async fn read(
         read = inside::files(&*ctx.engine, &id, path, seen) => read.map_err(Failure::from),
     };
     if let Err(error) = ctx.engine.close(&id).await {
-        ctx.left_open.store(true, Ordering::SeqCst);
-        tracing::warn!(container = id, %error, "could not remove a container that an image was read by");
+        left(ctx, &id, &error);
     }
     read
 }

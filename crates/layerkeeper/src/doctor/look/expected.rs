@@ -16,7 +16,9 @@ pub async fn look(engine: &dyn Engine, kept: &mut [KeptSeen], inventory: Option<
         if inventory.named(&seen.keep.image).is_none() {
             continue;
         }
-        let inside = inside::look(engine, &seen.keep.image.to_reference(), OWNER, &seen.keep.expect).await;
+        // what stays is tried once more below
+        let left = |id: &str, error| tracing::debug!(container = id, %error, "an image was read by it, and it stays");
+        let inside = inside::look(engine, &seen.keep.image.to_reference(), OWNER, &seen.keep.expect, left).await;
         seen.held = match inside {
             Ok(inside) => Held::To(unmet(&seen.keep.expect, &inside)),
             Err(error) => Held::Unknown(error.to_string()),
