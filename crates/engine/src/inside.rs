@@ -64,15 +64,20 @@ pub async fn files(
     lasting(engine, opened, read).await
 }
 
-/// Removes what a reading under this name that was broken off left open.
+/// Removes what a reading under this name that was broken off left open: all that goes.
 ///
 /// # Errors
-/// The engine's.
+/// The engine's last one.
 pub async fn close_left(engine: &dyn Engine, owner: &str) -> Result<(), EngineError> {
+    let mut closed = Ok(());
     for left in engine.left_open(owner).await? {
-        engine.close(&left).await?;
+        match engine.close(&left).await {
+            Ok(()) => {}
+            Err(error @ EngineError::Unreachable { .. }) => return Err(error),
+            Err(error) => closed = Err(error),
+        }
     }
-    Ok(())
+    closed
 }
 
 /// What was read, if the container is still there at the end. Anybody may remove one that never ran (`docker container prune`),

@@ -26,6 +26,14 @@ impl Fake {
         self.shared.change(|state| state.close_faults.push_back(error));
     }
 
+    /// From now on this one cannot be removed, until it can again.
+    pub fn hold_open(&self, id: &str, held: bool) {
+        self.shared.change(|state| match held {
+            true => state.held_open.insert(id.to_owned()),
+            false => state.held_open.remove(id),
+        });
+    }
+
     /// How often such a container was to be removed.
     pub fn closes(&self) -> u64 {
         self.shared.lock().closes
@@ -65,6 +73,7 @@ pub(super) fn close(state: &mut State, opened: &str) -> Result<(), EngineError> 
     state.closes += 1;
     match state.close_faults.pop_front() {
         Some(error) => Err(error),
+        None if state.held_open.contains(opened) => Err(EngineError::Other("device or resource busy".to_owned())),
         None => {
             state.containers.retain(|container| container.id != opened);
             Ok(())

@@ -38,6 +38,8 @@ pub(super) struct State {
     /// Archives bring nothing.
     pub(super) stalled: bool,
     pub(super) close_faults: VecDeque<EngineError>,
+    /// Containers that cannot be removed.
+    pub(super) held_open: HashSet<String>,
     /// Counts removals of containers that images were read by.
     pub(super) closes: u64,
     /// See [`super::Fake::lose_opened`].
@@ -79,6 +81,7 @@ impl State {
             down: false,
             stalled: false,
             close_faults: VecDeque::new(),
+            held_open: HashSet::new(),
             closes: 0,
             opens_to_lose: VecDeque::new(),
             faults: VecDeque::new(),

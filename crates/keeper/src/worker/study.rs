@@ -106,15 +106,11 @@ pub(super) fn left(ctx: &Context, container: &str, error: &EngineError) {
     tracing::warn!(container, %error, "could not remove a container that an image was read by");
 }
 
-/// Removes what this daemon opened and never closed: a crash before it, a call that broke off. False where the engine did not
-/// let it.
-pub(super) async fn close_left(ctx: &Context) -> bool {
-    match inside::close_left(&*ctx.engine, &ctx.owner).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%error, "could not remove what images were read by; tries again once the engine answers");
-            false
-        }
+/// Removes what this daemon opened and never closed: a crash before it, a call that broke off. What stays is tried again within
+/// the hour, and when the engine was away.
+pub(super) async fn close_left(ctx: &Context) {
+    if let Err(error) = inside::close_left(&*ctx.engine, &ctx.owner).await {
+        tracing::warn!(%error, "could not remove all that images were read by; tries again within the hour");
     }
 }
 

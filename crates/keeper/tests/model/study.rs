@@ -188,6 +188,38 @@ async fn what_was_left_open_meanwhile_goes_when_the_engine_is_back() {
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_removed_keeps_no_other_and_is_not_tried_again_and_again() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let owner = store.owner().await.unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    ground.ship("app:sha-1").await;
+    let image = name("app:sha-1").to_reference();
+    let [stuck, free] = ["stuck", "free"].map(|left| {
+        let left = format!("layerkeeper-reading-{owner}-{left}");
+        ground.engine.create_container(&left, &image, ContainerState::Created)
+    });
+    ground.engine.hold_open(&stuck, true);
+    let again = ground.restarted(store).await;
+    let gone = async |ground: &Ground| !ground.engine.left_open(&owner).await.unwrap().contains(&free);
+    again.until("the other one goes", gone).await;
+    assert_eq!(again.engine.left_open(&owner).await.unwrap(), std::slice::from_ref(&stuck));
+    // the start has come to its end by then
+    again.ship("app:sha-2").await;
+    let tried = again.engine.closes();
+    // the worker looks what there is to do before each of them
+    for tag in ["app:sha-3", "app:sha-4"] {
+        again.ship(tag).await;
+    }
+    assert_eq!(again.engine.closes(), tried, "it was tried again and again");
+    again.engine.hold_open(&stuck, false);
+    again.engine.set_down(true);
+    again.until("it is missed", async |ground| ground.keeper.status().await.engine.error.is_some()).await;
+    again.engine.set_down(false);
+    let gone = async |ground: &Ground| ground.engine.left_open(&owner).await.is_ok_and(|left| left.is_empty());
+    again.until("it goes when the engine is back", gone).await;
+}
+
+#[tokio::test]
 async fn a_pull_does_not_wait_long_for_its_explanation() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
     ground.ship("app:sha-1").await;
