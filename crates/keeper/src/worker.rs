@@ -111,17 +111,26 @@ async fn close_left<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, be
     ctx.left_open.store(true, Ordering::SeqCst);
 }
 
+/// So long a stop lets what is measured remove the container that it reads by.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
+
 /// With nothing else to do, measures one layer, ticking; a job that is due cuts it short, and so does a stop.
 async fn measure_one<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
     let Some(wished) = ctx.studies().pop_front() else { return };
     let cut = CancellationToken::new();
     let mut measures = Box::pin(study::study(ctx, wished, &cut));
     let longest = Instant::now() + study::LONGEST;
+    let mut stopped: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
-            // what it has open the next start removes
-            () = ctx.stop.cancelled() => return,
+            () = ctx.stop.cancelled(), if stopped.is_none() => {
+                cut.cancel();
+                stopped = Some(Instant::now());
+                continue;
+            }
+            // what it still has open the next start removes
+            () = sleep_until(stopped.unwrap_or(longest) + CLOSES_WITHIN), if stopped.is_some() => break,
             // a job that waited rings no bell, and is seen by the tick
             () = ctx.queued.notified(), if !cut.is_cancelled() => {}
             _ = tick.tick() => beat(),

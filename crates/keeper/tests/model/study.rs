@@ -220,6 +220,19 @@ async fn one_that_cannot_be_removed_keeps_no_other_and_is_not_tried_again_and_ag
 }
 
 #[tokio::test]
+async fn a_stop_in_mid_study_leaves_nothing_open() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let owner = store.owner().await.unwrap();
+    let mut ground = ground(&store, &[("/opt/venv/torch.so", "torch")]).await;
+    ground.engine.stall_archives(true);
+    ship(&ground, "app:sha-1", &[&layer("stalled", &[("/opt/venv/torch.so", "torch")]).made_by(COPY)]).await;
+    let reads = async |ground: &Ground| ground.engine.left_open(&owner).await.unwrap().len() == 1;
+    ground.until("the study has begun", reads).await;
+    ground.stop().await;
+    assert_eq!(ground.engine.left_open(&owner).await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_pull_does_not_wait_long_for_its_explanation() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
     ground.ship("app:sha-1").await;
