@@ -114,15 +114,17 @@ pub(super) async fn close_left(ctx: &Context) {
     }
 }
 
-/// One line for each kept image that it was compared with; all zero where nothing can be said.
+/// One line for each kept image that is here; all zero where nothing is repeated, and where nothing can be said.
 async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Result<Vec<Repeated>, Failure> {
     let inventory = ctx.observe().await?;
     let Some(image) = inventory.find(&study.reference) else { return Ok(Vec::new()) };
-    let mut others = kept(ctx, &inventory);
     // what is built of the same layers repeats nothing: it shares them
-    others.retain(|(_, image)| !image.layers.contains(&study.layer) && !study.below.starts_with(&image.layers));
+    let shares = |image: &Image| image.layers.contains(&study.layer) || study.below.starts_with(&image.layers);
+    let (sharers, others): (Vec<_>, Vec<_>) = kept(ctx, &inventory).into_iter().partition(|(_, image)| shares(image));
+    // also where nothing is left to compare with: it is the newest word on the instruction
+    let nothing = sharers.iter().map(|(name, _)| repeated(study, name, Common::default())).collect();
     if others.is_empty() {
-        return Ok(Vec::new());
+        return Ok(nothing);
     }
     let mut measured = Vec::new();
     let own = own(ctx, &inventory, image, study, cut).await?.unwrap_or(Catalogue::of_at_most(0));
@@ -136,16 +138,7 @@ async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Resul
             };
             read(ctx, &name.to_reference(), &study.path, cut, seen).await?;
         }
-        measured.push(Repeated {
-            layer: study.layer,
-            image: name.to_string(),
-            repository: study.image.repository.to_string(),
-            created_by: Some(alike(&study.created_by)),
-            total: common.total,
-            repeated: common.repeated,
-            files: common.files,
-            repeated_files: common.repeated_files,
-        });
+        measured.push(repeated(study, name, common));
     }
     // what is built on another kept image has all that is in that: it is worth naming where it has more of these files
     let images: Vec<&Image> = others.iter().map(|(_, image)| *image).collect();
@@ -155,7 +148,21 @@ async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Resul
             (measured[at].repeated, measured[at].repeated_files) = (Bytes::ZERO, 0);
         }
     }
+    measured.extend(nothing);
     Ok(measured)
+}
+
+fn repeated(study: &Study, image: &ImageName, common: Common) -> Repeated {
+    Repeated {
+        layer: study.layer,
+        image: image.to_string(),
+        repository: study.image.repository.to_string(),
+        created_by: Some(alike(&study.created_by)),
+        total: common.total,
+        repeated: common.repeated,
+        files: common.files,
+        repeated_files: common.repeated_files,
+    }
 }
 
 /// The layer's own files: those at its place, but for the ones that the kept image below it has. None where they are more than
