@@ -97,7 +97,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a container that [`Engine::open`] made; one that is gone already is no error.
     async fn close(&self, opened: &str) -> Result<(), EngineError>;
 
-    /// What this owner opened and never closed.
+    /// What this owner opened and never closed. Nothing that ever ran, and nothing that only has the label from its image.
     async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError>;
 }
 

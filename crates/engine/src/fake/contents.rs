@@ -45,9 +45,10 @@ impl Fake {
     }
 }
 
-/// Is it this owner's?
+/// Is it this owner's, and did it never run?
 pub(super) fn is_of(container: &Container, owner: &str) -> bool {
-    container.name.strip_prefix(READING).is_some_and(|rest| rest.starts_with(&format!("{owner}-")))
+    matches!(container.state, ContainerState::Created | ContainerState::Dead)
+        && container.name.strip_prefix(READING).is_some_and(|rest| rest.starts_with(&format!("{owner}-")))
 }
 
 pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<String, EngineError> {
