@@ -175,11 +175,6 @@ impl Fake {
         self.shared.change(|state| state.removal_faults.push_back(error));
     }
 
-    /// From now on archives bring nothing, until they do again.
-    pub fn stall_archives(&self, stalled: bool) {
-        self.shared.change(|state| state.stalled = stalled);
-    }
-
     /// Lets all pulls that hang go on.
     pub fn release(&self) {
         self.shared.change(|state| state.releases += 1);
@@ -386,8 +381,7 @@ impl Engine for Fake {
 
     async fn close(&self, opened: &str) -> Result<(), EngineError> {
         drop(self.up()?);
-        self.shared.change(|state| state.containers.retain(|container| container.id != opened));
-        Ok(())
+        self.shared.change(|state| contents::close(state, opened))
     }
 
     async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError> {

@@ -1,9 +1,9 @@
-//! What is in an image, as far as somebody expects something of it: read through a container that is never started.
+//! What is in an image, read through a container that is never started: what somebody expects of it, or every file.
 
 use layerkeeper_core::Reference;
 use layerkeeper_core::expect::{Expect, Found, Inside, Package, packages};
 
-use crate::contents::{Kind, every_file};
+use crate::contents::{self, File, Kind, every_file};
 use crate::{Engine, EngineError};
 
 /// dpkg's database.
@@ -15,15 +15,18 @@ const MOST: u64 = 64 << 20;
 /// Links to links, as many as the kernel follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Looks for what is expected. What it opens under `owner` it closes again, unless the engine goes away.
+/// Looks for what is expected. What it opens under `owner` it closes again; where the engine does not let it, what was read
+/// counts all the same, and `left` is told the container's id and why, for somebody to remove it later.
 ///
 /// # Errors
-/// The engine's; [`EngineError::NotFound`] where there is no such image.
+/// The engine's; [`EngineError::NotFound`] where there is no such image, and [`EngineError::ReadingLost`] where somebody
+/// removed the container meanwhile.
 pub async fn look(
     engine: &dyn Engine,
     image: &Reference,
     owner: &str,
     expect: &[Expect],
+    left: impl FnOnce(&str, EngineError) + Send,
 ) -> Result<Inside, EngineError> {
     let mut inside = Inside::default();
     if expect.iter().any(|one| matches!(one, Expect::Label { .. })) {
@@ -34,19 +37,62 @@ pub async fn look(
     }
     let opened = engine.open(image, owner).await?;
     let read = read(engine, &opened, expect, &mut inside).await;
-    engine.close(&opened).await?;
+    let read = lasting(engine, &opened, read).await;
+    if let Err(error) = engine.close(&opened).await {
+        left(&opened, error);
+    }
     read.map(|()| inside)
 }
 
-/// Removes what a reading under this name that was broken off left open.
+/// Shows every file below a path of an opened image; none where it has no such path.
 ///
 /// # Errors
-/// The engine's.
+/// The engine's, those of [`contents::files`], and [`EngineError::ReadingLost`] where somebody removed the container meanwhile.
+pub async fn files(
+    engine: &dyn Engine,
+    opened: &str,
+    path: &str,
+    seen: impl FnMut(File) + Send,
+) -> Result<(), EngineError> {
+    let read = async {
+        match engine.stat(opened, path).await? {
+            None => Ok(()),
+            Some(_) => contents::files(path, engine.archive(opened, path).await?, seen).await,
+        }
+    };
+    let read = read.await;
+    lasting(engine, opened, read).await
+}
+
+/// Removes what a reading under this name that was broken off left open: all that goes.
+///
+/// # Errors
+/// The engine's last one.
 pub async fn close_left(engine: &dyn Engine, owner: &str) -> Result<(), EngineError> {
+    let mut closed = Ok(());
     for left in engine.left_open(owner).await? {
-        engine.close(&left).await?;
+        match engine.close(&left).await {
+            Ok(()) => {}
+            Err(error @ EngineError::Unreachable { .. }) => return Err(error),
+            Err(error) => closed = Err(error),
+        }
     }
-    Ok(())
+    closed
+}
+
+/// What was read, if the container is still there at the end. Anybody may remove one that never ran (`docker container prune`),
+/// and then nothing is found at any path, as in an image that lacks everything.
+async fn lasting(engine: &dyn Engine, opened: &str, read: Result<(), EngineError>) -> Result<(), EngineError> {
+    if let Err(EngineError::Unreachable { .. }) = read {
+        return read;
+    }
+    match (engine.stat(opened, "/").await, read) {
+        // that it is not found must not be said of the image
+        (Ok(Some(Kind::Directory)), Err(EngineError::NotFound(why))) => Err(EngineError::Other(why)),
+        (Ok(Some(Kind::Directory)), read) => read,
+        (Ok(_), _) => Err(EngineError::ReadingLost(opened.chars().take(12).collect())),
+        (Err(error), _) => Err(error),
+    }
 }
 
 async fn read(engine: &dyn Engine, opened: &str, expect: &[Expect], inside: &mut Inside) -> Result<(), EngineError> {

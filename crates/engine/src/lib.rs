@@ -87,16 +87,18 @@ pub trait Engine: Send + Sync + 'static {
     async fn open(&self, image: &Reference, owner: &str) -> Result<String, EngineError>;
 
     /// A path in an opened image, as a tar archive that is made while it is read; see [`contents`].
+    /// [`EngineError::NotFound`] where there is nothing, and where somebody removed the container.
     async fn archive(&self, opened: &str, path: &str) -> Result<contents::Bytestream, EngineError>;
 
     /// What a path in an opened image is; none where there is nothing. The path's directories are followed through symbolic
-    /// links inside the image, its end is not (`HEAD /containers/{id}/archive`).
+    /// links inside the image, its end is not (`HEAD /containers/{id}/archive`). Where somebody removed the container there is
+    /// nothing anywhere, not even `/`: [`inside`] tells the one from the other.
     async fn stat(&self, opened: &str, path: &str) -> Result<Option<contents::Kind>, EngineError>;
 
     /// Removes a container that [`Engine::open`] made; one that is gone already is no error.
     async fn close(&self, opened: &str) -> Result<(), EngineError>;
 
-    /// What this owner opened and never closed.
+    /// What this owner opened and never closed. Nothing that ever ran, and nothing that only has the label from its image.
     async fn left_open(&self, owner: &str) -> Result<Vec<String>, EngineError>;
 }
 
@@ -194,6 +196,9 @@ pub enum EngineError {
     /// A pull's content vanished under it: a foreign prune.
     #[error("content vanished in mid-pull: {0}")]
     Vanished(String),
+    /// Somebody removed the container that an image was read through: what was read says nothing of the image.
+    #[error("container {0}, which the image was read through, was removed by somebody meanwhile")]
+    ReadingLost(String),
     /// A pull's stream broke off after it had begun: the engine ended or was restarted, or something between us and it
     /// cut the connection.
     #[error("the engine's answer broke off in mid-pull: {0}")]
@@ -223,6 +228,7 @@ impl EngineError {
                 | Self::TooManyRequests(_)
                 | Self::RegistryUnreachable(_)
                 | Self::Vanished(_)
+                | Self::ReadingLost(_)
                 | Self::BrokenOff(_)
                 | Self::Unfinished
                 | Self::Other(_)

@@ -190,6 +190,8 @@ async fn reading_copies_nothing_and_hides_nobody(kind: EngineKind) {
     assert!(is_listed(&another).await, "what another daemon reads by holds the image, and may stay for ever");
     let theirs = real.run_docker(["create", "--pull=never", &name.to_string()]).unwrap().trim().to_owned();
     assert!(is_listed(&theirs).await, "it has the label from its image");
+    let left = docker.left_open("0123456789abcdef").await.unwrap();
+    assert_eq!(left, [another.as_str()], "it is none of ours to remove, though it has the label and never ran");
     real.run_docker(["rm", "--volumes", &theirs]).unwrap();
     for id in [id, another] {
         docker.close(&id).await.unwrap();

@@ -29,6 +29,8 @@ struct Answers {
     api: &'static str,
     oldest: &'static str,
     pull: &'static str,
+    /// With this message every path in a container fails.
+    archive: Option<&'static str>,
     end: End,
 }
 
@@ -90,6 +92,8 @@ async fn serve(mut stream: UnixStream, heads: Arc<Mutex<Vec<String>>>, answers: 
     let (status, body) = answer(&head, &answers);
     heads.lock().unwrap().push(head.clone());
     let end = if head.contains("/images/create") || head.contains("/archive") { answers.end } else { End::Whole };
+    // the answer to HEAD has no body
+    let body = if head.starts_with("HEAD ") { String::new() } else { body };
     let announced = body.len() + usize::from(matches!(end, End::BrokenOff | End::Silent));
     let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n{body}");
     if end == End::NoHead {
@@ -122,12 +126,15 @@ fn answer(head: &str, answers: &Answers) -> (&'static str, String) {
     match path {
         "_ping" => ("200 OK", "OK".to_owned()),
         path if path.starts_with("images/create") => ("200 OK", answers.pull.to_owned()),
-        path if path.contains("/archive") => ("200 OK", "begins".to_owned()),
+        path if path.contains("/archive") => match answers.archive {
+            Some(message) => ("500 Internal Server Error", format!(r#"{{"message":"{message}"}}"#)),
+            None => ("200 OK", "begins".to_owned()),
+        },
         _ => ("200 OK", "{}".to_owned()),
     }
 }
 
-const OLD: Answers = Answers { api: "1.41", oldest: "1.12", pull: "", end: End::Whole };
+const OLD: Answers = Answers { api: "1.41", oldest: "1.12", pull: "", archive: None, end: End::Whole };
 
 #[tokio::test]
 async fn the_version_is_agreed_on_once_and_anew_when_the_engine_is_another() {
@@ -239,4 +246,23 @@ async fn an_archive_that_stalls_breaks_off() {
     assert_eq!(&first[..], b"begins");
     let second = tokio::time::timeout(Duration::from_secs(120), archive.next()).await.unwrap();
     assert!(matches!(second, Some(Err(EngineError::BrokenOff(_)))), "{second:?}");
+}
+
+#[tokio::test]
+async fn an_engine_in_trouble_does_not_say_that_there_is_no_such_file() {
+    let script = Script::start(OLD);
+    let docker = script.docker();
+    for (message, is_nowhere) in [
+        ("lstat /x/real.so/below: not a directory", true),
+        ("evalSymlinksInScope: too many links in /x/loop", true),
+        ("statat /loop: too many levels of symbolic links", true),
+        ("open /x/diff: too many open files", false),
+        ("open /x/diff: too many open files in system", false),
+        ("error creating overlay mount to /x/merged: device or resource busy", false),
+    ] {
+        script.change(|answers| answers.archive = Some(message));
+        let stat = docker.stat("0123", "/loop").await;
+        assert_eq!(stat == Ok(None), is_nowhere, "{message}: {stat:?}");
+        assert!(is_nowhere || stat.is_err_and(|error| error.is_transient()), "{message}");
+    }
 }

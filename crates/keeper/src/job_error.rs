@@ -153,7 +153,7 @@ impl JobError {
                 EngineError::RegistryUnreachable(_) => "registry_unreachable",
                 EngineError::NoSpace(_) => "no_space",
                 EngineError::BadContent(_) => "bad_content",
-                EngineError::Vanished(_) => "content_vanished",
+                EngineError::Vanished(_) | EngineError::ReadingLost(_) => "content_vanished",
                 EngineError::Unsupported { .. } => "engine_unsupported",
                 EngineError::BrokenOff(_)
                 | EngineError::Unfinished
@@ -243,7 +243,7 @@ impl JobError {
             "no_space" => "the server's disk is full",
             "stalled" => "the pull moved nothing for too long",
             "bad_content" => "a layer's bytes are wrong",
-            "content_vanished" => "something pruned the content while it was being pulled",
+            "content_vanished" => "something pruned on the server while an image was being pulled or looked into",
             "store" => "the server's state could not be stored",
             "unverified" => "what came is not what was asked for",
             "unmet" => "a kept image does not hold what the server expects of it",
@@ -275,6 +275,12 @@ mod tests {
         let lost = JobError::from(EngineError::BlobMissing("blob unknown to registry".to_owned()));
         assert_eq!((lost.class(), lost.is_transient(), lost.is_not_found()), ("registry_damaged", false, false));
         assert_eq!(lost.record().message, "the registry lacks a part of the image");
+    }
+
+    #[test]
+    fn a_reading_that_was_lost_is_tried_again_and_says_nothing_of_the_registry() {
+        let lost = JobError::from(EngineError::ReadingLost("0123456789ab".to_owned()));
+        assert_eq!((lost.class(), lost.is_transient(), lost.is_not_found()), ("content_vanished", true, false));
     }
 
     #[test]

@@ -84,33 +84,35 @@ pub async fn work(ctx: Arc<Context>, beat: impl Fn() + Send) {
     }
 }
 
-/// Removes what may have been left open, ticking, while the engine answers and no job waits; otherwise later.
+/// Removes what may have been left open, ticking, while the engine answers and no job waits; otherwise later. What the engine
+/// does not let go waits for the next time that something may have been left.
 async fn close_left<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
     if ctx.view().error.is_some() || !ctx.left_open.swap(false, Ordering::SeqCst) {
         return;
     }
     let mut closes = Box::pin(study::close_left(ctx));
-    let closed = loop {
+    loop {
         tokio::select! {
             biased;
-            () = ctx.stop.cancelled() => break false,
+            () = ctx.stop.cancelled() => break,
             () = ctx.queued.notified() => {
                 // for the loop, which then takes it
                 ctx.queued.notify_one();
-                break false;
+                break;
             }
             _ = tick.tick() => beat(),
-            closed = &mut closes => break closed,
+            () = &mut closes => return,
         }
         // one that waited rings no bell
         if ctx.store.has_due(ctx.now()).await.unwrap_or(true) {
-            break false;
+            break;
         }
-    };
-    if !closed {
-        ctx.left_open.store(true, Ordering::SeqCst);
     }
+    ctx.left_open.store(true, Ordering::SeqCst);
 }
+
+/// So long a stop lets what is measured remove the container that it reads by.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// With nothing else to do, measures one layer, ticking; a job that is due cuts it short, and so does a stop.
 async fn measure_one<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, beat: &F) {
@@ -118,11 +120,17 @@ async fn measure_one<F: Fn()>(ctx: &Context, tick: &mut tokio::time::Interval, b
     let cut = CancellationToken::new();
     let mut measures = Box::pin(study::study(ctx, wished, &cut));
     let longest = Instant::now() + study::LONGEST;
+    let mut stopped: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
-            // what it has open the next start removes
-            () = ctx.stop.cancelled() => return,
+            () = ctx.stop.cancelled(), if stopped.is_none() => {
+                cut.cancel();
+                stopped = Some(Instant::now());
+                continue;
+            }
+            // what it still has open the next start removes
+            () = sleep_until(stopped.unwrap_or(longest) + CLOSES_WITHIN), if stopped.is_some() => break,
             // a job that waited rings no bell, and is seen by the tick
             () = ctx.queued.notified(), if !cut.is_cancelled() => {}
             _ = tick.tick() => beat(),

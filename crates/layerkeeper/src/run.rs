@@ -7,7 +7,7 @@
 
 mod parts;
 mod reload;
-mod signals;
+pub(crate) mod signals;
 
 use std::path::Path;
 use std::time::Duration;

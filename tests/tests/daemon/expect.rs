@@ -6,11 +6,19 @@ use layerkeeper_tests::daemon::Daemon;
 
 use crate::cli::says;
 
+const READING: &str = "io.layerkeeper.reading";
+
 fn cuda(registry: &Registry, seed: u64, package: &str, version: &str) -> Pushed {
     let status = format!("Package: {package}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n");
     let dpkg = Layer::files([("var/lib/dpkg/status", status)]).unwrap();
     let layer = Layer::random(6970 + seed, Bytes(40_000)).unwrap();
-    Image::new().label("vendor", "acme").layer(layer).layer(dpkg).push(registry, "acme/expected:12.1").unwrap()
+    Image::new()
+        .label("vendor", "acme")
+        .label(READING, "doctor")
+        .layer(layer)
+        .layer(dpkg)
+        .push(registry, "acme/expected:12.1")
+        .unwrap()
 }
 
 #[test]
@@ -46,6 +54,13 @@ fn an_image_that_lost_its_package_is_told_by_status_page_metrics_doctor_and_hist
     let told = doctor();
     assert!(told.contains("did not come in") && told.contains(lost), "{told}");
     assert!(daemon.log().contains("is not called kept"), "{}", daemon.log());
-    let ours = engine.run_docker(["ps", "-aq", "--filter", "label=io.layerkeeper.reading"]).unwrap();
+    let label = format!("label={READING}");
+    let ours = engine.run_docker(["ps", "-aq", "--filter", &label]).unwrap();
     assert!(ours.is_empty(), "nothing is left that an image was read by: {ours}");
+
+    // its image hands a label on to it that is like that of a doctor's
+    let theirs = engine.run_docker(["create", "--pull=never", &name]).unwrap();
+    assert!(doctor().contains("did not come in"));
+    assert_eq!(engine.run_docker(["ps", "-aq", "--no-trunc", "--filter", &label]).unwrap(), theirs);
+    engine.run_docker(["rm", theirs.trim()]).unwrap();
 }

@@ -19,40 +19,58 @@ fn mark(digest: &Digest) -> Mark {
 }
 
 /// The files of an image below some path.
-#[derive(Debug, Clone, Default)]
-pub struct Catalogue(HashMap<Mark, (u64, Mark)>);
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    files: HashMap<Mark, (u64, Mark)>,
+    most: usize,
+    cut_off: bool,
+}
 
 impl Catalogue {
-    /// One file more.
+    /// Empty, with room for so many files.
+    pub fn of_at_most(most: usize) -> Self {
+        Self { files: HashMap::new(), most, cut_off: false }
+    }
+
+    /// One file more, where there is room for it.
     pub fn add(&mut self, path: &str, size: u64, content: &Digest) {
-        self.0.insert(mark(&Digest::of(path.as_bytes())), (size, mark(content)));
+        if self.files.len() >= self.most {
+            self.cut_off = true;
+            return;
+        }
+        self.files.insert(mark(&Digest::of(path.as_bytes())), (size, mark(content)));
+    }
+
+    /// There was no room for some file: it says nothing of the whole, even where others were taken out since.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// Is this file in it, with this content?
     pub fn has(&self, path: &str, size: u64, content: &Digest) -> bool {
-        self.0.get(&mark(&Digest::of(path.as_bytes()))) == Some(&(size, mark(content)))
+        self.files.get(&mark(&Digest::of(path.as_bytes()))) == Some(&(size, mark(content)))
     }
 
     /// Takes a file out, where it is in it with this content.
     pub fn drop_same(&mut self, path: &str, size: u64, content: &Digest) {
         if self.has(path, size, content) {
-            self.0.remove(&mark(&Digest::of(path.as_bytes())));
+            self.files.remove(&mark(&Digest::of(path.as_bytes())));
         }
     }
 
     /// Bytes in its files.
     pub fn bytes(&self) -> Bytes {
-        self.0.values().map(|(size, _)| Bytes(*size)).sum()
+        self.files.values().map(|(size, _)| Bytes(*size)).sum()
     }
 
     /// How many files it has.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.files.len()
     }
 
     /// None at all?
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.files.is_empty()
     }
 }
 
@@ -83,7 +101,8 @@ impl Common {
 }
 
 /// Where an instruction puts its files: an absolute path. None for one that copies nothing, or to a place that depends on
-/// the working directory; and none for the root, below which everything is.
+/// the working directory; none for the root, below which everything is; and none for a place with `..` in it, which may lead
+/// through a link.
 ///
 /// As the builders write them into the history: `COPY --from=python /opt/venv /opt/venv # buildkit`, and
 /// `/bin/sh -c #(nop) COPY dir:0123 in /opt/venv` by the classic one.
@@ -96,8 +115,11 @@ pub fn destination(instruction: &str) -> Option<String> {
     }
     let places: Vec<&str> = words.filter(|word| !word.starts_with("--") && *word != "in").collect();
     let (last, sources) = places.split_last()?;
-    let place = last.trim_end_matches('/');
-    (place.starts_with('/') && !sources.is_empty()).then(|| place.to_owned())
+    if !last.starts_with('/') || sources.is_empty() {
+        return None;
+    }
+    let parts: Vec<&str> = last.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    (!parts.is_empty() && !parts.contains(&"..")).then(|| format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]
@@ -106,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_file_is_the_same_by_path_size_and_content() {
-        let mut other = Catalogue::default();
+        let mut other = Catalogue::of_at_most(9);
         let torch = Digest::of(b"torch");
         other.add("/opt/venv/torch.so", 5, &torch);
         assert!(other.has("/opt/venv/torch.so", 5, &torch));
@@ -118,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_common_is_counted_in_files_and_bytes() {
-        let mut layer = Catalogue::default();
+        let mut layer = Catalogue::of_at_most(9);
         let (torch, pip, base) = (Digest::of(b"torch"), Digest::of(b"pip"), Digest::of(b"base"));
         layer.add("/opt/torch.so", 100, &torch);
         layer.add("/opt/pip", 7, &pip);
@@ -132,12 +154,36 @@ mod tests {
     }
 
     #[test]
+    fn a_catalogue_that_had_no_room_for_a_file_stays_cut_off_whatever_is_taken_out() {
+        let mut layer = Catalogue::of_at_most(2);
+        let content = Digest::of(b"x");
+        layer.add("/a", 1, &content);
+        layer.add("/b", 1, &content);
+        assert!(!layer.is_cut_off());
+        layer.add("/c", 1, &content);
+        assert_eq!((layer.len(), layer.is_cut_off()), (2, true));
+        layer.drop_same("/a", 1, &content);
+        layer.drop_same("/b", 1, &content);
+        assert!(layer.is_empty() && layer.is_cut_off());
+    }
+
+    #[test]
     fn the_place_is_read_out_of_both_builders_words() {
         let place = |text: &str| destination(text);
         assert_eq!(place("COPY --from=python-deps /opt/venv /opt/venv # buildkit").as_deref(), Some("/opt/venv"));
         assert_eq!(place("COPY --chown=1:1 a b /app/ # buildkit").as_deref(), Some("/app"));
         assert_eq!(place("/bin/sh -c #(nop) COPY dir:0123 in /opt/venv ").as_deref(), Some("/opt/venv"));
-        let root = ["/bin/sh -c #(nop) ADD file:0123 in / ", "COPY --from=build /out / # buildkit", "COPY a //"];
+        assert_eq!(place("COPY a b /srv//./app/. # buildkit").as_deref(), Some("/srv/app"));
+        assert_eq!(place("COPY a /..data/b... # buildkit").as_deref(), Some("/..data/b..."));
+        let root = [
+            "/bin/sh -c #(nop) ADD file:0123 in / ",
+            "COPY --from=build /out / # buildkit",
+            "COPY a //",
+            "COPY a /.",
+            "COPY . /./ # buildkit",
+            "COPY a /srv/..",
+            "COPY a /srv/../app",
+        ];
         for other in root.into_iter().chain([
             "RUN pip install torch",
             "COPY . .",

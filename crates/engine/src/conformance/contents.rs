@@ -14,8 +14,13 @@ const OWNER: &str = "0123456789abcdef";
 pub(super) async fn all(case: &Case<'_>) {
     files_are_read_through_a_container_that_nobody_else_sees(case).await;
     what_is_not_there_is_not_found(case).await;
+    a_container_that_somebody_removed_is_told_from_what_is_not_there(case).await;
     links_are_followed_inside_the_image_only(case).await;
     what_is_expected_is_found_by_dpkg_and_by_path(case).await;
+}
+
+fn stays(id: &str, error: EngineError) {
+    panic!("{id} cannot be removed: {error:?}");
 }
 
 /// Every file below a path, by name and content.
@@ -69,6 +74,23 @@ async fn what_is_not_there_is_not_found(case: &Case<'_>) {
     case.remove(&name.to_reference()).await;
 }
 
+async fn a_container_that_somebody_removed_is_told_from_what_is_not_there(case: &Case<'_>) {
+    let name = with_files(case, "inside/lost:t", &[("/srv/app", "#!")], &[]).await;
+    let id = ok(case.engine().open(&name.to_reference(), OWNER).await, "open");
+    assert_eq!(ok(case.engine().stat(&id, "/").await, "the root"), Some(Kind::Directory));
+    ok(inside::files(case.engine(), &id, "/nowhere", |_| {}).await, "no such path");
+    case.subject.remove_container(&id).await;
+    for path in ["/", "/srv/app", "/nowhere"] {
+        assert_eq!(ok(case.engine().stat(&id, path).await, path), None);
+        let error = err(case.engine().archive(&id, path).await.map(drop), path);
+        assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+        let error = err(inside::files(case.engine(), &id, path, |_| {}).await, path);
+        assert!(matches!(error, EngineError::ReadingLost(_)) && error.is_transient(), "{error:?}");
+    }
+    ok(case.engine().close(&id).await, "closing what somebody removed");
+    case.remove(&name.to_reference()).await;
+}
+
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
 }
@@ -100,6 +122,12 @@ async fn links_are_followed_inside_the_image_only(case: &Case<'_>) {
     assert_eq!(stat("/nowhere").await, None);
     assert_eq!(stat("/nowhere/at/all").await, None);
     assert_eq!(stat("/usr/lib/real.so.8.9/below").await, None, "below a file there is nothing");
+    for nothing in ["/nowhere", "/nowhere/at/all", "/usr/lib/real.so.8.9/below"] {
+        let read = inside::files(case.engine(), &id, nothing, |file| panic!("{nothing}: {file:?}")).await;
+        ok(read, nothing);
+    }
+    let error = err(case.engine().archive(&id, "/usr/lib/real.so.8.9/below").await.map(drop), "below a file");
+    assert!(matches!(error, EngineError::Other(_)), "{error:?}");
     for link in ["/usr/lib/real.so.8", "/usr/lib/real.so", "/lib/real.so", "/usr/lib/up.so"] {
         let leads = Some(Kind::Link("/usr/lib/real.so.8.9".to_owned()));
         assert_eq!(stat(link).await, leads, "{link}: to the end, and inside");
@@ -112,7 +140,7 @@ async fn links_are_followed_inside_the_image_only(case: &Case<'_>) {
     let wanted =
         ["/lib/real.so", "/usr/lib/up.so", "/usr/lib", "/usr/lib/gone.so", "/usr/lib/out", "/usr/lib/loop", "/no"];
     let wanted = wanted.map(file);
-    let seen = ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look");
+    let seen = ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted, stays).await, "look");
     let missed = unmet(&wanted, &seen);
     assert_eq!(missed.len(), 5, "{missed:?}");
     assert_eq!(missed[0], "file /usr/lib is a directory");
@@ -137,7 +165,7 @@ async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
     let label = |value: &str| Expect::Label { name: "label".to_owned(), value: Some(value.to_owned()) };
     let wanted = [package("libcudnn8"), package("gone"), label("inside/debian:t")];
     let missed = async |name: &ImageName| {
-        unmet(&wanted, &ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted).await, "look"))
+        unmet(&wanted, &ok(inside::look(case.engine(), &name.to_reference(), OWNER, &wanted, stays).await, "look"))
     };
     let not_installed = "package gone (wanted: 8.9.*) is known to dpkg, but not installed";
     assert_eq!(missed(&debian).await, [not_installed]);
@@ -154,6 +182,6 @@ async fn what_is_expected_is_found_by_dpkg_and_by_path(case: &Case<'_>) {
         case.remove(&name.to_reference()).await;
     }
     let error =
-        err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted).await, "look");
+        err(inside::look(case.engine(), &case.name("inside/no:t").to_reference(), OWNER, &wanted, stays).await, "look");
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
 }

@@ -17,6 +17,13 @@ use super::session::{self, Session};
 use crate::EngineError;
 use crate::contents::{Bytestream, Kind, LABEL};
 
+/// What the engine says of a path that leads nowhere, beside 404: below a file, and along links that go in circles, by its own
+/// count or by the kernel's.
+const LEADS_NOWHERE: [&str; 3] = ["not a directory", "too many links", "too many levels of symbolic links"];
+
+/// The command of these containers; there is no such program, so that nobody can start them either.
+const COMMAND: &str = "never-started";
+
 /// Makes the container; its id.
 ///
 /// What an image declares as a volume the engine would copy to its disk at once. A mount of another kind at that place makes
@@ -27,7 +34,7 @@ pub(super) async fn open(session: &Session, image: &Reference, owner: &str) -> R
     let body = ContainerCreateBody {
         image: Some(image.to_string()),
         // an image need not have a command, and the engine wants one
-        cmd: Some(vec!["never-started".to_owned()]),
+        cmd: Some(vec![COMMAND.to_owned()]),
         entrypoint: Some(Vec::new()),
         labels: Some(HashMap::from([(LABEL.to_owned(), owner.to_owned())])),
         host_config: Some(HostConfig {
@@ -78,7 +85,7 @@ pub(super) async fn stat(session: &Session, id: &str, path: &str) -> Result<Opti
         // the answer to HEAD has no body that says why; the one to GET has
         Err(EngineError::Other(_)) => match archive(session, id, path).await {
             Err(EngineError::NotFound(_)) => Ok(None),
-            Err(EngineError::Other(why)) if why.contains("too many") || why.contains("not a directory") => Ok(None),
+            Err(EngineError::Other(why)) if LEADS_NOWHERE.iter().any(|words| why.contains(words)) => Ok(None),
             Err(error) => Err(error),
             Ok(_) => Err(EngineError::Other(format!("it cannot tell what {path} is"))),
         },
@@ -114,9 +121,13 @@ pub(super) async fn close(session: &Session, id: &str) -> Result<(), EngineError
     }
 }
 
-/// Those that are left, by an end of the daemon in between.
+/// Those that are left, by an end of the daemon in between. The label alone does not make it ours, for an image may hand it on.
 pub(super) async fn left_open(session: &Session, owner: &str) -> Result<Vec<String>, EngineError> {
-    let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL}={owner}")])]);
+    let filters = HashMap::from([
+        ("label".to_owned(), vec![format!("{LABEL}={owner}")]),
+        // never started, or what a removal that failed left of it
+        ("status".to_owned(), vec!["created".to_owned(), "dead".to_owned()]),
+    ]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let rows = session
         .quick(|client| {
@@ -124,5 +135,6 @@ pub(super) async fn left_open(session: &Session, owner: &str) -> Result<Vec<Stri
             async move { client.list_containers(Some(options)).await }
         })
         .await?;
-    Ok(rows.into_iter().filter_map(|row| row.id).collect())
+    let ours = rows.into_iter().filter(|row| row.command.as_deref() == Some(COMMAND));
+    Ok(ours.filter_map(|row| row.id).collect())
 }

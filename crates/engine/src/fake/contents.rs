@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, stream};
 use layerkeeper_core::{Container, ContainerState, Reference};
 
+use super::Fake;
 use super::image::FakeImage;
 use super::state::State;
 use crate::EngineError;
@@ -14,9 +15,40 @@ use crate::contents::{Bytestream, Kind};
 /// that was left by another daemon, or by a call that was cut: [`super::Fake::create_container`].
 const READING: &str = "layerkeeper-reading-";
 
-/// Is it this owner's?
+impl Fake {
+    /// From now on archives bring nothing, until they do again.
+    pub fn stall_archives(&self, stalled: bool) {
+        self.shared.change(|state| state.stalled = stalled);
+    }
+
+    /// The next removal of such a container fails like this; several queue up.
+    pub fn spoil_next_close(&self, error: EngineError) {
+        self.shared.change(|state| state.close_faults.push_back(error));
+    }
+
+    /// From now on this one cannot be removed, until it can again.
+    pub fn hold_open(&self, id: &str, held: bool) {
+        self.shared.change(|state| match held {
+            true => state.held_open.insert(id.to_owned()),
+            false => state.held_open.remove(id),
+        });
+    }
+
+    /// How often such a container was to be removed.
+    pub fn closes(&self) -> u64 {
+        self.shared.lock().closes
+    }
+
+    /// Of the next containers that images are read through, somebody removes these as soon as they are made.
+    pub fn lose_opened(&self, lost: &[bool]) {
+        self.shared.change(|state| state.opens_to_lose.extend(lost));
+    }
+}
+
+/// Is it this owner's, and did it never run?
 pub(super) fn is_of(container: &Container, owner: &str) -> bool {
-    container.name.strip_prefix(READING).is_some_and(|rest| rest.starts_with(&format!("{owner}-")))
+    matches!(container.state, ContainerState::Created | ContainerState::Dead)
+        && container.name.strip_prefix(READING).is_some_and(|rest| rest.starts_with(&format!("{owner}-")))
 }
 
 pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<String, EngineError> {
@@ -30,18 +62,36 @@ pub(super) fn open(state: &mut State, image: &Reference, owner: &str) -> Result<
         created_from: image.name(),
     };
     let id = opened.id.clone();
+    if state.opens_to_lose.pop_front().unwrap_or(false) {
+        return Ok(id);
+    }
     state.opened.insert(id.clone());
     state.containers.push(opened);
     Ok(id)
 }
 
-/// Path and content of every file below a path.
+pub(super) fn close(state: &mut State, opened: &str) -> Result<(), EngineError> {
+    state.closes += 1;
+    match state.close_faults.pop_front() {
+        Some(error) => Err(error),
+        None if state.held_open.contains(opened) => Err(EngineError::Other("device or resource busy".to_owned())),
+        None => {
+            state.containers.retain(|container| container.id != opened);
+            Ok(())
+        }
+    }
+}
+
+/// Path and content of every file below a path; below a file the engine has another error than where there is nothing.
 pub(super) fn below(state: &State, opened: &str, path: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
     let image = inside(state, opened)?;
     let root = path.trim_end_matches('/');
     let inside = |name: &str| name == root || is_below(name, root);
-    let all = image.layers.iter().flat_map(|layer| layer.files.iter());
-    let files: Vec<_> = all.filter(|(name, _)| inside(name)).cloned().collect();
+    let all = || image.layers.iter().flat_map(|layer| layer.files.iter());
+    if all().any(|(name, _)| is_below(root, name)) {
+        return Err(EngineError::Other(format!("lstat {path}: not a directory")));
+    }
+    let files: Vec<_> = all().filter(|(name, _)| inside(name)).cloned().collect();
     if files.is_empty() {
         return Err(EngineError::NotFound(format!("Could not find the file {path} in container {opened}")));
     }
@@ -50,7 +100,11 @@ pub(super) fn below(state: &State, opened: &str, path: &str) -> Result<Vec<(Stri
 
 /// What lies at a path, with its directories' links followed.
 pub(super) fn stat(state: &State, opened: &str, path: &str) -> Result<Option<Kind>, EngineError> {
-    let image = inside(state, opened)?;
+    // as of the engine, which says in both cases no more than 404
+    let Ok(image) = inside(state, opened) else { return Ok(None) };
+    if path == "/" {
+        return Ok(Some(Kind::Directory));
+    }
     let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
     let at = format!("{}/{last}", follow(image, above));
     if target(image, &at).is_some() {

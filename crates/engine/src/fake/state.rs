@@ -37,6 +37,13 @@ pub(super) struct State {
     pub(super) down: bool,
     /// Archives bring nothing.
     pub(super) stalled: bool,
+    pub(super) close_faults: VecDeque<EngineError>,
+    /// Containers that cannot be removed.
+    pub(super) held_open: HashSet<String>,
+    /// Counts removals of containers that images were read by.
+    pub(super) closes: u64,
+    /// See [`super::Fake::lose_opened`].
+    pub(super) opens_to_lose: VecDeque<bool>,
     pub(super) faults: VecDeque<Fault>,
     pub(super) removal_faults: VecDeque<EngineError>,
     pub(super) log: Vec<Call>,
@@ -73,6 +80,10 @@ impl State {
             blobs: HashSet::new(),
             down: false,
             stalled: false,
+            close_faults: VecDeque::new(),
+            held_open: HashSet::new(),
+            closes: 0,
+            opens_to_lose: VecDeque::new(),
             faults: VecDeque::new(),
             removal_faults: VecDeque::new(),
             log: Vec::new(),

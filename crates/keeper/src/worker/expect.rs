@@ -8,6 +8,7 @@ use layerkeeper_store::{Checked, Superseded};
 use crate::context::Context;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
+use crate::worker::study;
 
 /// What the check said of this digest; none where it was never held to these expectations.
 pub(crate) fn checked(ctx: &Context, keep: &Keep, digest: Digest) -> Option<Checked> {
@@ -34,7 +35,8 @@ pub(super) async fn hold(run: &Run<'_>, keep: &Keep, digest: Digest, reference: 
         return Ok(());
     }
     if checked(ctx, keep, digest).is_none() {
-        let seen = inside::look(&*ctx.engine, reference, &ctx.owner, &keep.expect).await?;
+        let left = |id: &str, error| study::left(ctx, id, &error);
+        let seen = inside::look(&*ctx.engine, reference, &ctx.owner, &keep.expect, left).await?;
         let unmet = unmet(&keep.expect, &seen);
         tell(run, keep, digest, &unmet).await;
         let checked = Checked { digest, fingerprint: fingerprint(&keep.expect), unmet, at: ctx.now() };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use layerkeeper_core::instruction::{alike, instruction};
 use layerkeeper_core::reuse::content::{Catalogue, Common, destination};
 use layerkeeper_core::{Bytes, DiffId, Image, ImageManifest, ImageName, Inventory, JobId, Reference};
-use layerkeeper_engine::contents::{self, File};
+use layerkeeper_engine::contents::File;
 use layerkeeper_engine::{EngineError, inside};
 use layerkeeper_store::Repeated;
 use layerkeeper_store::record::PullRecord;
@@ -88,7 +88,8 @@ pub(super) fn wish(ctx: &Context, job: &JobId, image: &ImageName, manifest: &Ima
 pub(super) async fn study(ctx: &Context, mut study: Study, cut: &CancellationToken) {
     match measure(ctx, &study, cut).await {
         Ok(measured) => tell(ctx, &study, measured).await,
-        Err(Failure::Cut) => {
+        // whoever removed what it was read through may be done now
+        Err(Failure::Cut | Failure::Engine(EngineError::ReadingLost(_))) => {
             study.tries += 1;
             if study.tries < TRIES {
                 return ctx.studies().push_back(study);
@@ -99,30 +100,34 @@ pub(super) async fn study(ctx: &Context, mut study: Study, cut: &CancellationTok
     }
 }
 
-/// Removes what this daemon opened and never closed: a crash before it, a call that broke off. False where the engine did not
-/// let it.
-pub(super) async fn close_left(ctx: &Context) -> bool {
-    match inside::close_left(&*ctx.engine, &ctx.owner).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%error, "could not remove what images were read by; tries again once the engine answers");
-            false
-        }
+/// A container that an image was read by could not be removed: it is tried again.
+pub(super) fn left(ctx: &Context, container: &str, error: &EngineError) {
+    ctx.left_open.store(true, Ordering::SeqCst);
+    tracing::warn!(container, %error, "could not remove a container that an image was read by");
+}
+
+/// Removes what this daemon opened and never closed: a crash before it, a call that broke off. What stays is tried again within
+/// the hour, and when the engine was away.
+pub(super) async fn close_left(ctx: &Context) {
+    if let Err(error) = inside::close_left(&*ctx.engine, &ctx.owner).await {
+        tracing::warn!(%error, "could not remove all that images were read by; tries again within the hour");
     }
 }
 
-/// One line for each kept image that it was compared with; all zero where nothing can be said.
+/// One line for each kept image that is here; all zero where nothing is repeated, and where nothing can be said.
 async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Result<Vec<Repeated>, Failure> {
     let inventory = ctx.observe().await?;
     let Some(image) = inventory.find(&study.reference) else { return Ok(Vec::new()) };
-    let mut others = kept(ctx, &inventory);
     // what is built of the same layers repeats nothing: it shares them
-    others.retain(|(_, image)| !image.layers.contains(&study.layer) && !study.below.starts_with(&image.layers));
+    let shares = |image: &Image| image.layers.contains(&study.layer) || study.below.starts_with(&image.layers);
+    let (sharers, others): (Vec<_>, Vec<_>) = kept(ctx, &inventory).into_iter().partition(|(_, image)| shares(image));
+    // also where nothing is left to compare with: it is the newest word on the instruction
+    let nothing = sharers.iter().map(|(name, _)| repeated(study, name, Common::default())).collect();
     if others.is_empty() {
-        return Ok(Vec::new());
+        return Ok(nothing);
     }
     let mut measured = Vec::new();
-    let own = own(ctx, &inventory, image, study, cut).await?.unwrap_or_default();
+    let own = own(ctx, &inventory, image, study, cut).await?.unwrap_or(Catalogue::of_at_most(0));
     for (name, _) in &others {
         let mut common = Common::of(&own);
         if !own.is_empty() {
@@ -133,16 +138,7 @@ async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Resul
             };
             read(ctx, &name.to_reference(), &study.path, cut, seen).await?;
         }
-        measured.push(Repeated {
-            layer: study.layer,
-            image: name.to_string(),
-            repository: study.image.repository.to_string(),
-            created_by: Some(alike(&study.created_by)),
-            total: common.total,
-            repeated: common.repeated,
-            files: common.files,
-            repeated_files: common.repeated_files,
-        });
+        measured.push(repeated(study, name, common));
     }
     // what is built on another kept image has all that is in that: it is worth naming where it has more of these files
     let images: Vec<&Image> = others.iter().map(|(_, image)| *image).collect();
@@ -152,7 +148,21 @@ async fn measure(ctx: &Context, study: &Study, cut: &CancellationToken) -> Resul
             (measured[at].repeated, measured[at].repeated_files) = (Bytes::ZERO, 0);
         }
     }
+    measured.extend(nothing);
     Ok(measured)
+}
+
+fn repeated(study: &Study, image: &ImageName, common: Common) -> Repeated {
+    Repeated {
+        layer: study.layer,
+        image: image.to_string(),
+        repository: study.image.repository.to_string(),
+        created_by: Some(alike(&study.created_by)),
+        total: common.total,
+        repeated: common.repeated,
+        files: common.files,
+        repeated_files: common.repeated_files,
+    }
 }
 
 /// The layer's own files: those at its place, but for the ones that the kept image below it has. None where they are more than
@@ -165,18 +175,14 @@ async fn own(
     cut: &CancellationToken,
 ) -> Result<Option<Catalogue>, Failure> {
     let Some(holds) = image.layer_bytes.get(study.below.len()) else { return Ok(None) };
-    let mut own = Catalogue::default();
-    let seen = |file: File| {
-        if own.len() <= MOST_FILES {
-            own.add(&file.path, file.size, &file.digest);
-        }
-    };
+    let mut own = Catalogue::of_at_most(MOST_FILES);
+    let seen = |file: File| own.add(&file.path, file.size, &file.digest);
     read(ctx, &study.reference, &study.path, cut, seen).await?;
     if let Some((name, _)) = base(ctx, inventory, study) {
         let seen = |file: File| own.drop_same(&file.path, file.size, &file.digest);
         read(ctx, &name.to_reference(), &study.path, cut, seen).await?;
     }
-    let fits = own.len() <= MOST_FILES && own.bytes() <= *holds;
+    let fits = !own.is_cut_off() && own.bytes() <= *holds;
     if !fits {
         tracing::debug!(
             image = %study.image, layer = %study.layer, path = study.path, layer_bytes = holds.0,
@@ -211,21 +217,13 @@ async fn read(
     }
     // never dropped for a job: what a dropped call makes all the same, nobody here would know of
     let id = ctx.engine.open(image, &ctx.owner).await?;
-    let reads = async {
-        match ctx.engine.archive(&id, path).await {
-            Ok(archive) => contents::files(path, archive, seen).await,
-            Err(EngineError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    };
     let read = tokio::select! {
         biased;
         () = cut.cancelled() => Err(Failure::Cut),
-        read = reads => read.map_err(Failure::from),
+        read = inside::files(&*ctx.engine, &id, path, seen) => read.map_err(Failure::from),
     };
     if let Err(error) = ctx.engine.close(&id).await {
-        ctx.left_open.store(true, Ordering::SeqCst);
-        tracing::warn!(container = id, %error, "could not remove a container that an image was read by");
+        left(ctx, &id, &error);
     }
     read
 }

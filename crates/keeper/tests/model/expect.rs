@@ -1,8 +1,8 @@
 //! What is expected of a kept image's content.
 
 use layerkeeper_core::{Digest, Expect, ImageName, JobState, Keep, Policy, StoreKind};
-use layerkeeper_engine::Engine;
 use layerkeeper_engine::fake::{Call, FakeImage, FakeLayer};
+use layerkeeper_engine::{Engine, EngineError};
 use layerkeeper_keeper::status::KeptStatus;
 use layerkeeper_store::{JobRow, Options, Store};
 
@@ -230,6 +230,35 @@ async fn a_pin_that_is_not_as_expected_is_not_brought() {
     ground.keeper.reload(settings(pinned));
     ground.until("it was looked into", async |ground: &Ground| !kept(ground).await.unmet.is_empty()).await;
     assert!(!stands_for(&ground, &name("cuda:12"), bad).await);
+}
+
+/// Such as by `docker container prune`: it removes what was never started.
+#[tokio::test]
+async fn a_container_that_somebody_removes_in_mid_look_is_no_verdict_on_the_image() {
+    for kind in BOTH {
+        let (ground, _) = ground(kind, Store::open_in_memory(Options::default()).unwrap()).await;
+        let newer = ground.publish("base:1", &base("8.9.7-1", true));
+        ground.engine.lose_opened(&[true]);
+        let row = warm(&ground, JobState::Succeeded).await;
+        assert_eq!(row.job.attempts, 2, "{:?}", row.outcome);
+        assert!(stands_for(&ground, &name("base:1"), newer).await);
+        assert_eq!(kept(&ground).await.unmet, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_go_at_once_costs_no_verdict_and_goes_later() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let owner = store.owner().await.unwrap();
+    let (ground, _) = ground(StoreKind::Containerd, store).await;
+    for (version, end) in [("8.9.7-1", JobState::Succeeded), ("9.1.0-1", JobState::Failed)] {
+        ground.publish("base:1", &base(version, true));
+        ground.engine.spoil_next_close(EngineError::Other("device or resource busy".to_owned()));
+        let row = warm(&ground, end).await;
+        assert_eq!(row.job.attempts, 1, "{:?}", row.outcome);
+        ground.until("it goes", async |ground| ground.engine.left_open(&owner).await.unwrap().is_empty()).await;
+    }
+    assert_eq!(kept(&ground).await.unmet, [LOST]);
 }
 
 #[tokio::test]

@@ -241,6 +241,12 @@ impl Ground {
         }
     }
 
+    /// As by SIGTERM: the daemon ends by itself.
+    pub async fn stop(&mut self) {
+        self.keeper.stop();
+        tokio::time::timeout(Duration::from_secs(10), &mut self.task).await.unwrap().unwrap();
+    }
+
     pub fn publish(&self, tag: &str, image: &FakeImage) -> Digest {
         for digest in [image.resolved(), image.manifest_digest()] {
             self.shelf.images.lock().unwrap().insert(digest, image.clone());

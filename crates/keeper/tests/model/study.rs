@@ -14,7 +14,7 @@ const COPY: &str = "COPY --from=python-deps /opt/venv /opt/venv # buildkit";
 const HOLDS: usize = 3_000_000;
 
 fn os() -> FakeLayer {
-    FakeLayer::new("os", 50_000_000)
+    FakeLayer::new("os", 50_000_000).with_files(&[("/opt/venv/base", "base")])
 }
 
 /// A layer of these files, a megabyte on the wire.
@@ -46,8 +46,11 @@ async fn measured(ground: &Ground, store: &Store, layer: DiffId) -> Vec<Repeated
     of(store, layer).await
 }
 
+/// Against cache-python.
 async fn of(store: &Store, layer: DiffId) -> Vec<Repeated> {
-    store.repeats(layer, String::new(), None).await.unwrap()
+    let mut rows = store.repeats(layer, String::new(), None).await.unwrap();
+    rows.retain(|row| row.image.ends_with("cache-python:1"));
+    rows
 }
 
 /// Is it foretold of a build of `layer` that nobody has?
@@ -73,6 +76,58 @@ async fn what_a_copy_repeats_is_foretold_until_the_next_one_repeats_nothing() {
     assert_eq!(measured(&ground, &store, other.diff_id).await[0].repeated, Bytes(0));
     assert!(!foretold(&ground, &next).await, "the last one repeated nothing");
     assert!(ground.engine.inventory().await.unwrap().containers.is_empty());
+}
+
+/// The advice was followed: the next build stands on the kept image.
+#[tokio::test]
+async fn it_is_foretold_no_more_once_the_build_stands_on_the_kept_image() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let mut one = policy();
+    one.keep.remove(0);
+    let ground = Ground::over(StoreKind::Graphdriver, one, store.clone()).await;
+    let venv = [("/opt/venv/torch.so", "torch")];
+    let python = [os(), layer("venv", &venv)];
+    ground.publish("cache-python:1", &FakeImage::of_layers("python", python.to_vec()));
+    ground.here("cache-python:1").await;
+    let copied = layer("copied", &venv).made_by(COPY);
+    ship(&ground, "app:sha-1", &[&copied]).await;
+    assert!(measured(&ground, &store, copied.diff_id).await[0].repeated > Bytes(0));
+    let next = layer("next", &[]).made_by(COPY);
+    assert!(foretold(&ground, &next).await);
+    // it still copies something there
+    let more = layer("more", &[("/opt/venv/more", "x")]).made_by(COPY);
+    ship(&ground, "app:sha-2", &[&python[1], &more]).await;
+    let rows = measured(&ground, &store, more.diff_id).await;
+    assert_eq!((rows.len(), rows[0].repeated_files), (1, 0), "{rows:?}");
+    assert!(!foretold(&ground, &next).await);
+}
+
+/// Such as by `docker container prune`: first what the layer's files are read through, then the base, then the kept image.
+#[tokio::test]
+async fn a_container_that_somebody_removes_in_mid_study_makes_it_begin_anew() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = ground(&store, &[("/opt/venv/torch.so", "torch")]).await;
+    for lost in 0..3 {
+        let lose: Vec<bool> = (0..=lost).map(|at| at == lost).collect();
+        ground.engine.lose_opened(&lose);
+        let content = format!("copied {lost}");
+        let copied = layer(&content, &[("/opt/venv/torch.so", "torch"), ("/opt/venv/a", "12")]).made_by(COPY);
+        ship(&ground, &format!("app:sha-{lost}"), &[&copied]).await;
+        let rows = measured(&ground, &store, copied.diff_id).await;
+        assert_eq!((rows[0].repeated, rows[0].total), (Bytes(5), Bytes(7)), "{lost}: {rows:?}");
+    }
+}
+
+/// The kept image has a file where the layer has a folder.
+#[tokio::test]
+async fn a_kept_image_with_a_file_above_the_place_has_none_of_the_layers_files() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let ground = ground(&store, &[("/srv", "torch")]).await;
+    let copied = layer("copied", &[("/srv/venv/torch.so", "torch")]);
+    let copied = copied.made_by("COPY --from=python-deps /srv/venv /srv/venv # buildkit");
+    ship(&ground, "app:sha-1", &[&copied]).await;
+    let rows = measured(&ground, &store, copied.diff_id).await;
+    assert_eq!((rows[0].repeated, rows[0].total), (Bytes(0), Bytes(5)), "{rows:?}");
 }
 
 /// A small layer that is copied beside a large one: what both put there is more than the small one can hold.
@@ -129,6 +184,8 @@ async fn a_start_removes_what_a_crash_left_open_also_where_the_engine_is_away_th
     ground.engine.open(&image, &owner).await.unwrap();
     let other = "layerkeeper-reading-somebody else-1";
     let others = ground.engine.create_container(other, &image, ContainerState::Created);
+    let running = format!("layerkeeper-reading-{owner}-running");
+    ground.engine.create_container(&running, &image, ContainerState::Running);
     ground.engine.set_down(true);
     let again = ground.restarted(store).await;
     again.until("it is missed", async |ground| ground.keeper.status().await.engine.error.is_some()).await;
@@ -137,7 +194,7 @@ async fn a_start_removes_what_a_crash_left_open_also_where_the_engine_is_away_th
     assert_eq!(again.engine.left_open("somebody else").await.unwrap(), [others]);
     let inventory = again.engine.inventory().await.unwrap();
     let seen: Vec<&str> = inventory.containers.iter().map(|container| container.name.as_str()).collect();
-    assert_eq!(seen, [other], "it holds its image, whoever reads by it");
+    assert_eq!(seen, [other, &running], "each holds its image, whoever reads by it");
 }
 
 /// Such as a container that the engine made after it had come back, of a call that was given up.
@@ -157,6 +214,51 @@ async fn what_was_left_open_meanwhile_goes_when_the_engine_is_back() {
         let gone = async |ground: &Ground| ground.engine.left_open(&owner).await.is_ok_and(|left| left.is_empty());
         ground.until("it is gone", gone).await;
     }
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_removed_keeps_no_other_and_is_not_tried_again_and_again() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let owner = store.owner().await.unwrap();
+    let ground = Ground::over(StoreKind::Graphdriver, policy(), store.clone()).await;
+    ground.ship("app:sha-1").await;
+    let image = name("app:sha-1").to_reference();
+    let [stuck, free] = ["stuck", "free"].map(|left| {
+        let left = format!("layerkeeper-reading-{owner}-{left}");
+        ground.engine.create_container(&left, &image, ContainerState::Created)
+    });
+    ground.engine.hold_open(&stuck, true);
+    let again = ground.restarted(store).await;
+    let gone = async |ground: &Ground| !ground.engine.left_open(&owner).await.unwrap().contains(&free);
+    again.until("the other one goes", gone).await;
+    assert_eq!(again.engine.left_open(&owner).await.unwrap(), std::slice::from_ref(&stuck));
+    // the start has come to its end by then
+    again.ship("app:sha-2").await;
+    let tried = again.engine.closes();
+    // the worker looks what there is to do before each of them
+    for tag in ["app:sha-3", "app:sha-4"] {
+        again.ship(tag).await;
+    }
+    assert_eq!(again.engine.closes(), tried, "it was tried again and again");
+    again.engine.hold_open(&stuck, false);
+    again.engine.set_down(true);
+    again.until("it is missed", async |ground| ground.keeper.status().await.engine.error.is_some()).await;
+    again.engine.set_down(false);
+    let gone = async |ground: &Ground| ground.engine.left_open(&owner).await.is_ok_and(|left| left.is_empty());
+    again.until("it goes when the engine is back", gone).await;
+}
+
+#[tokio::test]
+async fn a_stop_in_mid_study_leaves_nothing_open() {
+    let store = Store::open_in_memory(Options::default()).unwrap();
+    let owner = store.owner().await.unwrap();
+    let mut ground = ground(&store, &[("/opt/venv/torch.so", "torch")]).await;
+    ground.engine.stall_archives(true);
+    ship(&ground, "app:sha-1", &[&layer("stalled", &[("/opt/venv/torch.so", "torch")]).made_by(COPY)]).await;
+    let reads = async |ground: &Ground| ground.engine.left_open(&owner).await.unwrap().len() == 1;
+    ground.until("the study has begun", reads).await;
+    ground.stop().await;
+    assert_eq!(ground.engine.left_open(&owner).await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ use super::daemon::DaemonSeen;
 use super::engine::EngineSeen;
 use super::host::HostSeen;
 use crate::config::{Config, Environment};
+use crate::run::signals::{Asked, Signals};
 
 /// A daemon that is well answers at once.
 const DAEMON: Duration = Duration::from_secs(5);
@@ -39,9 +40,25 @@ const DAEMON: Duration = Duration::from_secs(5);
 /// Looks at everything. `control` leads to the daemon, `root` is where this host's files are.
 ///
 /// # Errors
-/// The engine's address is none, or the registry client cannot be set up.
+/// The engine's address is none, the registry client cannot be set up, or a signal came before the end.
 pub async fn look(config: &Config, environment: &Environment, control: &Client, root: &Root) -> anyhow::Result<Seen> {
     let engine = Docker::connect(&config.engine_host)?;
+    let owner = expected::owner()?;
+    let mut signals = Signals::listen()?;
+    let looks = gather(&engine, &owner, config, environment, control, root);
+    let stop = async { while signals.next().await != Asked::Stop {} };
+    let seen = expected::unless_stopped(&engine, &owner, looks, stop).await;
+    seen.unwrap_or_else(|| anyhow::bail!("stopped before everything was looked at"))
+}
+
+async fn gather(
+    engine: &Docker,
+    owner: &str,
+    config: &Config,
+    environment: &Environment,
+    control: &Client,
+    root: &Root,
+) -> anyhow::Result<Seen> {
     let inventory = engine.inventory().await;
     let facts = match &inventory {
         Ok(_) => engine.facts().await.ok(),
@@ -54,7 +71,7 @@ pub async fn look(config: &Config, environment: &Environment, control: &Client, 
     let inventory = inventory.ok();
     let now = Timestamp(0).plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     let (registries, mut kept) = registries::look(config, environment, root, inventory.as_ref(), now).await?;
-    expected::look(&engine, &mut kept, inventory.as_ref()).await;
+    expected::look(engine, &mut kept, inventory.as_ref(), owner).await;
     let keep = kept.iter().map(|seen| seen.keep.clone()).collect();
     let mut files = Files::new(root);
     let cleaners = cleaners(&mut files, inventory.as_ref());
