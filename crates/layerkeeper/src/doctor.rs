@@ -1,6 +1,6 @@
 //! `layerkeeper doctor`: what is wrong with this host, why it matters, and what mends it.
 //!
-//! [`look`](look()) gathers and changes nothing; [`judge`] is pure, so that every judgement is tested with tables.
+//! [`look`](look()) gathers and changes nothing, but for a container to read an image by; [`judge`] is pure, so that every judgement is tested with tables.
 
 pub mod cleaners;
 pub mod clock;
