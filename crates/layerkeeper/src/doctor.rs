@@ -79,7 +79,7 @@ pub fn judge(seen: &Seen) -> Diagnosis {
         );
     }
     let inventory = seen.inventory.as_ref();
-    found.extend(seen.kept.iter().flat_map(|kept| kept::judge(kept, inventory, seen.daemon.kept(&kept.keep.image))));
+    found.extend(seen.kept.iter().flat_map(|kept| kept::judge(kept, inventory, seen.daemon.status())));
     found.extend(cleaners(seen));
     found.extend(host::judge(&seen.host));
     found.extend(unit::judge(&seen.unit));
