@@ -70,11 +70,13 @@ pub struct Step {
     pub act: Act,
     /// From its program on: what stands before it or on the rest of the line, such as a password, is nobody's business.
     pub command: String,
+    /// Nothing but this is run: no program that was given the command and may do more than that.
+    pub alone: bool,
 }
 
 /// What a line does; usually nothing to images.
 pub fn acts(line: &str) -> Vec<Act> {
-    commands(line).iter().filter_map(|words| step(words, line)).map(|step| step.act).collect()
+    commands(line).iter().filter_map(|command| step(&command.words, line)).map(|step| step.act).collect()
 }
 
 /// What one of a line's commands does to images of this host's.
@@ -86,29 +88,30 @@ pub fn step(words: &[String], line: &str) -> Option<Step> {
     let dangling = line.contains("dangling=true");
     for (index, word) in words.iter().enumerate() {
         let (program, rest) = (program_of(word), &words[index + 1..]);
-        let told = |act: Act| Some(Step { act, command: words[index..].join(" ") });
+        let told = |act: Act, command: String| Some(Step { act, command, alone: index == 0 });
+        let whole = || words[index..].join(" ");
         // a variable that holds the program is named after it
         let is_docker =
             program == "docker" || program.starts_with('$') && program.to_ascii_lowercase().contains("docker");
         if is_docker && let Some((act, container)) = docker(rest, dangling) {
             return match container {
-                Some(image) => Some(Step { act, command: format!("{program} run … {image}") }),
-                None => told(act),
+                Some(image) => told(act, format!("{program} run … {image}")),
+                None => told(act, whole()),
             };
         }
         match program {
             // on another host
             "ssh" => return None,
-            "podman" => return docker(rest, dangling).and_then(|_| told(Act::Podman)),
+            "podman" => return docker(rest, dangling).and_then(|_| told(Act::Podman, whole())),
             "kamal" if rest.iter().any(|word| matches!(word.as_str(), "prune" | "deploy" | "redeploy")) => {
-                return told(Act::Kamal);
+                return told(Act::Kamal, whole());
             }
             _ => {}
         }
         let name = program.strip_suffix(".sh").unwrap_or(program);
         // only where a program stands: a path behind another command is what that one is about
         if let Some(collector) = COLLECTORS.iter().find(|collector| index == 0 && name == **collector) {
-            return Some(Step { act: Act::Collector(collector), command: program.to_owned() });
+            return told(Act::Collector(collector), program.to_owned());
         }
     }
     None

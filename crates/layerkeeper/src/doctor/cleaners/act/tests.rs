@@ -73,10 +73,28 @@ fn of_a_container_that_is_started_only_its_image_counts() {
 }
 
 #[test]
+fn a_program_that_is_given_the_command_may_do_more() {
+    for (line, alone) in [
+        ("docker image prune -f", true),
+        ("/usr/bin/sudo -u root timeout 10m docker image prune -f", true),
+        ("flock -n /run/x -c 'docker image prune -f'", true),
+        ("docker images -q | xargs -r -n 1 docker rmi", true),
+        ("docker run spotify/docker-gc:1", true),
+        ("/usr/local/bin/disk-monitor --run \"docker system prune -af\"", false),
+        ("backup.sh --after 'docker image prune -f'", false),
+        ("docker exec dind docker image prune -f", false),
+    ] {
+        let steps: Vec<Step> = commands(line).iter().filter_map(|command| step(&command.words, line)).collect();
+        assert!(steps.len() == 1 && steps[0].alone == alone, "{line}: {steps:?}");
+    }
+}
+
+#[test]
 fn only_the_command_that_acts_is_shown() {
     let shown = |line: &str| -> Vec<String> {
         let all = commands(line);
-        all.iter().filter_map(|words| step(words, line)).map(|step| step.command).collect()
+        let steps = all.iter().filter_map(|command| step(&command.words, line));
+        steps.map(|step| step.command).collect()
     };
     for (line, wanted) in [
         ("docker login -u ci -p ghp_x && docker system prune -af", "docker system prune -af"),

@@ -127,6 +127,11 @@ fn whether_a_line_or_its_script_does_more_is_told() {
         ("/bin/more", false),
         ("backup.sh && docker image prune -f", false),
         ("/bin/only && backup.sh", false),
+        ("/usr/bin/flock -n /run/x sh -e /bin/only", true),
+        ("backup.sh --after /bin/only", false),
+        ("backup.sh --after 'docker image prune -f'", false),
+        ("docker image prune -f; cat a.log >> /mnt/archive/a.log", false),
+        ("docker image prune -f >> /var/log/prune.log 2>&1", true),
     ] {
         assert_eq!(alone(line), wanted, "{line}");
     }
