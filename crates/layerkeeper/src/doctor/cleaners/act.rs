@@ -1,5 +1,6 @@
 //! What a line of a crontab, a unit or a script does to images.
 
+use super::aim::Aim;
 use super::shell::{bare, commands, program_of};
 
 /// What one command does to the images of an engine.
@@ -76,16 +77,19 @@ pub struct Step {
 
 /// What a line does; usually nothing to images.
 pub fn acts(line: &str) -> Vec<Act> {
-    commands(line).iter().filter_map(|command| step(&command.words, line)).map(|step| step.act).collect()
+    let steps = commands(line).into_iter().filter_map(|command| step(&command.words, line, &Aim::default()));
+    steps.map(|step| step.act).collect()
 }
 
-/// What one of a line's commands does to images of this host's.
-pub fn step(words: &[String], line: &str) -> Option<Step> {
-    let words = bare(words);
+/// What one of a line's commands does to images of this host's, where the environment leads `docker` as `aim` says.
+pub fn step(all: &[String], line: &str, aim: &Aim) -> Option<Step> {
+    let words = bare(all);
     if words.first().is_some_and(|first| TALK.contains(&first.as_str())) {
         return None;
     }
     let dangling = line.contains("dangling=true");
+    let mut aim = aim.clone();
+    all[..all.len() - words.len()].iter().for_each(|word| aim.set(word));
     for (index, word) in words.iter().enumerate() {
         let (program, rest) = (program_of(word), &words[index + 1..]);
         let told = |act: Act, command: String| Some(Step { act, command, alone: index == 0 });
@@ -93,16 +97,21 @@ pub fn step(words: &[String], line: &str) -> Option<Step> {
         // a variable that holds the program is named after it
         let is_docker =
             program == "docker" || program.starts_with('$') && program.to_ascii_lowercase().contains("docker");
-        if is_docker && let Some((act, container)) = docker(rest, dangling) {
-            return match container {
-                Some(image) => told(act, format!("{program} run … {image}")),
-                None => told(act, whole()),
-            };
+        if is_docker {
+            let (aim, rest) = options(rest, &aim);
+            match docker(rest, dangling) {
+                _ if aim.is_elsewhere() => return None,
+                Some((act, Some(image))) => return told(act, format!("{program} run … {image}")),
+                Some((act, None)) => return told(act, whole()),
+                None => {}
+            }
         }
         match program {
             // on another host
             "ssh" => return None,
-            "podman" => return docker(rest, dangling).and_then(|_| told(Act::Podman, whole())),
+            "podman" => {
+                return docker(options(rest, &aim).1, dangling).and_then(|_| told(Act::Podman, whole()));
+            }
             "kamal" if rest.iter().any(|word| matches!(word.as_str(), "prune" | "deploy" | "redeploy")) => {
                 return told(Act::Kamal, whole());
             }
@@ -110,9 +119,12 @@ pub fn step(words: &[String], line: &str) -> Option<Step> {
         }
         let name = program.strip_suffix(".sh").unwrap_or(program);
         // only where a program stands: a path behind another command is what that one is about
-        if let Some(collector) = COLLECTORS.iter().find(|collector| index == 0 && name == **collector) {
+        let mut collectors = COLLECTORS.iter().filter(|collector| index == 0 && name == **collector);
+        if let Some(collector) = collectors.find(|_| !aim.is_elsewhere()) {
             return told(Act::Collector(collector), program.to_owned());
         }
+        // behind a program that we do not know
+        aim.set(word);
     }
     None
 }
@@ -129,19 +141,23 @@ impl Act {
     }
 }
 
-/// Behind `docker`; with the image where a container is to do it, started by hand or by cron.
-fn docker(words: &[String], dangling: bool) -> Option<(Act, Option<&str>)> {
-    let mut words = words.iter().map(String::as_str).peekable();
-    while let Some(option) = words.next_if(|word| word.starts_with('-')) {
-        let value = if WITH_VALUE.contains(&option) { words.next() } else { None };
-        // another host's engine
-        if option.contains("ssh://") || value.is_some_and(|value| value.starts_with("ssh://")) {
-            return None;
-        }
+/// What stands behind the options of `docker` itself, and where they lead.
+fn options<'w>(words: &'w [String], aim: &Aim) -> (Aim, &'w [String]) {
+    let (mut aim, mut rest) = (aim.clone(), words);
+    while let Some((option, behind)) = rest.split_first().filter(|(word, _)| word.starts_with('-')) {
+        let (option, attached) = attached(option);
+        let next = behind.first().filter(|_| attached.is_none() && WITH_VALUE.contains(&option));
+        aim = aim.with_option(option, attached.or(next.map(String::as_str)).unwrap_or_default());
+        rest = &behind[usize::from(next.is_some())..];
     }
-    let command = words.next()?;
-    let rest: Vec<&str> = words.collect();
-    let act = match (command, rest.first().copied()) {
+    (aim, rest)
+}
+
+/// Behind `docker` and its options; with the image where a container is to do it, started by hand or by cron.
+fn docker(words: &[String], dangling: bool) -> Option<(Act, Option<&str>)> {
+    let (command, rest) = words.split_first()?;
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    let act = match (command.as_str(), rest.first().copied()) {
         ("rmi", _) => remove(&rest, dangling),
         ("image", Some("rm" | "remove")) => remove(&rest[1..], dangling),
         ("image", Some("prune")) => prune(false, &rest[1..]),
@@ -151,6 +167,15 @@ fn docker(words: &[String], dangling: bool) -> Option<(Act, Option<&str>)> {
         _ => return None,
     };
     Some((act, None))
+}
+
+/// An option of `docker` itself with what is attached to it: `--host=ssh://web2`, `-Hssh://web2`.
+fn attached(option: &str) -> (&str, Option<&str>) {
+    let short = option.split_at_checked(2).filter(|(_, value)| !option.starts_with("--") && !value.is_empty());
+    match short {
+        Some((name, value)) => (name, Some(value.strip_prefix('=').unwrap_or(value))),
+        None => option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value))),
+    }
 }
 
 /// What the image of `docker run` gives away. A container of Coolify's or kamal's prunes nothing itself, and what is started here

@@ -2,6 +2,7 @@
 
 use super::files::Files;
 use crate::doctor::cleaners::act::{Step, step};
+use crate::doctor::cleaners::aim::Aim;
 use crate::doctor::cleaners::shell::{SHELLS, bare, commands, is_quiet, lines, program_of};
 
 /// Where programs usually are, in the order of a service's PATH.
@@ -15,26 +16,30 @@ pub struct Does {
     pub more: bool,
 }
 
-/// Reads a command that begins in a folder, where that is known.
-pub fn of_command(files: &mut Files<'_>, command: &str, folder: Option<&str>) -> Does {
-    let mut folder = folder.map(str::to_owned);
+/// Reads a command that begins in a folder, where that is known, with an environment that leads `docker` as `aim` says.
+pub fn of_command(files: &mut Files<'_>, command: &str, folder: Option<&str>, aim: &Aim) -> Does {
+    let (mut folder, mut aim) = (folder.map(str::to_owned), aim.clone());
     let mut all = Does::default();
     for simple in commands(command) {
-        if let Some(step) = step(&simple.words, command) {
+        if let Some(step) = step(&simple.words, command, &aim) {
             all.more |= !step.alone;
             all.steps.push((step, None));
             continue;
         }
         let called = bare(&simple.words);
+        let before = &simple.words[..simple.words.len() - called.len()];
         if let [cd, to, ..] = called
             && cd == "cd"
         {
             folder = within(folder.as_deref(), to);
             continue;
         }
+        aim.after(called);
+        let mut given = aim.clone();
+        before.iter().for_each(|word| given.set(word));
         let mut acts = false;
         for (script, is_called) in scripts(files, called, folder.as_deref()) {
-            let does = of_script(files, &script);
+            let does = of_script(files, &script, &given);
             if !does.steps.is_empty() {
                 acts = true;
                 // what is given a script may do more than run it
@@ -48,17 +53,19 @@ pub fn of_command(files: &mut Files<'_>, command: &str, folder: Option<&str>) ->
 }
 
 /// Reads a script.
-pub fn of_script(files: &mut Files<'_>, path: &str) -> Does {
+pub fn of_script(files: &mut Files<'_>, path: &str, aim: &Aim) -> Does {
+    let mut aim = aim.clone();
     let mut all = Does::default();
     for (number, line) in lines(&files.text(path).unwrap_or_default()) {
         for simple in commands(&line) {
-            match step(&simple.words, &line) {
+            match step(&simple.words, &line, &aim) {
                 Some(step) => {
                     all.more |= !step.alone;
                     all.steps.push((step, Some(format!("{path}:{number}"))));
                 }
                 None => all.more |= !is_quiet(&simple),
             }
+            aim.after(bare(&simple.words));
         }
     }
     all

@@ -73,6 +73,34 @@ fn of_a_container_that_is_started_only_its_image_counts() {
 }
 
 #[test]
+fn another_hosts_engine_is_left_to_that_host() {
+    for line in [
+        "DOCKER_HOST=ssh://web2 docker system prune -af",
+        "sudo DOCKER_HOST=tcp://10.0.0.5:2375 docker system prune -af",
+        "env DOCKER_HOST=ssh://web2 docker rmi acme/app:1",
+        "DOCKER_CONTEXT=prod docker image prune -af",
+        "docker --context prod system prune -af",
+        "docker --context=prod system prune -af",
+        "docker -c prod image prune -af",
+        "docker -H tcp://10.0.0.5:2375 system prune -af",
+        "docker -Hssh://web2 system prune -af",
+        "docker --host=ssh://web2 run docker system prune -af",
+        "DOCKER_HOST=ssh://web2 docker-gc",
+    ] {
+        assert_eq!(acts(line), [], "{line}");
+    }
+    for line in [
+        "docker -H unix:///run/docker.sock system prune -af",
+        "docker --host fd:// system prune -af",
+        "docker --context default system prune -af",
+        "DOCKER_HOST=ssh://web2 docker -H unix:///run/docker.sock system prune -af",
+        "docker -l debug --config /root/.docker system prune -af",
+    ] {
+        assert!(pruned(line).system, "{line}");
+    }
+}
+
+#[test]
 fn a_program_that_is_given_the_command_may_do_more() {
     for (line, alone) in [
         ("docker image prune -f", true),
@@ -84,7 +112,8 @@ fn a_program_that_is_given_the_command_may_do_more() {
         ("backup.sh --after 'docker image prune -f'", false),
         ("docker exec dind docker image prune -f", false),
     ] {
-        let steps: Vec<Step> = commands(line).iter().filter_map(|command| step(&command.words, line)).collect();
+        let steps: Vec<Step> =
+            commands(line).iter().filter_map(|command| step(&command.words, line, &Aim::default())).collect();
         assert!(steps.len() == 1 && steps[0].alone == alone, "{line}: {steps:?}");
     }
 }
@@ -93,7 +122,7 @@ fn a_program_that_is_given_the_command_may_do_more() {
 fn only_the_command_that_acts_is_shown() {
     let shown = |line: &str| -> Vec<String> {
         let all = commands(line);
-        let steps = all.iter().filter_map(|command| step(&command.words, line));
+        let steps = all.iter().filter_map(|command| step(&command.words, line, &Aim::default()));
         steps.map(|step| step.command).collect()
     };
     for (line, wanted) in [
