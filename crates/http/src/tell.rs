@@ -122,6 +122,7 @@ async fn changes(
     query: Result<Query<ChangesQuery>, QueryRejection>,
 ) -> Result<Json<Vec<ChangeView>>, Problem> {
     let ChangesQuery { limit, name } = query.map_err(bad_query)?.0;
+    let name = name.as_deref().map(ChangesQuery::written);
     let filter = ChangeFilter { limit: limit.unwrap_or(LIST).clamp(1, LIST_MOST), name, until: None };
     let rows = tell.keeper.changes(filter).await.map_err(refused)?;
     Ok(Json(rows.into_iter().map(ChangeView::from).collect()))

@@ -6,6 +6,7 @@
 pub mod job;
 pub mod public;
 
+use layerkeeper_core::ImageName;
 use serde::{Deserialize, Serialize};
 
 pub use job::{ChangeView, EventView, JobView};
@@ -82,6 +83,14 @@ pub struct ChangesQuery {
     /// Only of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+impl ChangesQuery {
+    /// A name as it is written down: `docker.io/library/nginx:1.25` for `nginx:1.25`. What is no tag of an image stays as it is.
+    pub fn written(name: &str) -> String {
+        let name = name.trim();
+        name.parse::<ImageName>().map_or_else(|_| name.to_owned(), |name| name.to_string())
+    }
 }
 
 /// Which instant `GET /v1/names` looks back to.

@@ -103,12 +103,13 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
     let unmet = kept.as_ref().and_then(|kept| kept.state.unmet(&keep.expect));
     let is_unmet = kept.as_ref().zip(verdict.as_ref()).is_some_and(|(kept, verdict)| kept.is_unmet(keep, verdict));
     let here = verdict.as_ref().and_then(|v| v.here);
+    let present = verdict.as_ref().is_some_and(|v| v.finding == Finding::Present) && !is_unmet;
     let settings = ctx.settings();
     let schedule = settings.schedules.iter().find(|s| s.image == keep.image);
     let template = settings.series_of(&keep.image).map(|of| &of.series.template);
     KeptStatus {
         image: keep.image.to_string(),
-        present: verdict.as_ref().is_some_and(|v| v.finding == Finding::Present) && !is_unmet,
+        present,
         finding: match ctx.buried().contains_key(&keep.image) {
             true => "forgotten".to_owned(),
             false if is_unmet => "not as expected".to_owned(),
@@ -125,20 +126,25 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         next_run: ctx.next_runs().get(&keep.image).map(|at| at.0),
         schedule: schedule.map(|s| format!("{} ({})", s.text, s.timezone)).unwrap_or_default(),
         series: template.map(ToString::to_string),
-        left_here: template.zip(inventory).map_or_else(Vec::new, |(template, inventory)| {
-            left_here(&settings.policy, &keep.image, template, inventory)
-        }),
+        left_here: match template.zip(inventory) {
+            // where it is not, an earlier quarter is the last good one
+            Some((template, inventory)) if present => left_here(&settings.policy, &keep.image, template, inventory),
+            _ => Vec::new(),
+        },
     }
 }
 
-/// The names of this series that are here and kept no more, told once: with the first that is kept.
+/// The earlier names of this series that are here and kept no more, told once: with the first that is kept. One of a quarter that
+/// is yet to come was brought here ahead by somebody.
 fn left_here(policy: &Policy, image: &ImageName, template: &Template, inventory: &Inventory) -> Vec<String> {
-    let of_it = |name: &ImageName| template.quarter_of(name).is_some();
-    if policy.keep.iter().find(|keep| of_it(&keep.image)).is_none_or(|first| first.image != *image) {
+    let quarter = |name: &ImageName| template.quarter_of(name);
+    let mut kept = policy.keep.iter().map(|keep| &keep.image).filter(|name| quarter(name).is_some()).peekable();
+    if kept.peek() != Some(&image) {
         return Vec::new();
     }
+    let first = kept.filter_map(quarter).min();
     let names = inventory.images.iter().flat_map(|image| &image.names);
-    let mut left: Vec<_> = names.filter(|name| of_it(name) && policy.kept(name).is_none()).collect();
+    let mut left: Vec<_> = names.filter(|name| quarter(name).is_some_and(|quarter| Some(quarter) < first)).collect();
     left.sort();
     left.iter().map(ToString::to_string).collect()
 }

@@ -81,8 +81,9 @@ pub enum Command {
     Plan(PlanArgs),
     /// List past and present jobs, or those of one image, all that its newest did and what the name stood for.
     History(HistoryArgs),
-    /// Look for what is wrong with this host, why it matters and what mends it; changes nothing, and needs no daemon.
-    /// Exits with 1 where something is a warning or a problem, with 0 where all is well or worth a note.
+    /// Look for what is wrong with this host, why it matters and what mends it; changes nothing, and needs no daemon. Only a
+    /// kept image with `expect` is read through a container, which is made, never started and removed. Exits with 1 where
+    /// something is a warning or a problem, with 0 where all is well or worth a note.
     Doctor(DoctorArgs),
     /// Post a signed deploy to a server's webhook, as CI does. With --follow, a step of GitHub Actions gets a table in its
     /// summary and the outputs bytes_downloaded, bytes_reused and reuse_ratio.

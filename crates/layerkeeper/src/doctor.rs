@@ -1,6 +1,6 @@
 //! `layerkeeper doctor`: what is wrong with this host, why it matters, and what mends it.
 //!
-//! [`look`](look()) gathers and changes nothing; [`judge`] is pure, so that every judgement is tested with tables.
+//! [`look`](look()) gathers and changes nothing, but for a container to read an image by; [`judge`] is pure, so that every judgement is tested with tables.
 
 pub mod cleaners;
 pub mod clock;
@@ -79,7 +79,7 @@ pub fn judge(seen: &Seen) -> Diagnosis {
         );
     }
     let inventory = seen.inventory.as_ref();
-    found.extend(seen.kept.iter().flat_map(|kept| kept::judge(kept, inventory, seen.daemon.kept(&kept.keep.image))));
+    found.extend(seen.kept.iter().flat_map(|kept| kept::judge(kept, inventory, seen.daemon.status())));
     found.extend(cleaners(seen));
     found.extend(host::judge(&seen.host));
     found.extend(unit::judge(&seen.unit));

@@ -67,6 +67,22 @@ fn pinning_replacing_and_taking_out_say_the_line_that_changed() {
 }
 
 #[test]
+fn the_digest_of_one_quarter_is_never_written_as_that_of_another() {
+    let text = "[[keep]]\nimage = \"nginx:1-{quarter}\"\nquarter = \"2026q3\"\n";
+    let directory = configured(text);
+    let pin = |arguments: &[&str]| run(&mut program(directory.path(), arguments));
+    for arguments in [&["nginx:1-2026q4", "--digest", ONE][..], &["nginx:1-2026q4"], &["nginx:1-2026q4", "--remove"]] {
+        let (code, said) = pin(arguments);
+        let advice = "`layerkeeper pin 'docker.io/library/nginx:1-{quarter}' --quarter 2026q4`";
+        assert!(code == Some(4) && said.contains("stays at 2026q3") && said.contains(advice), "{code:?} {said}");
+        assert_eq!(now(&directory), text, "{arguments:?}");
+    }
+    assert_eq!(pin(&["nginx:1-2026q3", "--digest", ONE]).0, Some(0));
+    assert_eq!(pin(&["nginx:1-{quarter}", "--digest", TWO]).0, Some(0));
+    assert!(now(&directory).contains(TWO));
+}
+
+#[test]
 fn a_quarter_is_stayed_at_by_one_command_and_left_by_another() {
     let text = "[[keep]]\nimage = \"nginx:1-{quarter}\" # base\n[[keep]]\nimage = \"nginx:1\"\n";
     let directory = configured(text);

@@ -163,6 +163,10 @@ mod tests {
         let made = instructions(&config(secret), 1).remove(0).unwrap();
         assert!(made.starts_with("RUN |1 TOKEN=") && made.ends_with(" /bin/sh -c make # buildkit"), "{made}");
         assert!(!made.contains("ghp_1234"), "{made}");
+        let bash =
+            r#"[{"created_by":"RUN |1 EXTRA=--index-url https://u:ghp_1234@r.io /bin/bash -o pipefail -c make"}]"#;
+        let made = instructions(&config(bash), 1).remove(0).unwrap();
+        assert!(made.ends_with(" /bin/bash -o pipefail -c make") && !made.contains("ghp_1234"), "{made}");
     }
 
     #[test]

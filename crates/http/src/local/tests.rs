@@ -93,6 +93,22 @@ async fn jobs_can_be_filtered_and_read_whole() {
 }
 
 #[tokio::test]
+async fn a_name_is_found_however_docker_lets_it_be_written() {
+    let mut ground = Ground::resting().await;
+    let to = local(&mut ground, &[]).await;
+    ground.engine.load(&"nginx:1.25".parse().unwrap(), &app("v1"));
+    ground.start();
+    ready(to).await;
+    for written in ["nginx:1.25", "library/nginx:1.25", "docker.io/library/nginx:1.25", "%20nginx:1.25%20"] {
+        let page = get(to, &format!("/names?name={written}")).await.body;
+        assert!(page.contains("<ol class=\"layers\">"), "{written}: {page}");
+        let changes = get(to, &format!("/v1/changes?name={written}")).await.json();
+        assert_eq!(changes[0]["name"], "docker.io/library/nginx:1.25", "{written}");
+    }
+    assert!(get(to, "/names?name=UPPER:1").await.body.contains("UPPER:1"), "what is no name is not known, and says so");
+}
+
+#[tokio::test]
 async fn the_page_of_a_job_and_of_a_name_lead_from_what_stands_now_to_how_it_came() {
     let mut ground = Ground::resting().await;
     let to = local(&mut ground, &[]).await;

@@ -18,7 +18,7 @@ use super::{PageData, frame, inner, job, jobs, names, page};
 use crate::client::path;
 use crate::problem::{Kind, Problem};
 use crate::tell::{bad_query, refused};
-use crate::wire::{ChangeView, JobView};
+use crate::wire::{ChangeView, ChangesQuery, JobView};
 
 /// `GET /jobs`: the next page begins before the job with this number.
 #[derive(Debug, Default, Deserialize)]
@@ -93,7 +93,7 @@ async fn all_names(
 ) -> Result<Response, Problem> {
     let NamesAsked { at, name } = query.map_err(bad_query)?.0;
     let at = if at.is_empty() { None } else { Some(instant(&at)?) };
-    let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+    let name = Some(ChangesQuery::written(&name)).filter(|name| !name.is_empty());
     let filter = ChangeFilter { limit: names::ROWS, name: name.clone(), until: at };
     let standing = keeper.names_at(at.unwrap_or(Timestamp(i64::MAX))).await.map_err(refused)?;
     let changes = keeper.changes(filter).await.map_err(refused)?;

@@ -131,6 +131,20 @@ async fn a_new_quarter_that_is_at_the_registry_takes_the_place_of_the_old_one_wh
 }
 
 #[tokio::test]
+async fn a_quarter_is_left_only_where_it_is_an_earlier_one_and_the_kept_one_is_good() {
+    let ground = in_memory().await;
+    let kept = async |ground: &Ground| ground.keeper.status().await.kept[1].clone();
+    for ahead_or_behind in ["2027q2", "2026q4"] {
+        ground.engine.load(&name(&of(ahead_or_behind)), &cache(ahead_or_behind));
+    }
+    let earlier = [name(&of("2026q4")).to_string()];
+    ground.until("what is yet to come is not left", async |ground| kept(ground).await.left_here == earlier).await;
+    ground.engine.foreign_tag(&name("base:1").to_reference(), &name(&of("2027q1"))).unwrap();
+    ground.until("the kept one is another", async |ground| kept(ground).await.finding == "moved locally").await;
+    assert!(kept(&ground).await.left_here.is_empty(), "the earlier one may be the last good one");
+}
+
+#[tokio::test]
 async fn a_quarter_that_the_registry_does_not_have_yet_comes_when_it_appears() {
     let ground = in_memory().await;
     ground.wind(TO_Q2);

@@ -12,7 +12,8 @@ use crate::config::{Config, Environment};
 use crate::doctor::{self, Root};
 use crate::render;
 
-/// Looks at everything and tells it. Needs no daemon, and changes nothing.
+/// Looks at everything and tells it. Needs no daemon, and changes nothing; a container by which an image with `expect` is read
+/// is made, never started and removed.
 pub async fn doctor(cli: &Cli, args: &DoctorArgs, output: &mut Output) -> Result<Exit, Trouble> {
     let root = Root::new(&args.root);
     let missing = doctor::missing(&root, |name| std::env::var_os(name).is_some());

@@ -26,6 +26,9 @@ pub async fn pin(cli: &Cli, args: &PinArgs, output: &mut Output) -> Result<Exit,
     let environment = Environment::of_process();
     let place = PinPlace::find(&original.text, file, &environment, &args.image).map_err(|error| told(file, error))?;
     let series = matches!(place.named, KeptName::Series(_));
+    if args.quarter.is_none() {
+        of_this_quarter(&place, &args.image)?;
+    }
     let (mut pinned, edited) = if args.quarter.is_some() || series && args.remove && place.pin.is_none() {
         to_quarter(file, &place, args.quarter)?
     } else {
@@ -46,6 +49,22 @@ pub async fn pin(cli: &Cli, args: &PinArgs, output: &mut Output) -> Result<Exit,
 }
 
 type Done = (Pinned, Option<Edited>);
+
+/// A digest is of one quarter: that of the block. One that is given, or taken out, for another must not go there.
+fn of_this_quarter(place: &PinPlace<'_>, named: &KeptName) -> Result<(), Trouble> {
+    let (KeptName::Series(template), KeptName::Image(image), Some(quarter)) = (&place.named, named, place.quarter)
+    else {
+        return Ok(());
+    };
+    match template.quarter_of(image) {
+        Some(other) if other != quarter => Err(Trouble::Refused(format!(
+            "{image} is of {other}, and the block of {template} stays at {quarter}; nothing was written. To stay at the other: \
+             `layerkeeper pin '{template}' --quarter {other}`, then the digest. For the digest of {quarter} say \
+             `layerkeeper pin '{template}'`"
+        ))),
+        _ => Ok(()),
+    }
+}
 
 /// The only content that it may have.
 async fn to_digest(cli: &Cli, args: &PinArgs, place: &PinPlace<'_>, config: &Config) -> Result<Done, Trouble> {

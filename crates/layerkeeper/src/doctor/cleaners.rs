@@ -1,6 +1,7 @@
 //! Others on this host that remove images: what they run, when, and what that would take here.
 
 pub mod act;
+pub mod aim;
 pub mod crontab;
 pub mod judge;
 pub mod removes;

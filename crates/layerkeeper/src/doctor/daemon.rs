@@ -1,8 +1,6 @@
 //! The daemon: does it run, and what does it say of itself?
 
-use layerkeeper_core::ImageName;
 use layerkeeper_keeper::Status;
-use layerkeeper_keeper::status::KeptStatus;
 
 use super::finding::{Finding, Level};
 use crate::render::amount::{count, relative};
@@ -22,10 +20,10 @@ pub enum DaemonSeen {
 }
 
 impl DaemonSeen {
-    /// What it says of a kept image.
-    pub fn kept(&self, name: &ImageName) -> Option<&KeptStatus> {
+    /// What it says, if anything.
+    pub fn status(&self) -> Option<&Status> {
         match self {
-            Self::Up(status) => status.kept.iter().find(|kept| kept.image == name.to_string()),
+            Self::Up(status) => Some(status),
             Self::Silent { .. } => None,
         }
     }

@@ -3,6 +3,7 @@
 use layerkeeper_core::plan::{Finding as State, Remote, judge_kept};
 use layerkeeper_core::{Digest, ImageName, Inventory, Keep};
 
+use layerkeeper_keeper::Status;
 use layerkeeper_keeper::status::KeptStatus;
 
 use super::finding::{Finding, Level};
@@ -49,8 +50,9 @@ pub enum Shown {
 }
 
 /// Judges one kept image. Without an inventory only the registry's side is judged, without a daemon only what can be seen.
-pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, told: Option<&KeptStatus>) -> Vec<Finding> {
+pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, daemon: Option<&Status>) -> Vec<Finding> {
     let name = &seen.keep.image;
+    let told = daemon.and_then(|status| status.kept.iter().find(|kept| kept.image == name.to_string()));
     let mut found = Vec::new();
     let state = inventory.map(|inventory| judge_kept(&seen.keep, inventory, &seen.remote(), None));
     let here = state.as_ref().is_some_and(|verdict| verdict.finding != State::Absent);
@@ -96,13 +98,33 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, told: Option<&KeptS
         }
         _ => {}
     }
-    if here && !seen.others.is_empty() {
-        let what = format!("here beside {name}, and kept no more: {}", listed(&seen.others, ", "));
-        let left = Finding::new(Level::Note, "kept.left", what);
-        let why = "Room on the disk, for what only a version needs that was built on an earlier quarter";
-        found.push(left.why(why).mend(format!("docker rmi {}", listed(&seen.others, " "))));
-    }
+    let present = state.as_ref().filter(|verdict| verdict.finding == State::Present).and_then(|verdict| verdict.here);
+    found.extend(present.and_then(|digest| left(seen, digest, daemon)));
     found
+}
+
+/// Earlier quarters that are kept no more: only where the wanted one is here and as expected, for until then one of them is the
+/// last good one. What the daemon still keeps is not among them, whatever is here by somebody's hand.
+fn left(seen: &KeptSeen, here: Digest, daemon: Option<&Status>) -> Option<Finding> {
+    let name = &seen.keep.image;
+    let is_good = match &seen.held {
+        Held::To(unmet) => unmet.is_empty(),
+        Held::Unknown(_) => false,
+        Held::Unasked => seen.keep.expect.is_empty(),
+    };
+    let kept = daemon.map(|status| status.kept.as_slice()).unwrap_or_default();
+    let is_kept = |other: &ImageName| kept.iter().any(|kept| kept.image == other.to_string());
+    let failed = kept.iter().any(|kept| kept.image == name.to_string() && kept.unmet_digest == Some(here.to_string()));
+    // names of one series are in the order of their quarters
+    let left = seen.others.iter().filter(|other| **other < *name && !is_kept(other));
+    let left: Vec<ImageName> = left.filter(|_| is_good && !failed).cloned().collect();
+    if left.is_empty() {
+        return None;
+    }
+    let what = format!("here beside {name}, and kept no more: {}", listed(&left, ", "));
+    let why = "Room on the disk, for what only a version needs that was built on an earlier quarter";
+    let mend = format!("docker rmi {}", listed(&left, " "));
+    Some(Finding::new(Level::Note, "kept.left", what).why(why).mend(mend))
 }
 
 /// What is not as `expect` says: of what is here, and of what the daemon would not let in.
@@ -247,139 +269,4 @@ fn not_told(seen: &KeptSeen, cause: &str, here: bool) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::doctor::sample::{inventory, name};
-
-    fn digest(text: &str) -> Digest {
-        Digest::of(text.as_bytes())
-    }
-
-    fn seen(text: &str, pin: Option<&str>, tag: Shown, pinned: Option<Shown>) -> KeptSeen {
-        KeptSeen { keep: Keep::new(name(text), pin.map(digest)), tag, pinned, others: Vec::new(), held: Held::Unasked }
-    }
-
-    #[test]
-    fn a_kept_image_is_judged_here_and_at_its_registry() {
-        let shown = |text: &str| Shown::Image(digest(text));
-        let away = || Shown::Unknown("no answer".to_owned());
-        let unfit = || Shown::Unfit("a build cache".to_owned());
-        for (text, tag, wanted) in [
-            ("base:1", shown("base:1"), &[("kept.ok", Level::Ok)][..]),
-            ("base:1", shown("new"), &[("kept.stale", Level::Note)]),
-            ("base:1", Shown::Gone, &[("kept.gone", Level::Warning)]),
-            ("base:1", away(), &[("kept.unresolvable", Level::Warning)]),
-            ("base:1", unfit(), &[("kept.unfit", Level::Warning)]),
-            ("base:1", Shown::Unasked, &[("kept.ok", Level::Ok)]),
-            ("lost:1", Shown::Unasked, &[("kept.absent", Level::Warning)]),
-            ("lost:1", shown("new"), &[("kept.absent", Level::Warning)]),
-            ("lost:1", Shown::Gone, &[("kept.gone", Level::Problem), ("kept.absent", Level::Warning)]),
-            ("lost:1", unfit(), &[("kept.unfit", Level::Problem), ("kept.absent", Level::Warning)]),
-        ] {
-            let found = judge(&seen(text, None, tag.clone(), None), Some(&inventory()), None);
-            let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
-            assert_eq!(got, wanted, "{text} {tag:?}");
-        }
-    }
-
-    #[test]
-    fn a_pin_is_judged_by_its_digest_and_not_by_the_tag() {
-        let shown = |text: &str| Shown::Image(digest(text));
-        for (text, pin, tag, pinned, wanted) in [
-            ("base:1", "base:1", shown("base:1"), None, &[("kept.ok", Level::Ok)][..]),
-            ("base:1", "base:1", shown("new"), Some(shown("base:1")), &[("kept.pin_moved", Level::Note)]),
-            ("base:1", "base:1", Shown::Gone, Some(shown("base:1")), &[("kept.pin_moved", Level::Note)]),
-            ("base:1", "base:1", shown("new"), Some(Shown::Gone), &[("kept.pin_gone", Level::Warning)]),
-            (
-                "lost:1",
-                "old",
-                shown("new"),
-                Some(Shown::Gone),
-                &[("kept.pin_gone", Level::Problem), ("kept.absent", Level::Warning)],
-            ),
-            ("base:1", "other", shown("other"), None, &[("kept.moved", Level::Warning)]),
-        ] {
-            let found = judge(&seen(text, Some(pin), tag.clone(), pinned.clone()), Some(&inventory()), None);
-            let got: Vec<_> = found.iter().map(|found| (found.id, found.level)).collect();
-            assert_eq!(got, wanted, "{text} {tag:?} {pinned:?}");
-        }
-    }
-
-    #[test]
-    fn other_quarters_that_are_here_are_told_with_the_command_that_removes_them_or_brings_the_wanted_one() {
-        let others = vec![name("c:2026q2"), name("c:2026q3")];
-        let judged = |text: &str| {
-            let seen = KeptSeen { others: others.clone(), ..seen(text, None, Shown::Image(digest(text)), None) };
-            judge(&seen, Some(&inventory()), None).pop().unwrap()
-        };
-        let left = judged("base:1");
-        assert_eq!((left.id, left.level), ("kept.left", Level::Note));
-        assert_eq!(left.mend, format!("docker rmi {} {}", others[0], others[1]));
-        let newer = judged("lost:1");
-        assert_eq!((newer.id, newer.level), ("kept.newer", Level::Note));
-        assert!(newer.mend.contains("layerkeeper prewarm"), "it comes by itself, or now");
-    }
-
-    #[test]
-    fn the_only_copy_of_a_pin_is_saved_before_anything_moves_its_name() {
-        let mend = |text: &str, pin: &str, tag: Shown| {
-            let found = judge(&seen(text, Some(pin), tag, Some(Shown::Gone)), Some(&inventory()), None);
-            found[0].mend.clone()
-        };
-        let only = mend("base:1", "base:1", Shown::Image(digest("new")));
-        let pushed = "docker tag ghcr.io/acme/base@sha256:";
-        assert!(only.contains(pushed) && only.contains(" && docker push ghcr.io/acme/base:1-kept"), "{only}");
-        let follow = format!("sudo layerkeeper pin ghcr.io/acme/base:1 --digest {} &&", digest("new"));
-        assert!(only.find(pushed) < only.find(&follow), "{only}");
-        let moved = mend("base:1", "lost", Shown::Image(digest("new")));
-        assert!(moved.starts_with(&follow), "it is not here: {moved}");
-        let gone = mend("base:1", "base:1", Shown::Gone);
-        assert!(gone.contains(pushed) && gone.contains("push ghcr.io/acme/base:1 anew"), "{gone}");
-        for mend in [only, moved, gone] {
-            assert!(!mend.contains("docker pull"), "{mend}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_pulled_is_mended_without_a_program_that_debian_lacks() {
-        let unfit = || Shown::Unfit("a build cache".to_owned());
-        let mend = |pin, pinned| judge(&seen("base:1", pin, unfit(), pinned), Some(&inventory()), None)[0].mend.clone();
-        let pinned = mend(Some("base:1"), Some(unfit()));
-        assert!(pinned.starts_with("sudo layerkeeper pin ghcr.io/acme/base:1 --digest sha256:…"), "{pinned}");
-        assert!(mend(None, None).starts_with("push an image for this engine as ghcr.io/acme/base:1"));
-    }
-
-    #[test]
-    fn without_the_engine_the_registrys_side_is_judged() {
-        let found = judge(&seen("base:1", None, Shown::Image(digest("x")), None), None, None);
-        assert_eq!((found.len(), found[0].id), (1, "kept.ok"));
-        assert_eq!(judge(&seen("base:1", None, Shown::Unasked, None), None, None)[0].level, Level::Note);
-        assert_eq!(judge(&seen("base:1", None, Shown::Gone, None), None, None)[0].level, Level::Problem);
-    }
-
-    #[test]
-    fn what_is_expected_is_judged_by_what_is_here_and_by_what_the_daemon_let_in() {
-        let mut here = seen("base:1", None, Shown::Image(digest("base:1")), None);
-        let told = |here: &KeptSeen, status: Option<&KeptStatus>| {
-            let found = judge(here, Some(&inventory()), status);
-            found.iter().map(|found| (found.id, found.level, found.what.clone())).collect::<Vec<_>>()
-        };
-        here.held = Held::To(Vec::new());
-        assert_eq!(told(&here, None)[0].0, "kept.ok");
-        let status = KeptStatus {
-            present: true,
-            unmet: vec!["file /a is not there".to_owned()],
-            unmet_digest: Some(digest("new").to_string()),
-            ..KeptStatus::default()
-        };
-        let wrong = format!("{} of ghcr.io/acme/base:1 did not come in: file /a is not there", digest("new").short());
-        assert_eq!(told(&here, Some(&status)), [("kept.assertion", Level::Warning, wrong)]);
-        let nothing = KeptStatus { present: false, ..status };
-        assert_eq!(told(&here, Some(&nothing))[0].1, Level::Problem);
-        here.held = Held::To(vec!["label b is not there".to_owned(), "file /a is a directory".to_owned()]);
-        let wrong = "ghcr.io/acme/base:1 is here and not as expected: label b is not there; file /a is a directory";
-        assert_eq!(told(&here, None), [("kept.assertion", Level::Problem, wrong.to_owned())]);
-        here.held = Held::Unknown("no space left".to_owned());
-        assert_eq!(told(&here, None)[0].0, "kept.assertion_unknown");
-    }
-}
+mod tests;

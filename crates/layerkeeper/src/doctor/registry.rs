@@ -25,7 +25,7 @@ pub struct RegistrySeen {
     /// Where the credentials come from, or why that cannot be told.
     pub source: Result<Source, String>,
     /// The file that the daemon takes them from, there or not; none where it is that of whoever runs it.
-    pub file: Option<PathBuf>,
+    pub file: Option<LoginFile>,
     /// Its answer to a stranger, or why there was none.
     pub probe: Result<Probe, String>,
     /// With what it was asked.
@@ -36,6 +36,17 @@ pub struct RegistrySeen {
     pub asked: String,
     /// What became of it.
     pub access: Access,
+}
+
+/// The file with the daemon's logins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginFile {
+    /// Where.
+    pub path: PathBuf,
+    /// The configuration names it, so that the daemon reads it itself; else systemd reads it for the daemon, as root.
+    pub is_named: bool,
+    /// There is such a file.
+    pub is_there: bool,
 }
 
 /// Did the registry let us in?
@@ -127,7 +138,7 @@ fn granted(seen: &RegistrySeen, from: &str, now: Timestamp) -> Vec<Finding> {
 /// ` from FILE`, in words.
 fn source(seen: &RegistrySeen) -> String {
     match (&seen.source, &seen.file) {
-        (Ok(Source::NoFile), Some(file)) => format!(" (there is no {})", file.display()),
+        (Ok(Source::NoFile), Some(file)) => format!(" (there is no {})", file.path.display()),
         (Ok(Source::NoFile), None) => " (there is no config.json)".to_owned(),
         (Ok(Source::NoEntry(file)), _) => format!(" ({} has no entry for it)", file.display()),
         (Ok(Source::File(file)), _) => format!(" (from {})", file.display()),
@@ -156,13 +167,16 @@ fn login_again(seen: &RegistrySeen) -> String {
                 login_into(registry, file, &before, &format!("sudo cp {LOGIN}/config.json {file_is}"))
             }
         },
-        (Ok(Source::NoFile), Some(file)) => {
-            login_into(registry, file, "", &format!("sudo install -D -m 600 {LOGIN}/config.json {}", file.display()))
+        // a file that cannot be read: what is copied onto it leaves it to its owner, with its mode
+        (Ok(Source::NoFile) | Err(_), Some(LoginFile { path, is_there: true, .. })) => {
+            let file_is = path.display();
+            let put = format!("sudo cp -p {file_is} {file_is}~ && sudo cp {LOGIN}/config.json {file_is}");
+            format!("{} # {file_is}~ is what it was", login_into(registry, path, "", &put))
         }
-        (Err(_), Some(file)) => {
-            let file_is = file.display();
-            let put = format!("sudo install -D -b -m 600 {LOGIN}/config.json {file_is}");
-            format!("{} # {file_is}~ is what it was", login_into(registry, file, "", &put))
+        (Ok(Source::NoFile) | Err(_), Some(LoginFile { path, is_named, .. })) => {
+            let owner = if *is_named { "-o layerkeeper " } else { "" };
+            let put = format!("sudo install -D {owner}-m 600 {LOGIN}/config.json {}", path.display());
+            login_into(registry, path, "", &put)
         }
         (Ok(Source::NoFile) | Err(_), None) => format!("docker login {registry}, as the user that runs layerkeeper"),
     }
@@ -190,11 +204,15 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_795_489_200_000);
 
+    fn of_the_unit() -> LoginFile {
+        LoginFile { path: OF_THE_UNIT.into(), is_named: false, is_there: true }
+    }
+
     fn seen(access: Access) -> RegistrySeen {
         RegistrySeen {
             registry: "ghcr.io".to_owned(),
             source: Ok(Source::File(OF_THE_UNIT.into())),
-            file: Some(OF_THE_UNIT.into()),
+            file: Some(of_the_unit()),
             probe: Err(String::new()),
             login: Login::User("ci".to_owned()),
             expires: None,
@@ -255,8 +273,8 @@ mod tests {
 
     #[test]
     fn what_mends_it_fits_where_the_credentials_are() {
-        let mend = |source, file: Option<&str>| {
-            let file = file.map(PathBuf::from);
+        let named = || LoginFile { path: "/srv/ours.json".into(), is_named: true, is_there: true };
+        let mend = |source, file: Option<LoginFile>| {
             judge(&RegistrySeen { source, file, ..seen(Access::Refused(String::new())) }, NOW)[0].mend.clone()
         };
         assert_eq!(
@@ -266,26 +284,37 @@ mod tests {
         // the logins of other registries go along
         for source in [Source::File(OF_THE_UNIT.into()), Source::NoEntry(OF_THE_UNIT.into())] {
             assert_eq!(
-                mend(Ok(source), Some(OF_THE_UNIT)),
+                mend(Ok(source), Some(of_the_unit())),
                 "sudo install -D -m 600 /etc/layerkeeper/docker-config.json /root/.layerkeeper-login/config.json && \
                  sudo docker --config /root/.layerkeeper-login login ghcr.io && \
                  sudo cp /root/.layerkeeper-login/config.json /etc/layerkeeper/docker-config.json && \
                  sudo systemctl restart layerkeeper; sudo rm -r /root/.layerkeeper-login"
             );
         }
-        assert!(!mend(Ok(Source::NoEntry("/srv/ours.json".into())), Some("/srv/ours.json")).contains("restart"));
+        assert!(!mend(Ok(Source::NoEntry("/srv/ours.json".into())), Some(named())).contains("restart"));
         assert_eq!(
-            mend(Ok(Source::NoFile), Some(OF_THE_UNIT)),
+            mend(Ok(Source::NoFile), Some(LoginFile { is_there: false, ..of_the_unit() })),
             "sudo docker --config /root/.layerkeeper-login login ghcr.io && \
              sudo install -D -m 600 /root/.layerkeeper-login/config.json /etc/layerkeeper/docker-config.json && \
              sudo systemctl restart layerkeeper; sudo rm -r /root/.layerkeeper-login"
         );
-        let broken = mend(Err("broken".into()), Some(OF_THE_UNIT));
-        assert!(
-            broken.contains("install -D -b -m 600")
-                && broken.ends_with(" # /etc/layerkeeper/docker-config.json~ is what it was"),
-            "{broken}"
+        assert_eq!(
+            mend(Err("broken".into()), Some(of_the_unit())),
+            "sudo docker --config /root/.layerkeeper-login login ghcr.io && \
+             sudo cp -p /etc/layerkeeper/docker-config.json /etc/layerkeeper/docker-config.json~ && \
+             sudo cp /root/.layerkeeper-login/config.json /etc/layerkeeper/docker-config.json && \
+             sudo systemctl restart layerkeeper; sudo rm -r /root/.layerkeeper-login \
+             # /etc/layerkeeper/docker-config.json~ is what it was"
         );
+        // the daemon reads what the configuration names, and root's it could not
+        let broken = mend(Err("broken".into()), Some(named()));
+        assert!(broken.contains("sudo cp /root/.layerkeeper-login/config.json /srv/ours.json;"), "{broken}");
+        let missing = mend(Err("not there".into()), Some(LoginFile { is_there: false, ..named() }));
+        let put = "sudo install -D -o layerkeeper -m 600 /root/.layerkeeper-login/config.json /srv/ours.json;";
+        assert!(missing.contains(put), "{missing}");
+        for mend in [broken, missing] {
+            assert!(!mend.contains("install -D -b"), "{mend}");
+        }
         assert_eq!(mend(Ok(Source::NoFile), None), "docker login ghcr.io, as the user that runs layerkeeper");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::instruction::{alike, arguments, instruction, is_cut};
+use crate::instruction::{alike, arguments, instruction, is_cut, is_told_apart};
 use crate::manifest::Compression;
 use crate::reuse::explain::{Lost, Repeat};
 use crate::time::Timestamp;
@@ -136,14 +136,19 @@ impl Cause {
 impl Difference {
     /// Both were made by the same words.
     fn is_again(&self) -> bool {
-        let words = |text: &Option<String>| text.as_deref().map(alike);
-        self.wanted.is_some() && words(&self.wanted) == words(&self.here)
+        self.known().is_some_and(|(wanted, here)| alike(wanted) == alike(here))
+    }
+
+    /// What made both, where that is known to the word.
+    fn known(&self) -> Option<(&str, &str)> {
+        let both = self.wanted.as_deref().zip(self.here.as_deref());
+        both.filter(|(wanted, here)| is_told_apart(wanted) && is_told_apart(here))
     }
 
     /// Build arguments of the instruction whose values are not the same.
     fn changed_arguments(&self) -> Vec<&str> {
-        let (wanted, here) = (self.wanted.as_deref(), self.here.as_deref());
-        let (wanted, here) = (wanted.map(arguments).unwrap_or_default(), here.map(arguments).unwrap_or_default());
+        let Some((wanted, here)) = self.known() else { return Vec::new() };
+        let (wanted, here) = (arguments(wanted), arguments(here));
         let changed = wanted.iter().chain(&here).filter(|one| wanted.contains(one) != here.contains(one));
         let names: BTreeSet<&str> = changed.map(|(name, _)| *name).collect();
         names.into_iter().collect()
@@ -179,7 +184,7 @@ impl Difference {
                 "the same instruction ran again and made other content: let it come out of the build cache (--cache-from)"
                     .to_owned()
             }
-            () if self.here.is_some() => {
+            () if self.known().is_some() => {
                 "the Dockerfile has changed here; put what changes often after what changes seldom".to_owned()
             }
             () => "put what changes often after what changes seldom".to_owned(),
@@ -232,8 +237,8 @@ impl fmt::Display for Difference {
                 "the first layer that differs from {image}: it is no longer built on {base} as it is here"
             );
         }
-        match (&self.wanted, &self.here) {
-            (Some(wanted), Some(_)) if self.is_again() => {
+        match self.known() {
+            Some((wanted, _)) if self.is_again() => {
                 let arguments = self.changed_arguments();
                 if !arguments.is_empty() {
                     let of = arguments.join(", ");
@@ -251,10 +256,10 @@ impl fmt::Display for Difference {
                 }
                 write!(f, "the first layer that differs from {image}: the same instruction made other content")
             }
-            (Some(_), Some(here)) => {
+            Some((_, here)) => {
                 write!(f, "the first layer that differs from {image}, where the instruction is: {}", instruction(here))
             }
-            _ => write!(f, "the first layer that differs from {image}"),
+            None => write!(f, "the first layer that differs from {image}"),
         }
     }
 }

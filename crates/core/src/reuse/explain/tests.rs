@@ -205,6 +205,17 @@ fn a_build_argument_that_changed_is_named_and_so_is_what_is_too_long_to_compare(
 }
 
 #[test]
+fn where_a_value_cannot_be_told_from_the_command_nothing_is_said_of_either() {
+    let server = server(CLASSIC).with("sha-1", &["os", "a<RUN |1 A=aaaa … # buildkit"]);
+    for layer in ["a2<RUN |1 A=bbbb … # buildkit", "a2<RUN |1 A=aaaa … # buildkit", "a2<RUN |1 A=aaaa /bin/sh -c make"]
+    {
+        let (said, advice) = server.said(&["os", layer], 1);
+        assert_eq!(said, "the first layer that differs from ghcr.io/acme/app:sha-1", "{layer}");
+        assert_eq!(advice.unwrap(), "put what changes often after what changes seldom", "{layer}");
+    }
+}
+
+#[test]
 fn what_the_registry_no_longer_describes_is_compared_without_its_instruction() {
     let mut server = server(CLASSIC).with("sha-1", &["os", "apt1<RUN apt-get update"]);
     server.described.clear();

@@ -1,5 +1,6 @@
 //! What a line of a crontab, a unit or a script does to images.
 
+use super::aim::Aim;
 use super::shell::{bare, commands, program_of};
 
 /// What one command does to the images of an engine.
@@ -41,8 +42,28 @@ pub struct Prune {
 const COLLECTORS: [&str; 4] = ["docker-gc", "docuum", "docker-cleanup", "docker-clean"];
 /// Options of `docker` itself that take a value.
 const WITH_VALUE: [&str; 7] = ["-H", "--host", "-c", "--context", "--config", "-l", "--log-level"];
+/// Options of `docker run` that take none: all others do, where no `=` is in them.
+const WITHOUT_VALUE: [&str; 14] = [
+    "--detach",
+    "--disable-content-trust",
+    "--help",
+    "--init",
+    "--interactive",
+    "--no-healthcheck",
+    "--oom-kill-disable",
+    "--privileged",
+    "--publish-all",
+    "--quiet",
+    "--read-only",
+    "--rm",
+    "--sig-proxy",
+    "--tty",
+];
+/// The same of one letter.
+const FLAGS: &str = "Pdiqt";
 /// What only talks of a command.
 const TALK: [&str; 3] = ["echo", "printf", "logger"];
+
 /// One command that does something to images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -50,46 +71,60 @@ pub struct Step {
     pub act: Act,
     /// From its program on: what stands before it or on the rest of the line, such as a password, is nobody's business.
     pub command: String,
+    /// Nothing but this is run: no program that was given the command and may do more than that.
+    pub alone: bool,
 }
 
 /// What a line does; usually nothing to images.
 pub fn acts(line: &str) -> Vec<Act> {
-    commands(line).iter().filter_map(|words| step(words, line)).map(|step| step.act).collect()
+    let steps = commands(line).into_iter().filter_map(|command| step(&command.words, line, &Aim::default()));
+    steps.map(|step| step.act).collect()
 }
 
-/// What one of a line's commands does to images of this host's.
-pub fn step(words: &[String], line: &str) -> Option<Step> {
-    let words = bare(words);
+/// What one of a line's commands does to images of this host's, where the environment leads `docker` as `aim` says.
+pub fn step(all: &[String], line: &str, aim: &Aim) -> Option<Step> {
+    let words = bare(all);
     if words.first().is_some_and(|first| TALK.contains(&first.as_str())) {
         return None;
     }
     let dangling = line.contains("dangling=true");
+    let mut aim = aim.clone();
+    all[..all.len() - words.len()].iter().for_each(|word| aim.set(word));
     for (index, word) in words.iter().enumerate() {
         let (program, rest) = (program_of(word), &words[index + 1..]);
-        let told = |act: Act| Some(Step { act, command: words[index..].join(" ") });
+        let told = |act: Act, command: String| Some(Step { act, command, alone: index == 0 });
+        let whole = || words[index..].join(" ");
         // a variable that holds the program is named after it
         let is_docker =
             program == "docker" || program.starts_with('$') && program.to_ascii_lowercase().contains("docker");
-        if is_docker && let Some((act, container)) = docker(rest, dangling) {
-            return match container {
-                Some(image) => Some(Step { act, command: format!("{program} run … {image}") }),
-                None => told(act),
-            };
+        if is_docker {
+            let (aim, rest) = options(rest, &aim);
+            match docker(rest, dangling) {
+                _ if aim.is_elsewhere() => return None,
+                Some((act, Some(image))) => return told(act, format!("{program} run … {image}")),
+                Some((act, None)) => return told(act, whole()),
+                None => {}
+            }
         }
         match program {
             // on another host
             "ssh" => return None,
-            "podman" => return docker(rest, dangling).and_then(|_| told(Act::Podman)),
+            "podman" => {
+                return docker(options(rest, &aim).1, dangling).and_then(|_| told(Act::Podman, whole()));
+            }
             "kamal" if rest.iter().any(|word| matches!(word.as_str(), "prune" | "deploy" | "redeploy")) => {
-                return told(Act::Kamal);
+                return told(Act::Kamal, whole());
             }
             _ => {}
         }
         let name = program.strip_suffix(".sh").unwrap_or(program);
         // only where a program stands: a path behind another command is what that one is about
-        if let Some(collector) = COLLECTORS.iter().find(|collector| index == 0 && name == **collector) {
-            return Some(Step { act: Act::Collector(collector), command: program.to_owned() });
+        let mut collectors = COLLECTORS.iter().filter(|collector| index == 0 && name == **collector);
+        if let Some(collector) = collectors.find(|_| !aim.is_elsewhere()) {
+            return told(Act::Collector(collector), program.to_owned());
         }
+        // behind a program that we do not know
+        aim.set(word);
     }
     None
 }
@@ -106,27 +141,63 @@ impl Act {
     }
 }
 
-/// Behind `docker`; with the image where a container is to do it, started by hand or by cron.
-fn docker(words: &[String], dangling: bool) -> Option<(Act, Option<&str>)> {
-    let mut words = words.iter().map(String::as_str).peekable();
-    while let Some(option) = words.next_if(|word| word.starts_with('-')) {
-        let value = if WITH_VALUE.contains(&option) { words.next() } else { None };
-        // another host's engine
-        if option.contains("ssh://") || value.is_some_and(|value| value.starts_with("ssh://")) {
-            return None;
-        }
+/// What stands behind the options of `docker` itself, and where they lead.
+fn options<'w>(words: &'w [String], aim: &Aim) -> (Aim, &'w [String]) {
+    let (mut aim, mut rest) = (aim.clone(), words);
+    while let Some((option, behind)) = rest.split_first().filter(|(word, _)| word.starts_with('-')) {
+        let (option, attached) = attached(option);
+        let next = behind.first().filter(|_| attached.is_none() && WITH_VALUE.contains(&option));
+        aim = aim.with_option(option, attached.or(next.map(String::as_str)).unwrap_or_default());
+        rest = &behind[usize::from(next.is_some())..];
     }
-    let command = words.next()?;
-    let rest: Vec<&str> = words.collect();
-    let act = match (command, rest.first().copied()) {
+    (aim, rest)
+}
+
+/// Behind `docker` and its options; with the image where a container is to do it, started by hand or by cron.
+fn docker(words: &[String], dangling: bool) -> Option<(Act, Option<&str>)> {
+    let (command, rest) = words.split_first()?;
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    let act = match (command.as_str(), rest.first().copied()) {
         ("rmi", _) => remove(&rest, dangling),
         ("image", Some("rm" | "remove")) => remove(&rest[1..], dangling),
         ("image", Some("prune")) => prune(false, &rest[1..]),
         ("system", Some("prune")) => prune(true, &rest[1..]),
-        ("run", _) => return rest.into_iter().find_map(|word| Some((program(word)?, Some(word)))),
+        ("run", _) => return run(&rest),
+        ("container", Some("run")) => return run(&rest[1..]),
         _ => return None,
     };
     Some((act, None))
+}
+
+/// An option of `docker` itself with what is attached to it: `--host=ssh://web2`, `-Hssh://web2`.
+fn attached(option: &str) -> (&str, Option<&str>) {
+    let short = option.split_at_checked(2).filter(|(_, value)| !option.starts_with("--") && !value.is_empty());
+    match short {
+        Some((name, value)) => (name, Some(value.strip_prefix('=').unwrap_or(value))),
+        None => option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value))),
+    }
+}
+
+/// What the image of `docker run` gives away. A container of Coolify's or kamal's prunes nothing itself, and what is started here
+/// may be the application.
+fn run<'w>(words: &[&'w str]) -> Option<(Act, Option<&'w str>)> {
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        let takes_next = match word.strip_prefix('-') {
+            None => {
+                let act = program(word).filter(|act| matches!(act, Act::Updater(_) | Act::Collector(_)))?;
+                return Some((act, Some(word)));
+            }
+            Some("-") => false,
+            Some(long) if long.starts_with('-') => !word.contains('=') && !WITHOUT_VALUE.contains(&word),
+            // -it, -p 80:80, -p80:80, -dp 80:80
+            Some(letters) => letters.find(|c| !FLAGS.contains(c)).is_some_and(|at| at + 1 == letters.len()),
+        };
+        if takes_next {
+            words.next();
+        }
+    }
+    None
 }
 
 fn prune(system: bool, words: &[&str]) -> Act {
@@ -174,102 +245,4 @@ pub fn program(name: &str) -> Option<Act> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pruned(line: &str) -> Prune {
-        match &acts(line)[..] {
-            [Act::Prune(prune)] => prune.clone(),
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn prunes_are_read_with_what_they_spare() {
-        let all = Prune { system: true, all: true, ..Prune::default() };
-        for line in [
-            "docker system prune -af",
-            "/usr/bin/docker system prune --all --force >/dev/null 2>&1",
-            "sudo docker -H unix:///run/docker.sock --debug system prune -f -a --volumes",
-            "cd / && docker system prune -fa || true",
-            "bash -c 'docker system prune -af'",
-            "test -x /usr/bin/docker && nice -n 19 docker system prune -a -f",
-            "$DOCKER system prune -af",
-            "\"${DOCKER_BIN}\" system prune -af",
-            "bash -lc \"docker system prune -af\"",
-            "flock -n /run/lock/docker docker system prune -af",
-        ] {
-            assert_eq!(pruned(line), all, "{line}");
-        }
-        assert_eq!(pruned("docker image prune -f"), Prune::default());
-        assert_eq!(pruned("docker image prune -f --filter dangling=true"), Prune::default());
-        assert!(pruned("docker image prune -f --filter dangling=false").all);
-        let until = pruned("docker image prune -a --filter \"until=240h\" --filter=label!=keep");
-        assert_eq!((until.until.as_deref(), until.filter.as_deref()), (Some("240h"), Some("label!=keep")));
-    }
-
-    #[test]
-    fn removals_collectors_and_podman_are_told_apart() {
-        let remove = |names: &[&str], dangling| {
-            vec![Act::Remove { names: names.iter().map(|name| (*name).to_owned()).collect(), dangling }]
-        };
-        assert_eq!(acts("docker rmi $(docker images -q)"), remove(&[], false));
-        assert_eq!(acts("docker images -q -f dangling=true | xargs -r docker rmi -f"), remove(&[], true));
-        assert_eq!(acts("docker image rm acme/app:old"), remove(&["acme/app:old"], false));
-        assert_eq!(acts("/usr/local/sbin/docker-gc"), [Act::Collector("docker-gc")]);
-        assert_eq!(acts("sh -c /usr/sbin/docker-gc"), [Act::Collector("docker-gc")]);
-        assert_eq!(acts("FORCE=1 docker-cleanup.sh"), [Act::Collector("docker-cleanup")]);
-        assert_eq!(acts("podman system prune -af"), [Act::Podman]);
-        assert_eq!(acts("docker run --rm -v /x:/x spotify/docker-gc:latest"), [Act::Collector("docker-gc")]);
-        assert_eq!(acts("docker run -d containrrr/watchtower --cleanup"), [Act::Updater("watchtower")]);
-        assert_eq!(acts("bin/kamal prune all"), [Act::Kamal]);
-    }
-
-    #[test]
-    fn only_the_command_that_acts_is_shown() {
-        let shown = |line: &str| -> Vec<String> {
-            let all = commands(line);
-            all.iter().filter_map(|words| step(words, line)).map(|step| step.command).collect()
-        };
-        for (line, wanted) in [
-            ("docker login -u ci -p ghp_x && docker system prune -af", "docker system prune -af"),
-            ("TOKEN=x sudo /usr/bin/docker image prune -f >/dev/null 2>&1", "/usr/bin/docker image prune -f"),
-            ("docker run -e TOKEN=x spotify/docker-gc:1 --key x", "docker run … spotify/docker-gc:1"),
-            ("docker-gc --token x", "docker-gc"),
-            ("curl https://x@example.net | docker rmi $(docker images -q)", "docker rmi"),
-        ] {
-            assert_eq!(shown(line), [wanted], "{line}");
-        }
-    }
-
-    #[test]
-    fn what_leaves_images_alone_is_nothing() {
-        for line in [
-            "# docker system prune -af",
-            "echo docker system prune -af",
-            "docker ps",
-            "docker container prune -f",
-            "docker builder prune -af",
-            "docker volume prune -f",
-            "docker compose pull",
-            "apt-get autoremove",
-            "rm -rf /var/cache/docker-gc",
-            "docker",
-            "docker image",
-            "",
-            // on another host
-            "ssh web2 docker system prune -af",
-            "ssh web2 'cd /; docker system prune -af' && true",
-            "docker -H ssh://web2 system prune -af",
-        ] {
-            assert_eq!(acts(line), [], "{line}");
-        }
-    }
-
-    #[test]
-    fn a_container_is_known_by_its_image_or_name() {
-        assert_eq!(program("ghcr.io/basecamp/kamal-proxy:v0.8"), Some(Act::Kamal));
-        assert!(matches!(program("coolify-sentinel"), Some(Act::Prune(prune)) if prune.all));
-        assert_eq!(program("docker.io/library/nginx:1"), None);
-    }
-}
+mod tests;

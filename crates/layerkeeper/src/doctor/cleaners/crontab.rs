@@ -1,5 +1,7 @@
 //! Lines of a crontab, `crontab(5)`.
 
+use super::aim::Aim;
+
 /// A line that runs something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -11,14 +13,21 @@ pub struct Entry {
     pub user: Option<String>,
     /// What is run.
     pub command: String,
+    /// Where the lines before it lead `docker`.
+    pub aim: Aim,
 }
 
 /// Reads a crontab. System crontabs name a user between the time and the command.
 pub fn entries(text: &str, with_user: bool) -> Vec<Entry> {
-    text.lines().enumerate().filter_map(|(index, line)| entry(index + 1, line.trim(), with_user)).collect()
+    let mut aim = Aim::default();
+    let read = |(index, line): (usize, &str)| {
+        aim.set(line);
+        entry(index + 1, line.trim(), with_user, &aim)
+    };
+    text.lines().enumerate().filter_map(read).collect()
 }
 
-fn entry(line: usize, text: &str, with_user: bool) -> Option<Entry> {
+fn entry(line: usize, text: &str, with_user: bool, aim: &Aim) -> Option<Entry> {
     let fields = if text.starts_with('@') { 1 } else { 5 };
     // a comment, or NAME=value
     let begins = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '*' | '@'));
@@ -30,7 +39,7 @@ fn entry(line: usize, text: &str, with_user: bool) -> Option<Entry> {
         (user, rest) = (Some(name), command);
     }
     let command = before_input(rest).trim().replace("\\%", "%");
-    (!command.is_empty()).then_some(Entry { line, schedule, user, command })
+    (!command.is_empty()).then(|| Entry { line, schedule, user, command, aim: aim.clone() })
 }
 
 /// What follows a percent sign is the command's input, unless a backslash stands before it.
@@ -70,6 +79,8 @@ mod tests {
         }
         let own = entries("0 3 * * * docker image prune -f\n", false);
         assert_eq!(own[0].command, "docker image prune -f");
+        let led = entries("@daily true\nDOCKER_HOST = 'ssh://web2'\n@daily docker image prune -f\n", false);
+        assert_eq!(led.iter().map(|entry| entry.aim.is_elsewhere()).collect::<Vec<_>>(), [false, true]);
         let dated = entries("0 3 * * * backup-$(date +\\%F) && docker system prune -af % input\n", false);
         assert_eq!(dated[0].command, "backup-$(date +%F) && docker system prune -af");
     }

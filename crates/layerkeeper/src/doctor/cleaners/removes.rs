@@ -61,7 +61,8 @@ pub fn removes(act: &Act, stock: &Stock<'_>) -> Removes {
     let (goes, at_most): (Goes<'_>, bool) = match act {
         Act::Prune(prune) => {
             let until = prune.until.as_deref().and_then(age);
-            let unsure = prune.filter.is_some() || prune.until.is_some() && until.is_none();
+            // a stopped container that is younger than `until` stays, too, and its image with it: how old it is is not listed
+            let unsure = prune.filter.is_some() || prune.until.is_some() && (until.is_none() || prune.system);
             (Box::new(move |image| pruned(prune, until, image, stock)), unsure)
         }
         Act::Remove { names, .. } if !names.is_empty() => (Box::new(move |image| named(names, image)), false),

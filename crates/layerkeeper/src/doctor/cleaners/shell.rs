@@ -3,10 +3,28 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// What stands before a command and is none.
-const BEFORE: [&str; 24] = [
-    "sudo", "exec", "command", "nice", "ionice", "chronic", "time", "timeout", "nohup", "env", "xargs", "if", "then",
-    "elif", "else", "fi", "while", "until", "do", "done", "esac", "!", "{", "}",
+/// Words of the shell's own before a command.
+const BEFORE: [&str; 13] = ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "!", "{", "}"];
+/// What runs the command that is named behind it and does nothing else: those of its options that take another word, and how
+/// many words it wants besides.
+const WRAPPERS: [(&str, &str, usize); 17] = [
+    ("sudo", "CDRTUghprtu", 0),
+    ("doas", "Cu", 0),
+    ("nice", "n", 0),
+    ("ionice", "cnpPu", 0),
+    ("timeout", "ks", 1),
+    ("flock", "wE", 1),
+    ("env", "uC", 0),
+    ("xargs", "EILPadns", 0),
+    ("time", "fo", 0),
+    ("nohup", "", 0),
+    ("chronic", "", 0),
+    ("cronic", "", 0),
+    ("exec", "a", 0),
+    ("command", "", 0),
+    ("setsid", "", 0),
+    ("stdbuf", "eio", 0),
+    ("systemd-cat", "tp", 0),
 ];
 /// What nobody would miss where all else is taken away.
 const QUIET: [&str; 36] = [
@@ -18,6 +36,17 @@ const QUIET: [&str; 36] = [
 pub const SHELLS: [&str; 5] = ["sh", "bash", "dash", ".", "source"];
 /// Of `docker`: what only looks.
 const LOOKS: [&str; 6] = ["images", "ps", "info", "version", "inspect", "df"];
+/// Where what is written leaves no trace in a file.
+const NOWHERE: [&str; 4] = ["/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty"];
+
+/// A simple command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Command {
+    /// Its words, without redirections.
+    pub words: Vec<String>,
+    /// What it says goes into a file.
+    pub writes: bool,
+}
 
 /// A text's lines with their numbers from 1 on; what a backslash at the end goes on with belongs to the first.
 pub fn lines(text: &str) -> Vec<(usize, String)> {
@@ -36,9 +65,9 @@ pub fn lines(text: &str) -> Vec<(usize, String)> {
     all
 }
 
-/// The simple commands of a line, as words, without redirections. Quotes are taken away, for what stands in them may be run
-/// by another shell; what `ssh` is given stays one command.
-pub fn commands(line: &str) -> Vec<Vec<String>> {
+/// The simple commands of a line. Quotes are taken away, for what stands in them may be run by another shell; what `ssh` is
+/// given stays one command.
+pub fn commands(line: &str) -> Vec<Command> {
     let mut reader = Reader::default();
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -67,12 +96,13 @@ fn redirects(word: &str, rest: &mut Peekable<Chars<'_>>) -> bool {
 
 #[derive(Default)]
 struct Reader {
-    commands: Vec<Vec<String>>,
+    commands: Vec<Command>,
     words: Vec<String>,
+    writes: bool,
     word: String,
     quote: Option<char>,
-    /// A bare `>` was read: the next word is its file.
-    file_follows: bool,
+    /// A bare `>` (true) or `<` was read: the next word is its file.
+    file_follows: Option<bool>,
 }
 
 impl Reader {
@@ -92,10 +122,16 @@ impl Reader {
     fn end_word(&mut self) {
         let word = std::mem::take(&mut self.word);
         let bare = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');
+        let file = bare.trim_start_matches(['>', '<']);
         if bare.starts_with(['>', '<']) {
-            self.file_follows = bare.trim_start_matches(['>', '<']).is_empty();
-        } else if !word.is_empty() && !std::mem::take(&mut self.file_follows) {
-            self.words.push(word);
+            let writes = bare.starts_with('>');
+            self.file_follows = file.is_empty().then_some(writes);
+            self.writes |= writes && !file.is_empty() && !is_nowhere(file);
+        } else if !word.is_empty() {
+            match self.file_follows.take() {
+                Some(writes) => self.writes |= writes && !is_nowhere(&word),
+                None => self.words.push(word),
+            }
         }
     }
 
@@ -103,12 +139,18 @@ impl Reader {
         // of `$(`
         self.word.truncate(self.word.trim_end_matches('$').len());
         self.end_word();
-        self.file_follows = false;
+        let writes = std::mem::take(&mut self.writes) | self.file_follows.take().unwrap_or_default();
         let words = std::mem::take(&mut self.words);
-        if !words.is_empty() {
-            self.commands.push(words);
+        if writes || !words.is_empty() {
+            self.commands.push(Command { words, writes });
         }
     }
+}
+
+/// Is it no file: `/dev/null`, `&1`, `&-`?
+fn is_nowhere(file: &str) -> bool {
+    let is_open = |to: &str| to.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    NOWHERE.contains(&file) || file.strip_prefix('&').is_some_and(is_open)
 }
 
 /// A program's name without its folder.
@@ -116,18 +158,44 @@ pub fn program_of(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
 
-/// May it stand before a command: `sudo`, `-n`, `A=b`, `19`?
-fn is_before(word: &str) -> bool {
-    BEFORE.contains(&word) || word.starts_with('-') || word.contains('=') || word.bytes().all(|b| b.is_ascii_digit())
-}
-
 /// A command from its program on, also where a shell is told to run it.
 pub fn bare(words: &[String]) -> &[String] {
-    let first = words.iter().position(|word| !is_before(word)).unwrap_or(words.len());
-    match &words[first..] {
+    let mut rest = words;
+    while let Some((word, behind)) = rest.split_first() {
+        let wrapper = WRAPPERS.iter().find(|(name, ..)| *name == program_of(word));
+        rest = match wrapper {
+            Some((_, valued, wanted)) => unwrapped(behind, valued, *wanted),
+            None if BEFORE.contains(&word.as_str()) || is_before(word) => behind,
+            None => break,
+        };
+    }
+    match rest {
         [shell, option, rest @ ..] if SHELLS.contains(&program_of(shell)) && is_dash_c(option) => bare(rest),
         words => words,
     }
+}
+
+/// Is it no program: `-n`, `A=b`?
+fn is_before(word: &str) -> bool {
+    word.starts_with('-') || word.contains('=')
+}
+
+/// What a wrapper runs.
+fn unwrapped<'w>(words: &'w [String], valued: &str, mut wanted: usize) -> &'w [String] {
+    let mut rest = words;
+    while let Some((word, behind)) = rest.split_first() {
+        let takes_next = !word.starts_with("--") && word.ends_with(|c| valued.contains(c));
+        rest = match word {
+            word if word.starts_with('-') && takes_next => behind.get(1..).unwrap_or_default(),
+            word if is_before(word) => behind,
+            _ if wanted > 0 => {
+                wanted -= 1;
+                behind
+            }
+            _ => return rest,
+        };
+    }
+    rest
 }
 
 /// `-c`, `-lc`
@@ -136,11 +204,14 @@ fn is_dash_c(option: &str) -> bool {
 }
 
 /// Would nobody miss it?
-pub fn is_quiet(words: &[String]) -> bool {
-    let words = bare(words);
-    let Some(program) = words.first().map(|word| program_of(word)) else { return true };
+pub fn is_quiet(command: &Command) -> bool {
+    let words = bare(&command.words);
+    let Some(program) = words.first().map(|word| program_of(word)) else {
+        // `exec >FILE` and `} >FILE` say where others write; `>FILE` alone makes a file
+        return !command.writes || !command.words.is_empty();
+    };
     let looks = || words.iter().skip(1).take(2).any(|word| LOOKS.contains(&word.as_str()) || word == "ls");
-    QUIET.contains(&program) || program == "docker" && looks()
+    !command.writes && (QUIET.contains(&program) || program == "docker" && looks())
 }
 
 #[cfg(test)]
@@ -148,7 +219,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Vec<String> {
-        commands(line).iter().map(|words| words.join(" ")).collect()
+        commands(line).iter().map(|command| command.words.join(" ")).collect()
     }
 
     #[test]
@@ -164,6 +235,20 @@ mod tests {
             (r"find / -exec x {} \; -print", &["find / -exec x {} ; -print"]),
         ] {
             assert_eq!(read(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_runs_another_command_is_left_out_with_its_own_words() {
+        for (line, wanted) in [
+            ("/usr/bin/sudo -n -u ann /usr/bin/docker ps", "/usr/bin/docker ps"),
+            ("timeout -k 5 10m nice -n 19 docker ps", "docker ps"),
+            ("flock -n /run/lock/x -c 'docker ps'", "docker ps"),
+            ("A=b env -u X B=c docker ps", "docker ps"),
+            ("if ! sh -c 'exec docker ps'", "docker ps"),
+            ("backup --after docker ps", "backup --after docker ps"),
+        ] {
+            assert_eq!(bare(&commands(line)[0].words).join(" "), wanted, "{line}");
         }
     }
 
@@ -188,6 +273,14 @@ mod tests {
             ("/bin/sh -ec 'sleep 1'", true),
             ("sudo bash -c backup", false),
             ("rm -rf /tmp/x", false),
+            ("flock -w 5 /run/x timeout -k 5 10m sleep 5", true),
+            ("cat a.log >> /mnt/archive/a.log", false),
+            ("cat a.log >/mnt/archive/a.log", false),
+            ("echo done 2>&1 >/dev/null", true),
+            ("echo failed >&2", true),
+            ("grep x < /etc/x 2> /dev/null", true),
+            ("exec >> /var/log/x 2>&1", true),
+            ("> /srv/state", false),
         ] {
             assert_eq!(is_quiet(&commands(line)[0]), wanted, "{line}");
         }

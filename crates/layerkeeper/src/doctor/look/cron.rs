@@ -2,6 +2,7 @@
 
 use super::files::Files;
 use super::scripts::{Does, of_command, of_script};
+use crate::doctor::cleaners::aim::Aim;
 use crate::doctor::cleaners::crontab::{Entry, entries};
 use crate::doctor::cleaners::times::Times;
 use crate::doctor::cleaners::{Cleaner, Kind, Schedule};
@@ -49,7 +50,7 @@ fn of_entries(files: &mut Files<'_>, file: &str, all: &[Entry], kind: &Kind) -> 
             Kind::Spool { user } => Some(user),
             _ => entry.user.as_ref(),
         };
-        let does = of_command(files, &entry.command, user.map(|user| home(user)).as_deref());
+        let does = of_command(files, &entry.command, user.map(|user| home(user)).as_deref(), &entry.aim);
         let schedule = Schedule { written: entry.schedule.clone(), times: Times::cron(&entry.schedule) };
         found.extend(cleaners(does, kind, &format!("{file}:{}", entry.line), &schedule));
     }
@@ -90,7 +91,7 @@ fn periodic(files: &mut Files<'_>, period: &str, crontab: &[Entry]) -> Vec<Clean
         if !is_run(files, &name) || !files.is_executable(&file) {
             continue;
         }
-        let scripts = cleaners(of_script(files, &file), &Kind::Periodic, &file, &schedule);
+        let scripts = cleaners(of_script(files, &file, &Aim::default()), &Kind::Periodic, &file, &schedule);
         // the script is the place itself
         found.extend(scripts.into_iter().map(|cleaner| Cleaner {
             place: cleaner.through.unwrap_or(cleaner.place),

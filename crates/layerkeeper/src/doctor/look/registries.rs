@@ -14,7 +14,7 @@ use super::quarters::{self, QuartersSeen};
 use super::systemd::is_installed;
 use crate::config::{Config, Environment};
 use crate::doctor::kept::{Held, KeptSeen, Shown};
-use crate::doctor::registry::{Access, OF_THE_UNIT, RegistrySeen};
+use crate::doctor::registry::{Access, LoginFile, OF_THE_UNIT, RegistrySeen};
 use crate::run::registry_settings;
 
 /// What the unit hands out where that file is not there: no logins.
@@ -32,6 +32,8 @@ pub async fn look(
     now: Timestamp,
 ) -> anyhow::Result<(Vec<RegistrySeen>, Vec<KeptSeen>)> {
     let file = logins(config, environment, root);
+    let is_named = config.registry.docker_config.is_some();
+    let login_file = file.clone().map(|path| LoginFile { is_there: is_there(&path), path, is_named });
     let settings = Settings {
         docker_config: file.as_deref().map(|file| to_read(file, config).to_owned()),
         resolve_timeout: PATIENCE,
@@ -46,7 +48,7 @@ pub async fn look(
     let mut registries = Vec::new();
     for (_, asked) in to_ask(policy, inventory) {
         let seen = registry(&client, &asked, may_ask_helpers(&config.state.dir)).await;
-        registries.push(RegistrySeen { file: file.clone(), ..seen });
+        registries.push(RegistrySeen { file: login_file.clone(), ..seen });
     }
     let mut kept = Vec::new();
     for keep in &policy.keep {

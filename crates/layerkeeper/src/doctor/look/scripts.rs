@@ -2,6 +2,7 @@
 
 use super::files::Files;
 use crate::doctor::cleaners::act::{Step, step};
+use crate::doctor::cleaners::aim::Aim;
 use crate::doctor::cleaners::shell::{SHELLS, bare, commands, is_quiet, lines, program_of};
 
 /// Where programs usually are, in the order of a service's PATH.
@@ -15,60 +16,76 @@ pub struct Does {
     pub more: bool,
 }
 
-/// Reads a command that begins in a folder, where that is known.
-pub fn of_command(files: &mut Files<'_>, command: &str, folder: Option<&str>) -> Does {
-    let mut folder = folder.map(str::to_owned);
+/// Reads a command that begins in a folder, where that is known, with an environment that leads `docker` as `aim` says.
+pub fn of_command(files: &mut Files<'_>, command: &str, folder: Option<&str>, aim: &Aim) -> Does {
+    let (mut folder, mut aim) = (folder.map(str::to_owned), aim.clone());
     let mut all = Does::default();
-    for words in commands(command) {
-        if let Some(step) = step(&words, command) {
+    for simple in commands(command) {
+        if let Some(step) = step(&simple.words, command, &aim) {
+            all.more |= !step.alone;
             all.steps.push((step, None));
             continue;
         }
-        let called = bare(&words);
+        let called = bare(&simple.words);
+        let before = &simple.words[..simple.words.len() - called.len()];
         if let [cd, to, ..] = called
             && cd == "cd"
         {
             folder = within(folder.as_deref(), to);
             continue;
         }
-        let scripts: Vec<Does> =
-            scripts(files, called, folder.as_deref()).iter().map(|script| of_script(files, script)).collect();
-        let acts = scripts.iter().any(|script| !script.steps.is_empty());
-        all.more |= !acts && !is_quiet(&words);
-        for script in scripts.into_iter().filter(|script| !script.steps.is_empty()) {
-            all.more |= script.more;
-            all.steps.extend(script.steps);
+        aim.after(called);
+        let mut given = aim.clone();
+        before.iter().for_each(|word| given.set(word));
+        let mut acts = false;
+        for (script, is_called) in scripts(files, called, folder.as_deref()) {
+            let does = of_script(files, &script, &given);
+            if !does.steps.is_empty() {
+                acts = true;
+                // what is given a script may do more than run it
+                all.more |= does.more || !is_called;
+                all.steps.extend(does.steps);
+            }
         }
+        all.more |= !acts && !is_quiet(&simple);
     }
     all
 }
 
 /// Reads a script.
-pub fn of_script(files: &mut Files<'_>, path: &str) -> Does {
+pub fn of_script(files: &mut Files<'_>, path: &str, aim: &Aim) -> Does {
+    let mut aim = aim.clone();
     let mut all = Does::default();
     for (number, line) in lines(&files.text(path).unwrap_or_default()) {
-        for words in commands(&line) {
-            match step(&words, &line) {
-                Some(step) => all.steps.push((step, Some(format!("{path}:{number}")))),
-                None => all.more |= !is_quiet(&words),
+        for simple in commands(&line) {
+            match step(&simple.words, &line, &aim) {
+                Some(step) => {
+                    all.more |= !step.alone;
+                    all.steps.push((step, Some(format!("{path}:{number}"))));
+                }
+                None => all.more |= !is_quiet(&simple),
             }
+            aim.after(bare(&simple.words));
         }
     }
     all
 }
 
 /// The files that a command may run: all that it names in full, what it runs from the folder, and its program, where PATH
-/// leads to. No other word is taken for a file: it may be a password, and what cannot be read is told by name.
-fn scripts(files: &Files<'_>, words: &[String], folder: Option<&str>) -> Vec<String> {
+/// leads to. No other word is taken for a file: it may be a password, and what cannot be read is told by name. Each with whether
+/// it is what is called, by itself or by a shell.
+fn scripts(files: &Files<'_>, words: &[String], folder: Option<&str>) -> Vec<(String, bool)> {
     let mut all = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let by_shell = index > 0 && SHELLS.contains(&program_of(&words[index - 1]));
         let is_run = by_shell || index == 0 && word.contains('/');
         if is_run || word.starts_with(['/', '.']) {
-            all.extend(within(folder, word));
+            let is_of_shell = SHELLS.contains(&program_of(&words[0])) && !word.starts_with('-');
+            let is_called = index == 0 || is_of_shell && words[1..index].iter().all(|word| word.starts_with('-'));
+            all.extend(within(folder, word).map(|file| (file, is_called)));
         } else if index == 0 {
-            let places = USUAL.iter().map(|folder| format!("{folder}/{word}"));
-            all.extend(places.into_iter().find(|file| files.is_executable(file)));
+            let mut places = USUAL.iter().map(|folder| format!("{folder}/{word}"));
+            all.extend(places.find(|file| files.is_executable(file)).map(|file| (file, true)));
         }
     }
     all

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cron;
 use super::files::{Files, Root};
 use super::scripts::{Does, of_command};
+use crate::doctor::cleaners::aim::Aim;
 use crate::doctor::cleaners::times::Times;
 use crate::doctor::cleaners::unit_file::{Setting, UnitFile, minutes};
 use crate::doctor::cleaners::{Cleaner, Kind, Schedule};
@@ -61,7 +62,10 @@ pub fn cleaners(files: &mut Files<'_>) -> Vec<Cleaner> {
 /// What each of a unit's commands does, and where that stands.
 fn of_unit(files: &mut Files<'_>, unit: &UnitFile) -> Vec<(String, Does)> {
     let folder = unit.last("WorkingDirectory");
-    let read = |Setting { value, place, .. }: Setting| (place, of_command(files, &value, folder));
+    let mut aim = Aim::default();
+    let environment = unit.all("Environment").into_iter().flat_map(|setting| setting.value.split_whitespace());
+    environment.for_each(|word| aim.set(word.trim_matches(['"', '\''])));
+    let read = |Setting { value, place, .. }: Setting| (place, of_command(files, &value, folder, &aim));
     let mut all: Vec<(String, Does)> = unit.commands().into_iter().map(read).collect();
     // they come and go together
     let more = all.iter().any(|(_, does)| does.more);
@@ -247,6 +251,20 @@ mod tests {
         assert_eq!(found[0].kind, Kind::Timer { unit: "docker-prune@weekly.timer".to_owned(), enabled: true });
         assert_eq!(found[0].schedule.to_string(), "every Monday at 00:00 (weekly)");
         assert_eq!(found[1].kind, Kind::Service { unit: "unused@.service".to_owned(), enabled: false });
+    }
+
+    #[test]
+    fn a_unit_that_is_led_to_another_host_is_not_told() {
+        let (_dir, root) = tree(&[
+            (
+                "/etc/systemd/system/there.service",
+                "[Service]\nEnvironment=A=b \"DOCKER_HOST=ssh://web2\"\nExecStart=/usr/bin/docker system prune -af\n",
+            ),
+            ("/etc/systemd/system/here.service", SERVICE),
+        ]);
+        let found = cleaners(&mut Files::new(&root));
+        let places: Vec<_> = found.iter().map(|cleaner| cleaner.place.as_str()).collect();
+        assert_eq!(places, ["/etc/systemd/system/here.service:3"]);
     }
 
     #[test]

@@ -52,6 +52,8 @@ fn a_condition_that_cannot_be_judged_makes_it_a_most() {
     assert!(at_most("docker image prune -af --filter label!=keep"));
     assert!(at_most("docker image prune -af --filter until=2026-01-01"));
     assert!(!at_most("docker image prune -af --filter until=1h30m"));
+    assert!(at_most("docker system prune -af --filter until=1h30m"), "a stopped container may be younger");
+    assert!(!at_most("docker system prune -af"));
     let all = removes(&acts("docker system prune -af")[0], &stock);
     assert_eq!(all.bytes, Bytes(4_460_000_000), "all but what runs");
 }

@@ -127,9 +127,28 @@ fn whether_a_line_or_its_script_does_more_is_told() {
         ("/bin/more", false),
         ("backup.sh && docker image prune -f", false),
         ("/bin/only && backup.sh", false),
+        ("/usr/bin/flock -n /run/x sh -e /bin/only", true),
+        ("backup.sh --after /bin/only", false),
+        ("backup.sh --after 'docker image prune -f'", false),
+        ("docker image prune -f; cat a.log >> /mnt/archive/a.log", false),
+        ("docker image prune -f >> /var/log/prune.log 2>&1", true),
     ] {
         assert_eq!(alone(line), wanted, "{line}");
     }
+}
+
+#[test]
+fn what_is_led_to_another_hosts_engine_is_not_told() {
+    let script =
+        "#!/bin/sh\nexport DOCKER_HOST=ssh://web2\ndocker system prune -af\nunset DOCKER_HOST\ndocker image prune -f\n";
+    let (_dir, root) = tree(&[
+        ("/etc/cron.d/a", 0o644, "DOCKER_HOST=ssh://web2\n0 3 * * * root docker system prune -af\n"),
+        ("/etc/cron.d/b", 0o644, "0 3 * * * root export DOCKER_HOST=ssh://web2; docker system prune -af\n"),
+        ("/etc/cron.d/c", 0o644, "0 3 * * * root DOCKER_HOST=ssh://web2 /bin/prune; /bin/both\n"),
+        ("/bin/prune", 0o755, "docker system prune -af\n"),
+        ("/bin/both", 0o755, script),
+    ]);
+    assert_eq!(told(&root), ["/etc/cron.d/c:1 /bin/both:5 docker image prune -f 0 3 * * *"]);
 }
 
 #[test]
