@@ -127,7 +127,8 @@ impl Metrics {
     }
 
     fn make_kept_unmet(make: &mut Maker) -> Option<IntGaugeVec> {
-        let help = "How many expectations the image does not meet that the kept image's tag or pin shows or that is here.";
+        let help =
+            "How many expectations the image does not meet that the kept image's tag or pin shows or that is here.";
         make.int_gauges("layerkeeper_kept_image_unmet_expectations", help, &["image"])
     }
 

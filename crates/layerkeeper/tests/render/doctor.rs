@@ -10,7 +10,7 @@ use layerkeeper::doctor::disk::Disk;
 use layerkeeper::doctor::engine::EngineSeen;
 use layerkeeper::doctor::host::{HostSeen, Unpigz};
 use layerkeeper::doctor::kept::{Held, KeptSeen, Shown};
-use layerkeeper::doctor::registry::{Access, RegistrySeen};
+use layerkeeper::doctor::registry::{Access, LoginFile, RegistrySeen};
 use layerkeeper::doctor::unit::{self, UnitSeen};
 use layerkeeper_core::{
     Bytes, Container, ContainerState, DiffId, Digest, EngineInfo, Image, ImageId, ImageName, Inventory, Platform,
@@ -97,7 +97,7 @@ fn registry(access: Access, ahead: i64) -> RegistrySeen {
     RegistrySeen {
         registry: "ghcr.io".to_owned(),
         source: Ok(Source::File("/etc/layerkeeper/docker-config.json".into())),
-        file: Some("/etc/layerkeeper/docker-config.json".into()),
+        file: Some(LoginFile { path: "/etc/layerkeeper/docker-config.json".into(), is_named: false, is_there: true }),
         probe: Ok(Probe { date: Some(Timestamp(NOW)), asked: at, answered: at }),
         login: Login::User("acme-ci".to_owned()),
         expires: None,
