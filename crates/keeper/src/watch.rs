@@ -37,22 +37,27 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
 /// Takes note of every event as it comes, and has the engine looked at.
 async fn listen(ctx: &Context) {
     loop {
-        if let Ok(mut events) = ctx.engine.events().await {
-            ctx.listens(true);
-            ctx.left_open.store(true, Ordering::SeqCst);
-            ctx.look.notify_one();
-            let cause = loop {
-                match events.next().await {
-                    Some(Ok(event)) => heard(ctx, &event),
-                    Some(Err(error)) => break error.to_string(),
-                    None => break "they ended".to_owned(),
-                }
-            };
-            ctx.listens(false);
-            // behind a socket that systemd holds open, an engine that restarts is never seen as away
-            tracing::warn!(cause, "the engine's events broke off");
-            ctx.close_prune_gate().await;
-            ctx.look.notify_one();
+        match ctx.engine.events().await {
+            Ok(mut events) => {
+                ctx.listens(true);
+                ctx.left_open.store(true, Ordering::SeqCst);
+                ctx.look.notify_one();
+                let cause = loop {
+                    match events.next().await {
+                        Some(Ok(event)) => heard(ctx, &event),
+                        Some(Err(error)) => break error.to_string(),
+                        None => break "they ended".to_owned(),
+                    }
+                };
+                ctx.listens(false);
+                // behind a socket that systemd holds open, an engine that restarts is never seen as away
+                tracing::warn!(cause, "the engine's events broke off");
+                ctx.close_prune_gate().await;
+                ctx.look.notify_one();
+            }
+            // away again before anybody looked; one that only gives no events is not looked at for that
+            Err(_) if ctx.view().error.is_none() && ctx.engine.ping().await.is_err() => ctx.look.notify_one(),
+            Err(_) => {}
         }
         sleep(Duration::from_secs(1)).await;
     }
