@@ -7,7 +7,7 @@ use layerkeeper_core::layers::LayerRecord;
 use layerkeeper_core::plan::space::Space;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
 use layerkeeper_core::policy::{Keep, Runtime};
-use layerkeeper_core::{Bytes, DiffId, Image, ImageName, Inventory, JobState, Policy, StoreKind, Template};
+use layerkeeper_core::{Bytes, DiffId, Image, ImageName, Inventory, JobState, Policy, Quarter, StoreKind, Template};
 
 use layerkeeper_store::Tombstone;
 
@@ -128,15 +128,23 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         series: template.map(ToString::to_string),
         left_here: match template.zip(inventory) {
             // where it is not, an earlier quarter is the last good one
-            Some((template, inventory)) if present => left_here(&settings.policy, &keep.image, template, inventory),
+            Some((template, inventory)) if present => {
+                left_here(ctx, &settings.policy, &keep.image, template, inventory)
+            }
             _ => Vec::new(),
         },
     }
 }
 
-/// The earlier names of this series that are here and kept no more, told once: with the first that is kept. One of a quarter that
-/// is yet to come was brought here ahead by somebody.
-fn left_here(policy: &Policy, image: &ImageName, template: &Template, inventory: &Inventory) -> Vec<String> {
+/// The names of this series that are here and kept no more, earlier ones and such as were kept once, told once: with the first
+/// that is kept. A later one that never was kept was brought here ahead by somebody.
+fn left_here(
+    ctx: &Context,
+    policy: &Policy,
+    image: &ImageName,
+    template: &Template,
+    inventory: &Inventory,
+) -> Vec<String> {
     let quarter = |name: &ImageName| template.quarter_of(name);
     let mut kept = policy.keep.iter().map(|keep| &keep.image).filter(|name| quarter(name).is_some()).peekable();
     if kept.peek() != Some(&image) {
@@ -144,7 +152,10 @@ fn left_here(policy: &Policy, image: &ImageName, template: &Template, inventory:
     }
     let first = kept.filter_map(quarter).min();
     let names = inventory.images.iter().flat_map(|image| &image.names);
-    let mut left: Vec<_> = names.filter(|name| quarter(name).is_some_and(|quarter| Some(quarter) < first)).collect();
+    let was_kept = |name: &ImageName| ctx.kept(name).is_some_and(|kept| kept.state.last_refresh.is_some());
+    let is_left =
+        |name: &ImageName, quarter: Quarter| policy.kept(name).is_none() && (Some(quarter) < first || was_kept(name));
+    let mut left: Vec<_> = names.filter(|name| quarter(name).is_some_and(|quarter| is_left(name, quarter))).collect();
     left.sort();
     left.iter().map(ToString::to_string).collect()
 }

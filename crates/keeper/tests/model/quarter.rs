@@ -260,6 +260,8 @@ async fn going_back_is_one_line_and_forward_again_without_it() {
     ground.until("it went back", async |ground| is_at(ground, &["2026q4"]).await && idle(ground).await).await;
     let told = events(&ground).await;
     assert!(told[0].contains("takes the place of ghcr.io/acme/app:cache-2027q1"), "{told:?}");
+    let left = &ground.keeper.status().await.kept[1].left_here;
+    assert_eq!(*left, [name(&of("2027q1")).to_string()], "it was kept once");
     // neither a refresh nor a deploy goes on
     ground.publish("app:sha-1", &app("app:sha-1"));
     ground.deploy("app:sha-1", None).await;

@@ -103,7 +103,7 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, daemon: Option<&Sta
     found
 }
 
-/// Earlier quarters that are kept no more: only where the wanted one is here and as expected, for until then one of them is the
+/// Quarters that are kept no more, the earlier ones and what the daemon says of later ones: only where the wanted one is here and as expected, for until then one of them is the
 /// last good one. What the daemon still keeps is not among them, whatever is here by somebody's hand.
 fn left(seen: &KeptSeen, here: Digest, daemon: Option<&Status>) -> Option<Finding> {
     let name = &seen.keep.image;
@@ -115,8 +115,9 @@ fn left(seen: &KeptSeen, here: Digest, daemon: Option<&Status>) -> Option<Findin
     let kept = daemon.map(|status| status.kept.as_slice()).unwrap_or_default();
     let is_kept = |other: &ImageName| kept.iter().any(|kept| kept.image == other.to_string());
     let failed = kept.iter().any(|kept| kept.image == name.to_string() && kept.unmet_digest == Some(here.to_string()));
+    let is_left = |other: &ImageName| kept.iter().any(|kept| kept.left_here.contains(&other.to_string()));
     // names of one series are in the order of their quarters
-    let left = seen.others.iter().filter(|other| **other < *name && !is_kept(other));
+    let left = seen.others.iter().filter(|other| (**other < *name || is_left(other)) && !is_kept(other));
     let left: Vec<ImageName> = left.filter(|_| is_good && !failed).cloned().collect();
     if left.is_empty() {
         return None;
