@@ -134,7 +134,8 @@ pub struct KeptStatus {
     /// Where its tag has the quarter in it: the name as the configuration has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
-    /// Names of earlier quarters that are here and kept no more, where this one is good; with the first image of its series.
+    /// Names of earlier quarters, and of later ones that were kept once, that are here and kept no more, where this one is good; with
+    /// the first image of its series.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_here: Vec<String>,
 }
