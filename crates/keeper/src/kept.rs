@@ -20,16 +20,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// Nothing yet.
     pub fn new(image: ImageName) -> Self {
-        Self::from(KeptState {
-            image,
-            last_refresh: None,
-            last_ok: None,
-            digest: None,
-            finding: String::new(),
-            last_scheduled: None,
-            next_due: None,
-            checked: Vec::new(),
-        })
+        Self::from(KeptState::new(image))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use layerkeeper_core::layers::LayerRecord;
 use layerkeeper_core::plan::space::Space;
-use layerkeeper_core::plan::{Finding, Remote, judge_kept};
+use layerkeeper_core::plan::{Remote, judge_kept};
 use layerkeeper_core::policy::{Keep, Runtime};
 use layerkeeper_core::{Bytes, DiffId, Image, ImageName, Inventory, JobState, Policy, Quarter, StoreKind, Template};
 
@@ -14,6 +14,7 @@ use layerkeeper_store::Tombstone;
 use crate::context::{Context, View};
 use crate::disk;
 use crate::heal;
+use crate::kept::Kept;
 use crate::status::{
     EngineStatus, ForgottenStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status, SupersededStatus,
     TagStatus,
@@ -97,13 +98,12 @@ fn engine_status(view: &View) -> EngineStatus {
 }
 
 fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> KeptStatus {
-    let kept = ctx.kept(&keep.image);
-    let known = kept.as_ref().and_then(|kept| kept.state.digest);
-    let verdict = inventory.map(|inventory| judge_kept(keep, inventory, &Remote::Unknown, known));
-    let unmet = kept.as_ref().and_then(|kept| kept.state.unmet(&keep.expect));
-    let is_unmet = kept.as_ref().zip(verdict.as_ref()).is_some_and(|(kept, verdict)| kept.is_unmet(keep, verdict));
+    let kept = ctx.kept(&keep.image).unwrap_or_else(|| Kept::new(keep.image.clone()));
+    let verdict = inventory.map(|inventory| judge_kept(keep, inventory, &Remote::Unknown, kept.state.digest));
+    let unmet = kept.state.unmet(&keep.expect);
+    let is_unmet = verdict.as_ref().is_some_and(|verdict| kept.is_unmet(keep, verdict));
     let here = verdict.as_ref().and_then(|v| v.here);
-    let present = verdict.as_ref().is_some_and(|v| v.finding == Finding::Present) && !is_unmet;
+    let present = verdict.as_ref().is_some_and(|verdict| kept.is_present(keep, verdict));
     let settings = ctx.settings();
     let schedule = settings.schedules.iter().find(|s| s.image == keep.image);
     let template = settings.series_of(&keep.image).map(|of| &of.series.template);
@@ -119,10 +119,10 @@ fn kept_status(ctx: &Context, keep: &Keep, inventory: Option<&Inventory>) -> Kep
         unmet: unmet.map(|unmet| unmet.unmet.clone()).unwrap_or_default(),
         unmet_digest: unmet.map(|unmet| unmet.digest.to_string()),
         pin: keep.pin.map(|d| d.to_string()),
-        pin_unresolvable: kept.as_ref().is_some_and(|kept| kept.pin_unresolvable),
-        tag_shows: kept.as_ref().and_then(|kept| kept.tag_shows).map(|d| d.to_string()),
-        last_refresh: kept.as_ref().and_then(|kept| kept.state.last_refresh).map(|at| at.0),
-        last_error: kept.and_then(|kept| kept.last_error),
+        pin_unresolvable: kept.pin_unresolvable,
+        tag_shows: kept.tag_shows.map(|d| d.to_string()),
+        last_refresh: kept.state.last_refresh.map(|at| at.0),
+        last_error: kept.last_error,
         next_run: ctx.next_runs().get(&keep.image).map(|at| at.0),
         schedule: schedule.map(|s| format!("{} ({})", s.text, s.timezone)).unwrap_or_default(),
         series: template.map(ToString::to_string),

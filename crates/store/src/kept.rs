@@ -83,6 +83,20 @@ impl Checked {
 }
 
 impl KeptState {
+    /// Nothing yet.
+    pub fn new(image: ImageName) -> Self {
+        Self {
+            image,
+            last_refresh: None,
+            last_ok: None,
+            digest: None,
+            finding: String::new(),
+            last_scheduled: None,
+            next_due: None,
+            checked: Vec::new(),
+        }
+    }
+
     /// What the image of this digest was found to be when it was held to these expectations; none where it never was.
     pub fn verdict(&self, digest: Digest, expect: &[Expect]) -> Option<&Checked> {
         self.checked.iter().find(|checked| checked.digest == digest && checked.is_of(expect))
@@ -186,33 +200,17 @@ mod tests {
         };
         store.save_kept(first.clone()).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), std::slice::from_ref(&first));
-        let bare = KeptState {
-            last_refresh: None,
-            last_ok: None,
-            digest: None,
-            finding: "missing".to_owned(),
-            last_scheduled: None,
-            next_due: None,
-            checked: Vec::new(),
-            ..first.clone()
-        };
+        let bare = KeptState { finding: "missing".to_owned(), ..KeptState::new(first.image.clone()) };
         store.save_kept(bare.clone()).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), [bare]);
         store.forget_kept(&first.image).await.unwrap();
         assert_eq!(store.kept_states().await.unwrap(), []);
     }
+
     #[test]
     fn what_passed_and_what_failed_are_known_side_by_side() {
-        let mut state = KeptState {
-            image: name("base:1"),
-            last_refresh: None,
-            last_ok: None,
-            digest: None,
-            finding: String::new(),
-            last_scheduled: None,
-            next_due: None,
-            checked: Checked::of_column("{}"),
-        };
+        assert_eq!(Checked::of_column("{}"), [], "what cannot be read");
+        let mut state = KeptState::new(name("base:1"));
         assert_eq!(state.unmet(&[]), None);
         state.put_verdict(checked(b"bad", &["no"]));
         state.put_verdict(checked(b"good", &[]));

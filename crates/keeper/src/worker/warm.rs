@@ -121,6 +121,7 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
     let inventory = run.glance().await?;
     let (shown, failure) = ask(ctx, keep, &inventory).await?;
     let asked_for = wanted(keep, &shown);
+    // an answer tells what matters of what was checked: of what is neither wanted nor here, nobody needs to be told
     let answered = shown != Remote::Unknown;
     let unfit = asked_for.and_then(|digest| unfit(ctx, keep, digest));
     let good = ctx.known_digest(&keep.image).filter(|_| keep.pin.is_none());
@@ -130,13 +131,8 @@ async fn try_refresh(run: &mut Run<'_>, keep: &Keep, own: bool) -> Result<Option
     };
     let verdict = judge_kept(keep, &inventory, &remote, ctx.known_digest(&keep.image));
     tracing::info!(job = %run.job.id, image = %keep.image, finding = %verdict.finding, "{} {}", keep.image, verdict.reason);
-    remember_verdict(run, keep, &verdict).await;
-    if answered {
-        // of what is neither wanted nor here, nobody needs to be told
-        let matters = [asked_for, verdict.here, good];
-        ctx.remember_kept(&keep.image, |kept| kept.state.checked.retain(|one| matters.contains(&Some(one.digest))))
-            .await;
-    }
+    let matters = answered.then_some([asked_for, verdict.here, good]);
+    remember_verdict(run, keep, &verdict, matters).await;
     let unfit = match (unfit, good) {
         (Some(unfit), None) => return Err(unfit),
         (unfit, _) => unfit,
@@ -233,12 +229,15 @@ async fn is_known_as(
     fetched.is_ok_and(|fetched| fetched.image.is_known_as(other))
 }
 
-async fn remember_verdict(run: &Run<'_>, keep: &Keep, verdict: &KeepVerdict) {
+async fn remember_verdict(run: &Run<'_>, keep: &Keep, verdict: &KeepVerdict, matters: Option<[Option<Digest>; 3]>) {
     run.ctx
         .remember_kept(&keep.image, |kept| {
             kept.state.finding = verdict.finding.as_str().to_owned();
             kept.pin_unresolvable = verdict.pin_unresolvable;
             kept.tag_shows = verdict.tag_shows;
+            if let Some(matters) = matters {
+                kept.state.checked.retain(|one| matters.contains(&Some(one.digest)));
+            }
         })
         .await;
 }
