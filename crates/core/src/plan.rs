@@ -7,6 +7,7 @@ pub mod keep;
 pub mod prune;
 pub mod room;
 pub mod space;
+pub mod transfer;
 
 pub use deploy::{Arrival, Naming, arrival, naming};
 pub use heal::{Cause, HealQuestion, Heard, Loss, Told, losses};
@@ -16,3 +17,4 @@ pub use prune::{
     KeepReason, Kept, PressurePlan, PressureQuestion, PrunePlan, PruneQuestion, Removal, RemovalReason, plan_pressure,
     plan_prune, space_of,
 };
+pub use transfer::{Link, TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};

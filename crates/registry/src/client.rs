@@ -1,5 +1,7 @@
 //! The client: what a reference resolves to, and what its image is made of.
 
+mod blob;
+mod document;
 mod probe;
 
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Selector};
 
+pub use blob::{Blob, Piece};
+pub use document::Document;
 pub use probe::Probe;
 
 use crate::cache::{self, Cache};

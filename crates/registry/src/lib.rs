@@ -1,5 +1,5 @@
 //! A client for registries that speak the OCI distribution protocol, as far as planning needs it: what a reference
-//! resolves to, and which layers one platform's image is made of. Layer blobs are the engine's business.
+//! resolves to, and which layers one platform's image is made of; and blobs in pieces, for the relay.
 //!
 //! Everything a registry sends is taken as hostile: bodies are bounded, every manifest and config is checked against
 //! its digest, redirects lose the `Authorization` header when they leave the registry, and no secret and no signed
@@ -26,7 +26,7 @@ mod tokens;
 mod transport;
 mod wire;
 
-pub use client::{Client, Fetched, Probe, Resolved};
+pub use client::{Blob, Client, Document, Fetched, Piece, Probe, Resolved};
 pub use credential::{Credential, Login, Source};
 pub use error::{Detail, Error, NotAnImage};
 pub use secret::Secret;

@@ -4,7 +4,7 @@ mod authorize;
 mod documents;
 mod token;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use layerkeeper_core::Reference;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
@@ -15,7 +15,7 @@ use crate::credential::{Credential, Login};
 use crate::error::{Detail, Error};
 use crate::secret::Secret;
 use crate::tokens::{Key, Tokens};
-use crate::transport::{self, Ask, Transport};
+use crate::transport::{self, Ask, Part, Transport};
 
 /// One reference, with the credentials that config.json or its helper has for its registry at this moment.
 pub(crate) struct Session<'a> {
@@ -23,8 +23,9 @@ pub(crate) struct Session<'a> {
     pub(crate) tokens: &'a Tokens,
     pub(crate) reference: &'a Reference,
     pub(crate) credential: Option<Credential>,
-    /// What a helper gave, in the form that this registry took. Nobody else gets to see it, and it ends with the question.
-    worked: Mutex<Option<Secret>>,
+    /// What a helper gave, in the form that this registry took. Nobody else gets to see it, and it ends with the question, or
+    /// with the blob that is read in pieces.
+    pub(crate) worked: Arc<Mutex<Option<Secret>>>,
 }
 
 impl<'a> Session<'a> {
@@ -34,13 +35,24 @@ impl<'a> Session<'a> {
         reference: &'a Reference,
         credential: Option<Credential>,
     ) -> Self {
-        Self { transport, tokens, reference, credential, worked: Mutex::default() }
+        Self { transport, tokens, reference, credential, worked: Arc::default() }
     }
 }
 
 impl Session<'_> {
     /// Asks `/v2/REPOSITORY/PATH` and gives every answer that is a success.
     pub(crate) async fn ask(&self, method: Method, path: &str, accept: &'static str) -> Result<Response, Error> {
+        self.ask_for(method, path, accept, None).await
+    }
+
+    /// The same for a part of a blob.
+    pub(crate) async fn ask_for(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        part: Option<Part>,
+    ) -> Result<Response, Error> {
         let repository = &self.reference.repository;
         let url = self.transport.endpoint(self.registry())?.join(&format!("{}/{path}", repository.path()));
         let url = url.map_err(|e| Error::malformed(format!("{} cannot be asked for: {e}", self.reference)))?;
@@ -56,6 +68,7 @@ impl Session<'_> {
                 accept,
                 authorization: authorization.clone(),
                 form: None,
+                part,
             };
             let answer = self.transport.send(self.registry(), ask).await?;
             let response = answer.response;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Limit for one whole request, from the connection to the last byte.
     pub request_timeout: Duration,
+    /// For so long a blob that is read in pieces may send nothing.
+    pub read_timeout: Duration,
     /// Limit for finding out what a reference resolves to, with all its requests, redirects and tokens together.
     pub resolve_timeout: Duration,
     /// Limit for reading an image's documents, likewise.
@@ -42,6 +44,7 @@ impl Default for Settings {
             insecure: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(20),
             resolve_timeout: Duration::from_secs(60),
             image_timeout: Duration::from_secs(120),
             user_agent: concat!("layerkeeper/", env!("CARGO_PKG_VERSION")).to_owned(),

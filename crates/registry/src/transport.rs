@@ -5,7 +5,7 @@ mod clients;
 
 use std::time::SystemTime;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -34,6 +34,17 @@ pub(crate) struct Ask {
     pub(crate) authorization: Option<Secret>,
     /// A form to post.
     pub(crate) form: Option<Secret>,
+    /// A part of a blob, which may take its time.
+    pub(crate) part: Option<Part>,
+}
+
+/// Which bytes of a blob are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of them.
+    Whole,
+    /// From the first to the last, both counted (RFC 9110, 14.1.2).
+    Range(u64, u64),
 }
 
 /// What came back, the body unread.
@@ -63,8 +74,11 @@ impl Transport {
         let mut url = ask.url;
         let mut same_origin = true;
         for _ in 0..=MOST_REDIRECTS {
-            let mut request = self.clients.of(registry, &url)?.request(ask.method.clone(), url.clone());
-            request = request.header(ACCEPT, ask.accept);
+            let client = self.clients.of(registry, &url, ask.part.is_some())?;
+            let mut request = client.request(ask.method.clone(), url.clone()).header(ACCEPT, ask.accept);
+            if let Some(Part::Range(first, last)) = ask.part {
+                request = request.header(RANGE, format!("bytes={first}-{last}"));
+            }
             if let Some(authorization) = ask.authorization.as_ref().filter(|_| same_origin) {
                 let mut value = HeaderValue::from_str(authorization.expose())
                     .map_err(|_| Error::malformed(format!("the token for {registry} cannot be sent in a header")))?;

@@ -56,6 +56,7 @@ struct Desk {
     faults: Mutex<Vec<Fault>>,
     passed: Mutex<Vec<Passed>>,
     pace: Pace,
+    each: Mutex<Option<Bytes>>,
 }
 
 impl Proxy {
@@ -69,6 +70,7 @@ impl Proxy {
             faults: Mutex::default(),
             passed: Mutex::default(),
             pace: Pace::default(),
+            each: Mutex::default(),
         });
         let serving = desk.clone();
         let thread = Background::run("fault-proxy", move || relay::serve(listener, serving))?;
@@ -98,6 +100,11 @@ impl Proxy {
     /// Lets at most this many bytes of bodies through per second, over all connections; `None` lifts that.
     pub fn throttle(&self, bytes_per_second: Option<Bytes>) {
         self.desk.pace.set(bytes_per_second);
+    }
+
+    /// Lets at most this many bytes of bodies through per second over each connection, as from its next request on.
+    pub fn throttle_each(&self, bytes_per_second: Option<Bytes>) {
+        *lock(&self.desk.each) = bytes_per_second;
     }
 
     /// Lets so many more bytes of bodies through, over all connections; then nothing moves until [`Proxy::release`].

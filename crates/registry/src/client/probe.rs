@@ -30,7 +30,7 @@ impl Client {
     /// [`Error::Unreachable`], or what makes no address or no HTTP.
     pub async fn probe(&self, registry: &str) -> Result<Probe, Error> {
         let url = self.inner.transport.endpoint(registry)?;
-        let ask = Ask { method: Method::GET, url, accept: "*/*", authorization: None, form: None };
+        let ask = Ask { method: Method::GET, url, accept: "*/*", authorization: None, form: None, part: None };
         let asked = now();
         let sent = tokio::time::timeout(self.inner.resolve_timeout, self.inner.transport.send(registry, ask)).await;
         let Answer { response, same_origin } = sent.unwrap_or_else(|_| {

@@ -15,8 +15,8 @@ const LONGEST_CONFIG: u64 = 8 << 20;
 
 /// A manifest's or index's bytes, checked, with the type that the registry gave them.
 pub(crate) struct Raw {
-    bytes: Vec<u8>,
-    media_type: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) media_type: String,
 }
 
 impl Session<'_> {

@@ -74,7 +74,7 @@ impl Session<'_> {
                 .append_pair("scope", scope)
                 .append_pair("refresh_token", refresh.expose())
                 .finish();
-            return Ok(Ask { method: Method::POST, url, accept, authorization: None, form: Some(Secret::new(form)) });
+            return Ok(Ask { method: Method::POST, url, accept, authorization: None, form: Some(Secret::new(form)), part: None });
         }
         if !service.is_empty() {
             url.query_pairs_mut().append_pair("service", service);
@@ -84,7 +84,7 @@ impl Session<'_> {
         if let Some(credential) = credential {
             url.query_pairs_mut().append_pair("account", &credential.username);
         }
-        Ok(Ask { method: Method::GET, url, accept, authorization: credential.map(basic), form: None })
+        Ok(Ask { method: Method::GET, url, accept, authorization: credential.map(basic), form: None, part: None })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
@@ -14,6 +15,9 @@ use super::host;
 use crate::error::Error;
 use crate::settings::Settings;
 
+/// For so long a connection for pieces is kept open without any.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// The most clients that are kept.
 const MOST: usize = 32;
 
@@ -22,6 +26,8 @@ struct Kind {
     /// A proxy is never asked for these.
     loopback: bool,
     trust: Trust,
+    /// For blobs in pieces: a connection for each, and as much time as they move.
+    pieces: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,9 +58,9 @@ impl Clients {
             || (names.iter().any(|host| is_loopback(name_of(host))) && self.private(names).is_none())
     }
 
-    /// The client for this address.
-    pub(super) fn of(&self, registry: &str, url: &Url) -> Result<Client, Error> {
-        let kind = self.kind(registry, url);
+    /// The client for this address; `pieces` for parts of blobs.
+    pub(super) fn of(&self, registry: &str, url: &Url, pieces: bool) -> Result<Client, Error> {
+        let kind = Kind { pieces, ..self.kind(registry, url) };
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = built.get(&kind) {
             return Ok(client.clone());
@@ -73,7 +79,8 @@ impl Clients {
             (_, Some(dir)) => Trust::Private(dir),
             (_, None) => Trust::System,
         };
-        Kind { loopback: url.host_str().is_some_and(|host| is_loopback(name_of(host))), trust }
+        let loopback = url.host_str().is_some_and(|host| is_loopback(name_of(host)));
+        Kind { loopback, trust, pieces: false }
     }
 
     fn private(&self, names: &[String]) -> Option<PathBuf> {
@@ -86,8 +93,13 @@ impl Clients {
             .redirect(Policy::none())
             .referer(false)
             .user_agent(&self.settings.user_agent)
-            .connect_timeout(self.settings.connect_timeout)
-            .timeout(self.settings.request_timeout);
+            .connect_timeout(self.settings.connect_timeout);
+        builder = if kind.pieces {
+            // HTTP/2 would send all pieces over one connection, and one connection is what is slow
+            builder.http1_only().read_timeout(self.settings.read_timeout).pool_idle_timeout(IDLE)
+        } else {
+            builder.timeout(self.settings.request_timeout)
+        };
         if kind.loopback {
             builder = builder.no_proxy();
         }

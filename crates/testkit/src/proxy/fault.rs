@@ -24,6 +24,8 @@ pub(super) enum Action {
     CutAfter(u64),
     /// Nothing more comes after so many bytes of the answer's body, and the connection stays.
     StallAfter(u64),
+    /// The server is not told of the range that was asked for.
+    DropRange,
     /// No answer, and the connection stays.
     Hang,
     /// The connection ends without an answer.
@@ -46,6 +48,11 @@ impl Fault {
     /// When this much of the answer's body was sent, nothing more comes, and the connection stays open.
     pub fn stall_after(bytes: Bytes) -> Self {
         Self::new(Action::StallAfter(bytes.0))
+    }
+
+    /// A request for a part is answered with the whole, as servers without ranges do.
+    pub fn drop_range() -> Self {
+        Self::new(Action::DropRange)
     }
 
     /// No answer, and the connection stays open.

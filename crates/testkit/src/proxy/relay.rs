@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::fault::Action;
+use super::pace::Pace;
 use super::{Desk, lock};
 use crate::http::Head;
 
@@ -22,6 +23,8 @@ enum Limit {
 /// One request's way.
 struct Passage<'a> {
     desk: &'a Desk,
+    /// Of this connection alone.
+    pace: &'a Pace,
     request: usize,
     limit: Limit,
     sent: u64,
@@ -44,14 +47,17 @@ pub(super) async fn serve(listener: std::net::TcpListener, desk: Arc<Desk>) {
 }
 
 async fn connection(mut client: Stream, desk: &Desk) -> io::Result<()> {
+    let pace = Pace::default();
     while let Some((raw, head)) = read_head(&mut client).await? {
         let request = desk.arrived(&head);
-        let mut passage = Passage { desk, request, limit: Limit::None, sent: 0 };
+        pace.set(*lock(&desk.each));
+        let (mut passage, mut raw) = (Passage { desk, pace: &pace, request, limit: Limit::None, sent: 0 }, raw);
         match desk.fault_for(&head).map(|fault| fault.action) {
             None => {}
             Some(Action::Delay(time)) => tokio::time::sleep(time).await,
             Some(Action::CutAfter(bytes)) => passage.limit = Limit::Cut(bytes),
             Some(Action::StallAfter(bytes)) => passage.limit = Limit::Stall(bytes),
+            Some(Action::DropRange) => raw = without_range(&raw),
             Some(Action::Hang) => return until_closed(&mut client).await,
             Some(Action::Close) => return Ok(()),
             Some(Action::Answer { status, headers, body }) => {
@@ -168,7 +174,7 @@ impl Passage<'_> {
         let going = &bytes[..bytes.len().min(usize::try_from(allowed).unwrap_or(usize::MAX))];
         tokio::select! {
             biased;
-            () = self.desk.pace.take(going.len()) => {}
+            _ = async { tokio::join!(self.desk.pace.take(going.len()), self.pace.take(going.len())) } => {}
             () = gone(client) => return Ok(false),
         }
         client.write_all(going).await?;
@@ -234,6 +240,12 @@ async fn read_head(stream: &mut Stream) -> io::Result<Option<(Vec<u8>, Head)>> {
 
 fn has_body(head: &Head) -> bool {
     head.is_chunked() || head.content_length().is_some_and(|length| length > 0)
+}
+
+/// The head without its Range line: the server answers with the whole.
+fn without_range(raw: &[u8]) -> Vec<u8> {
+    let line = |line: &&[u8]| !line.to_ascii_lowercase().starts_with(b"range:");
+    raw.split_inclusive(|byte| *byte == b'\n').filter(line).collect::<Vec<_>>().concat()
 }
 
 /// `GET http://host/path`, as a proxy is asked, becomes `GET /path`.

@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::command::{cargo, top};
 
 /// From top to bottom: a crate may use only crates further down.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["layerkeeper"],
     &["layerkeeper-http"],
     &["layerkeeper-keeper"],
+    &["layerkeeper-relay"],
     &["layerkeeper-engine", "layerkeeper-registry", "layerkeeper-store"],
     &["layerkeeper-core"],
     &[],

@@ -1,0 +1,161 @@
+//! Opens and closes relays.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use layerkeeper_core::{Bytes, Digest, Repository};
+use layerkeeper_registry::Client;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::{Desk, Setup};
+use crate::error::RelayError;
+use crate::limit::Limit;
+use crate::serve::{Counter, serve};
+use crate::snapshot::Snapshot;
+use crate::source::Sources;
+use crate::spool::Spool;
+
+/// Requests from the engine that may wait for the desk at once.
+const WAITING: usize = 64;
+
+/// At a close, answers under way get so long.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What is the same for all relays of a daemon.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// So much may lie in the spool at once.
+    pub spool_max: Bytes,
+    /// The most connections at once, all sources together.
+    pub connections: usize,
+}
+
+/// Opens relays. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Relays {
+    client: Client,
+    spool: Spool,
+}
+
+/// What one pull wants relayed.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The repository, by its real name.
+    pub repository: Repository,
+    /// The same repository at mirrors: `mirror.lan:5000/owner/name`.
+    pub mirrors: Vec<Repository>,
+    /// Sizes of the blobs that the manifest lists, config included.
+    pub blobs: HashMap<Digest, Bytes>,
+    /// So many connections to begin with.
+    pub start: usize,
+    /// How fast bytes may come.
+    pub limit: Arc<Limit>,
+}
+
+/// An open relay. Dropping it closes it and leaves what came in the spool.
+#[derive(Debug)]
+pub struct Relay {
+    repository: Repository,
+    username: String,
+    password: String,
+    snapshot: watch::Receiver<Snapshot>,
+    spool: Spool,
+    blobs: Vec<Digest>,
+    close: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Relays {
+    /// Relays that read with this client and keep their pieces in this spool.
+    pub fn new(client: Client, spool: Spool) -> Self {
+        Self { client, spool }
+    }
+
+    /// Where pieces lie.
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Opens one. Nothing is fetched before the engine asks.
+    ///
+    /// # Errors
+    /// [`RelayError::Listen`] and [`RelayError::Random`].
+    pub async fn open(&self, order: Order, settings: &Settings) -> Result<Relay, RelayError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| RelayError::Listen(e.to_string()))?;
+        let address = listener.local_addr().map_err(|e| RelayError::Listen(e.to_string()))?;
+        let repository = format!("{address}/{}", order.repository.path()).parse::<Repository>();
+        let repository = repository.map_err(|e| RelayError::Listen(e.to_string()))?;
+        let (username, password) = ("layerkeeper".to_owned(), password()?);
+        let (messages, inbox) = mpsc::channel(WAITING);
+        let (desk, snapshot) = Desk::new(Setup {
+            client: self.client.clone(),
+            sources: Sources::new(std::iter::once(order.repository.clone()).chain(order.mirrors.iter().cloned())),
+            spool: self.spool.clone(),
+            spool_max: settings.spool_max,
+            limit: order.limit.clone(),
+            start: order.start,
+            most: settings.connections,
+        });
+        let close = CancellationToken::new();
+        let blobs = order.blobs.keys().copied().collect();
+        let counter = Counter::new(self.client.clone(), &order, &username, &password, messages);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(desk.run(inbox, close.clone()));
+        tasks.spawn(serve(listener, Arc::new(counter), close.clone()));
+        tracing::debug!(%address, repository = %order.repository, "a relay is open");
+        Ok(Relay { repository, username, password, snapshot, spool: self.spool.clone(), blobs, close, tasks })
+    }
+}
+
+impl Relay {
+    /// The name under which the engine pulls through it: `127.0.0.1:PORT/owner/name`.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// User name and password that it wants to see, made for this pull.
+    pub fn credentials(&self) -> (&str, &str) {
+        (&self.username, &self.password)
+    }
+
+    /// How far it is.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Watches how far it is; [`Snapshot::failure`] says when it cannot go on.
+    pub fn watch(&self) -> watch::Receiver<Snapshot> {
+        self.snapshot.clone()
+    }
+
+    /// Closes it, and gives what it did. What came stays in the spool.
+    pub async fn close(mut self) -> Snapshot {
+        self.close.cancel();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+        self.snapshot()
+    }
+
+    /// Closes it, and removes its blobs from the spool: the engine has them.
+    pub async fn finish(self) -> Snapshot {
+        let (spool, blobs) = (self.spool.clone(), self.blobs.clone());
+        let snapshot = self.close().await;
+        let removed = tokio::task::spawn_blocking(move || blobs.into_iter().for_each(|blob| spool.remove(blob)));
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "could not clear the spool");
+        }
+        snapshot
+    }
+}
+
+fn password() -> Result<String, RelayError> {
+    let mut bits = [0u8; 16];
+    getrandom::fill(&mut bits).map_err(|e| RelayError::Random(e.to_string()))?;
+    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
