@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use layerkeeper_core::plan::TransferMode;
 use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Bytes, Digest, Image, ImageName, JobId, JobState, Keep, Policy, Runtime, Timestamp};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::docker::Docker;
 use layerkeeper_keeper::{Clock, DeployAnswer, DeployRequest, Keeper, Parts, Settings, SystemClock, SystemDisks};
 use layerkeeper_registry::{Client, Settings as RegistrySettings};
+use layerkeeper_relay::{Relays, Spool};
 use layerkeeper_store::record::{Outcome, PruneRecord};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
-use layerkeeper_testkit::{Engine, Registry};
+use layerkeeper_testkit::{Engine, Registry, Scratch};
 
 /// The system's clock, pushed ahead by the test. Boot time goes along, so nothing looks like a jump.
 pub struct Ahead(AtomicI64);
@@ -42,6 +44,7 @@ pub struct Host {
     clock: Arc<Ahead>,
     store: Store,
     settings: Settings,
+    spool: Arc<Scratch>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -80,11 +83,12 @@ impl Host {
         store: Store,
         change: impl FnOnce(&mut Settings, &mut RegistrySettings),
     ) -> Self {
-        Self::by(Arc::new(Ahead(AtomicI64::new(0))), engine, registry, store, change).await
+        let spool = Arc::new(Scratch::new("spool").expect("a folder"));
+        Self::by((Arc::new(Ahead(AtomicI64::new(0))), spool), engine, registry, store, change).await
     }
 
     async fn by(
-        clock: Arc<Ahead>,
+        (clock, spool): (Arc<Ahead>, Arc<Scratch>),
         engine: &Engine,
         registry: &str,
         store: Store,
@@ -104,13 +108,16 @@ impl Host {
             look_every: Duration::from_secs(60),
             max_attempts: 4,
             data_root: Some(engine.data_root().to_owned()),
+            transfer: layerkeeper_keeper::TransferSettings::default(),
         };
         change(&mut settings, &mut client);
         let told = settings.clone();
         let docker = Arc::new(Docker::connect(&engine.host()).expect("an engine's address"));
+        let client = Client::new(client).expect("a registry client");
         let parts = Parts {
             engine: docker.clone(),
-            registry: Arc::new(Client::new(client).expect("a registry client")),
+            registry: Arc::new(client.clone()),
+            relays: Some(Relays::new(client, Spool::new(spool.path().join("spool")))),
             store: store.clone(),
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),
@@ -122,7 +129,7 @@ impl Host {
         let keeper = Keeper::new(parts).await.expect("a keeper");
         let running = keeper.clone();
         let task = tokio::spawn(async move { running.run(|| {}).await.expect("the keeper runs") });
-        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, settings: told, task }
+        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, settings: told, spool, task }
     }
 
     /// As above, for a registry that needs nothing special.
@@ -155,6 +162,18 @@ impl Host {
         let mut settings = self.settings.clone();
         settings.policy.min_free = min_free;
         self.keeper.reload(settings);
+    }
+
+    /// Tells it anew which way content is to come.
+    pub fn set_transfer(&self, mode: TransferMode) {
+        let mut settings = self.settings.clone();
+        settings.transfer.mode = mode;
+        self.keeper.reload(settings);
+    }
+
+    /// What lies in the relay's spool.
+    pub fn spooled(&self) -> Bytes {
+        Spool::new(self.spool.path().join("spool")).bytes()
     }
 
     /// Asks for `acme/app:TAG`.
@@ -212,10 +231,10 @@ impl Host {
     /// The same, and another keeper with these settings starts on what is left: the database in this directory, and all
     /// around it.
     pub async fn killed(self, engine: &Engine, dir: &Path, settings: &Settings) -> Self {
-        let (clock, registry) = (self.clock.clone(), self.registry.clone());
+        let (shared, registry) = ((self.clock.clone(), self.spool.clone()), self.registry.clone());
         self.kill().await;
         let store = Store::open(dir, Options::default()).expect("a store");
-        Self::by(clock, engine, &registry, store, |told, _| *told = settings.clone()).await
+        Self::by(shared, engine, &registry, store, |told, _| *told = settings.clone()).await
     }
 
     /// What it was told at the start.

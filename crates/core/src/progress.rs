@@ -68,6 +68,8 @@ pub struct LayerProgress {
     pub current: Bytes,
     /// Where the current try began: more than zero when the engine resumed.
     pub resumed_at: Option<Bytes>,
+    /// Bytes that lay in the relay's spool from an attempt that was cut, and moved then.
+    pub spooled: Bytes,
     /// The blob's size, where the stream said.
     pub total: Option<Bytes>,
     /// Bytes extracted.

@@ -85,6 +85,7 @@ impl Ground {
         let parts = Parts {
             engine: Arc::new(engine.clone()),
             registry: Arc::new(shelf.clone()),
+            relays: None,
             store: Store::open_in_memory(options).unwrap(),
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use layerkeeper_core::job::JobKind;
 use layerkeeper_core::plan::Told;
 use layerkeeper_core::policy::RemoveSuperseded;
 use layerkeeper_core::{Digest, ImageId, ImageName, Intent, Job, JobId, JobState, Timestamp, Trigger};
 use layerkeeper_engine::Engine;
+use layerkeeper_relay::Relays;
 use layerkeeper_store::record::PruneRecord;
 use layerkeeper_store::{Enqueued, Event, NewJob, Retention, Store, Tombstone};
 use tokio::sync::Notify;
@@ -31,7 +33,7 @@ use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::worker::Study;
+use crate::worker::{Study, Transfers, hurry};
 use in_force::InForce;
 pub(crate) use observe::View;
 
@@ -64,6 +66,7 @@ pub(crate) struct InFlight {
 pub(crate) struct Context {
     pub engine: Arc<dyn Engine>,
     pub registry: Arc<dyn Registry>,
+    pub transfers: Transfers,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub disks: Arc<dyn Disks>,
@@ -125,6 +128,8 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// The registries.
     pub registry: Arc<dyn Registry>,
+    /// What opens relays; without it every pull is the engine's own.
+    pub relays: Option<Relays>,
     /// The database.
     pub store: Store,
     /// The clocks.
@@ -187,6 +192,7 @@ impl Context {
             studies: Mutex::default(),
             tombstones: Mutex::new(tombstones.into_iter().map(|stone| (stone.image.clone(), stone)).collect()),
             engine: parts.engine,
+            transfers: Transfers::new(parts.relays),
             registry: Arc::new(Budgeted::new(parts.registry, parts.clock.clone())),
             store: parts.store,
             clock: parts.clock,
@@ -323,6 +329,10 @@ impl Context {
         let job: &Job = accepted.job();
         if matches!(accepted.enqueued, Enqueued::New(_)) {
             tracing::info!(job = %job.id, intent = %job.intent, trigger = %job.trigger, "queued");
+            if job.intent.kind() == JobKind::Deploy {
+                // it waits for what is being pulled in the background
+                hurry(self);
+            }
         } else {
             tracing::info!(job = %job.id, intent = %job.intent, "joined a job that is there already");
         }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::{JobId, JobState};
+use layerkeeper_relay::Snapshot;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -83,9 +84,9 @@ impl Progress {
         self.phase == Phase::Done
     }
 
-    /// A job in the middle of a pull.
-    pub fn pulling(image: String, pull: &PullProgress) -> Self {
-        let layers = pull
+    /// A job in the middle of a pull; what the relay has of a layer counts before the engine has heard of it.
+    pub fn pulling(image: String, pull: &PullProgress, relay: Option<&Snapshot>) -> Self {
+        let layers: Vec<LayerLine> = pull
             .layers
             .iter()
             .map(|(id, layer)| {
@@ -106,13 +107,23 @@ impl Progress {
                 }
             })
             .collect();
-        Self {
-            phase: Phase::Pulling,
-            image: Some(image),
-            layers,
-            moved_bytes: pull.moved().0,
-            ..Self::of_state(JobState::Running)
+        let progress = Self { phase: Phase::Pulling, image: Some(image), layers, ..Self::of_state(JobState::Running) };
+        match relay {
+            None => Self { moved_bytes: pull.moved().0, ..progress },
+            Some(relay) => progress.relayed(relay),
         }
+    }
+
+    fn relayed(mut self, relay: &Snapshot) -> Self {
+        for (digest, blob) in &relay.blobs {
+            let Some(line) = self.layers.iter_mut().find(|line| line.id == digest.short()) else { continue };
+            if !blob.is_ready {
+                line.status = "downloading".to_owned();
+                (line.current, line.total) = (blob.here.0, Some(blob.size.0));
+            }
+        }
+        self.moved_bytes = relay.came().0;
+        self
     }
 }
 

@@ -29,6 +29,6 @@ pub use disk::{Disks, FileSystem, SystemDisks};
 pub use follow::{Follow, LayerLine, Phase, Progress};
 pub use handle::{DeployAnswer, DeployRequest, Estimated, Keeper, Refusal};
 pub use registry::Registry;
-pub use settings::{KeepSchedule, KeepSeries, Settings};
+pub use settings::{Endpoint, KeepSchedule, KeepSeries, Mirror, Settings, TransferSettings};
 pub use status::Status;
 pub use worker::POINTS;

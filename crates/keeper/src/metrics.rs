@@ -39,6 +39,9 @@ pub struct Metrics {
     pub(crate) disk_free: GaugeVec,
     pub(crate) disk_min_free: Gauge,
     pub(crate) next_run: GaugeVec,
+    pub(crate) fallbacks: IntCounterVec,
+    pub(crate) transfers: IntCounterVec,
+    pub(crate) spool_bytes: IntGauge,
 }
 
 const PULL: [&str; 2] = ["repository", "kind"];
@@ -226,6 +229,20 @@ impl Metrics {
                 &["path"],
             )?,
             disk_min_free: make.add(Gauge::new("layerkeeper_disk_min_free_bytes", "Bytes that must stay free."))?,
+            fallbacks: make.counters(
+                "layerkeeper_transfer_fallback_total",
+                "Pulls through the relay that were given up, so that the engine pulled by itself, by why: source, wrong_bytes, spool, spool_full, listen or engine.",
+                &["reason"],
+            )?,
+            transfers: make.counters(
+                "layerkeeper_transfers_total",
+                "Pulls that succeeded, by the way that content came: engine or relay.",
+                &["way"],
+            )?,
+            spool_bytes: make.int_gauge(
+                "layerkeeper_spool_bytes",
+                "Bytes in the relay's spool: pieces of pulls that were cut, or of the one under way.",
+            )?,
             next_run: make.gauges(
                 "layerkeeper_schedule_next_run_timestamp_seconds",
                 "When the kept image is refreshed next.",

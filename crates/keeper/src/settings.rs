@@ -7,7 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
-use layerkeeper_core::{ImageName, Keep, Policy, Quarter, Quarters, Series, Template, Timestamp};
+use layerkeeper_core::job::JobKind;
+use layerkeeper_core::plan::TransferMode;
+use layerkeeper_core::{Bytes, ImageName, Keep, Policy, Quarter, Quarters, Repository, Series, Template, Timestamp};
 
 /// When a kept image is refreshed.
 #[derive(Debug, Clone)]
@@ -58,6 +60,74 @@ pub struct Settings {
     pub max_attempts: u32,
     /// The engine's data root as this process sees it, where it differs from what the engine says.
     pub data_root: Option<PathBuf>,
+    /// How content is to come.
+    pub transfer: TransferSettings,
+}
+
+/// How content is to come.
+#[derive(Debug, Clone)]
+pub struct TransferSettings {
+    /// Which way.
+    pub mode: TransferMode,
+    /// The most connections at once that the relay uses.
+    pub connections: usize,
+    /// So much may lie in the relay's spool at once.
+    pub spool_max: Bytes,
+    /// So many bytes per second may come in all.
+    pub max_rate: Option<Bytes>,
+    /// So many for refreshes and healing, while no deploy waits.
+    pub background_rate: Option<Bytes>,
+    /// Where else blobs of a registry may come from.
+    pub mirrors: Vec<Mirror>,
+    /// The engine runs on this machine, so that loopback is the same for it.
+    pub engine_is_here: bool,
+}
+
+/// Where else blobs of a registry may come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// `ghcr.io`
+    pub registry: String,
+    /// The mirrors.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `HOST[:PORT]`
+    pub host: String,
+    /// It speaks plain HTTP.
+    pub plain: bool,
+}
+
+impl Default for TransferSettings {
+    fn default() -> Self {
+        Self {
+            mode: TransferMode::Auto,
+            connections: 16,
+            spool_max: Bytes(4_000_000_000),
+            max_rate: None,
+            background_rate: None,
+            mirrors: Vec::new(),
+            engine_is_here: true,
+        }
+    }
+}
+
+impl TransferSettings {
+    /// A repository at the mirrors of its registry.
+    pub fn mirrors_of(&self, repository: &Repository) -> Vec<Repository> {
+        let mirrors = self.mirrors.iter().filter(|mirror| mirror.registry == repository.registry());
+        let endpoints = mirrors.flat_map(|mirror| &mirror.endpoints);
+        endpoints.filter_map(|at| format!("{}/{}", at.host, repository.path()).parse().ok()).collect()
+    }
+
+    /// How fast bytes may come for such a job.
+    pub fn rate_of(&self, kind: JobKind) -> Option<Bytes> {
+        let background = if kind == JobKind::Deploy { None } else { self.background_rate };
+        [self.max_rate, background].into_iter().flatten().min()
+    }
 }
 
 impl KeepSeries {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use layerkeeper_core::plan::{Finding, Remote, judge_kept};
@@ -22,6 +22,9 @@ use crate::worker;
 const SETTLE: Duration = Duration::from_millis(200);
 /// A burst that does not end is looked at after this.
 const SETTLE_MOST: Duration = Duration::from_secs(1);
+
+/// Pieces in the spool that are older go.
+const SPOOL_AGE: Duration = Duration::from_secs(24 * 3600);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -133,9 +136,24 @@ async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
     superseded_size(ctx).await;
 }
 
+/// Pieces of a pull that nobody has taken up again go after a day: the next one fetches them anew.
+async fn sweep_spool(ctx: &Context) {
+    let Some(spool) = ctx.transfers.relays().map(|relays| relays.spool().clone()) else { return };
+    let gauge = ctx.metrics.spool_bytes.clone();
+    let swept = tokio::task::spawn_blocking(move || {
+        let went = spool.sweep(SPOOL_AGE, SystemTime::now());
+        gauge.set(i64::try_from(spool.bytes().0).unwrap_or(i64::MAX));
+        went
+    });
+    for entry in swept.await.unwrap_or_default() {
+        tracing::info!(blob = %entry.digest, bytes = entry.bytes.0, "removed from the spool: no pull has used it for a day");
+    }
+}
+
 /// History that is too old or too much goes, and so does what was left open.
 async fn sweep(ctx: &Context) {
     ctx.left_open.store(true, Ordering::SeqCst);
+    sweep_spool(ctx).await;
     match ctx.store.sweep(ctx.now(), &ctx.retention).await {
         Ok(swept) => tracing::debug!(?swept, "swept the history"),
         Err(error) => tracing::error!(%error, "could not sweep the history"),

@@ -21,6 +21,7 @@ mod room;
 mod run;
 mod study;
 mod tidy;
+mod transfer;
 mod warm;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
 pub(crate) use remove::REMOVED;
 pub(crate) use study::Study;
+pub(crate) use transfer::{Transfers, hurry};
 
 /// The steps between which a job can be cut, as [`crate::Parts::at`] is told of them.
 pub const POINTS: [&str; 10] =

@@ -11,6 +11,7 @@ pub mod reference;
 mod schedule;
 pub mod secret;
 mod section;
+mod transfer;
 mod value;
 
 use std::collections::BTreeMap;

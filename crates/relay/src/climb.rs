@@ -9,6 +9,8 @@ pub(crate) struct Climb {
     proven: Option<(usize, f64)>,
     /// Ticks until the next measurement counts: new connections take a moment to come up.
     settling: u32,
+    /// The ticks that were measured since the last change, and what they gave together.
+    measured: (u32, f64),
     /// Ticks until more are tried once more.
     rest: u32,
     /// Bytes per second by number of connections, as last measured.
@@ -21,14 +23,25 @@ const WORTH: f64 = 1.12;
 /// Ticks that a change needs before it is measured.
 const SETTLE: u32 = 1;
 
+/// Ticks that are taken together: one alone says little on a busy machine.
+const MEASURE: u32 = 2;
+
 /// Ticks without another try after one that gained nothing.
-const REST: u32 = 30;
+const REST: u32 = 20;
 
 impl Climb {
     /// Begins with `start` connections; there are never more than `most`.
     pub fn new(start: usize, most: usize) -> Self {
         let most = most.max(1);
-        Self { most, target: start.clamp(1, most), proven: None, settling: SETTLE, rest: 0, seen: Vec::new() }
+        Self {
+            most,
+            target: start.clamp(1, most),
+            proven: None,
+            settling: SETTLE,
+            measured: (0, 0.0),
+            rest: 0,
+            seen: Vec::new(),
+        }
     }
 
     /// How many connections there should be now.
@@ -41,15 +54,22 @@ impl Climb {
     pub fn tick(&mut self, bytes_per_second: f64, busy: bool) {
         if !busy {
             self.settling = SETTLE;
+            self.measured = (0, 0.0);
             return;
         }
         if self.settling > 0 {
             self.settling -= 1;
             return;
         }
+        self.measured = (self.measured.0 + 1, self.measured.1 + bytes_per_second);
+        if self.measured.0 < MEASURE {
+            return;
+        }
+        let bytes_per_second = self.measured.1 / f64::from(self.measured.0);
+        self.measured = (0, 0.0);
         self.remember(bytes_per_second);
         if self.rest > 0 {
-            self.rest -= 1;
+            self.rest = self.rest.saturating_sub(MEASURE);
             self.proven = Some((self.target, bytes_per_second));
             return;
         }
@@ -74,6 +94,7 @@ impl Climb {
         if target != self.target {
             self.target = target;
             self.settling = SETTLE;
+            self.measured = (0, 0.0);
         }
     }
 
@@ -101,7 +122,7 @@ mod tests {
     #[test]
     fn it_rises_while_the_total_does() {
         let mut climb = Climb::new(1, 16);
-        assert_eq!(run(&mut climb, 8, 4e6, 1e9), [1, 2, 2, 4, 4, 8, 8, 16]);
+        assert_eq!(run(&mut climb, 12, 4e6, 1e9), [1, 1, 2, 2, 2, 4, 4, 4, 8, 8, 8, 16]);
         assert_eq!(run(&mut climb, 50, 4e6, 1e9).last(), Some(&16));
         assert_eq!(climb.seen().first(), Some(&(1, 4e6)));
         assert_eq!(climb.seen().last(), Some(&(16, 64e6)));
@@ -111,7 +132,7 @@ mod tests {
     fn what_gains_nothing_is_given_back_and_tried_again_after_a_rest() {
         let mut climb = Climb::new(1, 16);
         let targets = run(&mut climb, 12, 4e6, 8e6);
-        assert_eq!(targets, [1, 2, 2, 4, 4, 2, 2, 2, 2, 2, 2, 2], "four give no more than two");
+        assert_eq!(targets, [1, 1, 2, 2, 2, 4, 4, 4, 2, 2, 2, 2], "four give no more than two");
         // the link has become wider meanwhile
         assert_eq!(run(&mut climb, 60, 4e6, 1e9).last(), Some(&16));
     }

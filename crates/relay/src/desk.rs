@@ -24,7 +24,7 @@ use crate::source::Sources;
 use crate::spool::Spool;
 
 /// How often the number of connections is thought about.
-const TICK: Duration = Duration::from_millis(400);
+const TICK: Duration = Duration::from_millis(250);
 
 /// A piece is as long as one connection brings in about this time: short enough that the last one is not waited for long.
 const PIECE_TIME: f64 = 2.0;
@@ -172,10 +172,8 @@ impl Desk {
         self.make_room(size)?;
         let spool = self.spool.clone();
         let opened = tokio::task::spawn_blocking(move || spool.open(digest, size)).await;
-        let (spooled, pieces) = opened.map_err(|e| RelayError::Spool {
-            path: self.spool.dir().display().to_string(),
-            cause: e.to_string(),
-        })??;
+        let (spooled, pieces) = opened
+            .map_err(|e| RelayError::Spool { path: self.spool.dir().display().to_string(), cause: e.to_string() })??;
         Ok(Fetching::new(digest, size, spooled, pieces))
     }
 
@@ -261,6 +259,7 @@ impl Desk {
             range,
             whole,
             file: blob.spooled.file.clone(),
+            pieces: blob.spooled.pieces.clone(),
             path: blob.spooled.path().to_owned(),
             limit: self.limit.clone(),
             came: vec![came, blob.came.clone()],
@@ -288,7 +287,7 @@ impl Desk {
         if lacks {
             blob.absent.insert(source);
         }
-        blob.landed(source, &fetched)?;
+        blob.landed(source, &fetched);
         match fetched.trouble {
             Some(Trouble::Spool(error)) => Err(error),
             _ => Ok(()),

@@ -113,14 +113,12 @@ impl Fetching {
     }
 
     /// Takes in what came of a piece.
-    pub fn landed(&mut self, source: usize, fetched: &Fetched) -> Result<(), RelayError> {
+    pub fn landed(&mut self, source: usize, fetched: &Fetched) {
         self.asked -= 1;
         let end = fetched.range.start + fetched.landed;
         let range: Range<u64> = fetched.range.start..end;
         if fetched.landed > 0 {
-            let piece = Piece { range: range.clone(), crc: fetched.crc };
-            self.spooled.record(&piece)?;
-            self.from.push((piece, Some(source)));
+            self.from.push((Piece { range: range.clone(), crc: fetched.crc }, Some(source)));
         }
         self.gaps.land(range);
         self.gaps.give_back(end..fetched.range.end);
@@ -131,7 +129,6 @@ impl Fetching {
             tracing::warn!(blob = %self.digest, source, "the ETag of a blob changed while it was fetched; its digest will tell");
         }
         self.frontier.send_replace(self.gaps.frontier());
-        Ok(())
     }
 
     /// What hashes it while it comes.

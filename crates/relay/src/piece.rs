@@ -1,7 +1,6 @@
 //! One request for a part of a blob, written into the spool while it comes.
 
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::error::RelayError;
 use crate::limit::Limit;
-use crate::spool::{BLOCK, at};
+use crate::spool::{BLOCK, at, write_block};
 
 /// What is to be fetched.
 #[derive(Debug)]
@@ -27,6 +26,8 @@ pub(crate) struct Order {
     /// The server has no ranges: the whole is asked for, and what lies before the range is read and dropped.
     pub whole: bool,
     pub file: Arc<std::fs::File>,
+    /// What was written is taken down here.
+    pub pieces: Arc<std::fs::File>,
     pub path: PathBuf,
     pub limit: Arc<Limit>,
     /// Counts bytes as they come.
@@ -65,8 +66,7 @@ pub(crate) enum Trouble {
 pub(crate) async fn fetch(order: Order) -> Fetched {
     let begun = Instant::now();
     let range = order.range.clone();
-    let mut fetched =
-        Fetched { range, landed: 0, crc: 0, came: 0, etag: None, took: Duration::ZERO, trouble: None };
+    let mut fetched = Fetched { range, landed: 0, crc: 0, came: 0, etag: None, took: Duration::ZERO, trouble: None };
     fetched.trouble = receive(&order, &mut fetched).await.err();
     fetched.took = begun.elapsed();
     fetched
@@ -82,7 +82,10 @@ async fn receive(order: &Order, fetched: &mut Fetched) -> Result<(), Trouble> {
         return Err(Trouble::NoRanges);
     }
     if let Some(total) = piece.total.filter(|total| *total != order.size) {
-        return Err(Trouble::Lie(format!("says that the blob has {total} bytes, and the manifest says {}", order.size)));
+        return Err(Trouble::Lie(format!(
+            "says that the blob has {total} bytes, and the manifest says {}",
+            order.size
+        )));
     }
     // a server may send less than it was asked for, as long as it says so
     let promised = piece.length.filter(|_| !piece.is_whole).unwrap_or(wanted);
@@ -136,10 +139,11 @@ async fn write(
     if block.is_empty() {
         return Ok(block);
     }
-    let (file, place, mut sum) = (order.file.clone(), order.range.start + fetched.landed, crc.clone());
+    let (file, pieces) = (order.file.clone(), order.pieces.clone());
+    let (place, mut sum) = (order.range.start + fetched.landed, crc.clone());
     let written = tokio::task::spawn_blocking(move || {
         sum.update(&block);
-        file.write_all_at(&block, place).map(|()| (sum, block))
+        write_block(&file, &pieces, place, &block).map(|()| (sum, block))
     });
     let (sum, mut block) = match written.await {
         Ok(Ok(done)) => done,

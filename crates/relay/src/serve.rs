@@ -57,13 +57,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    pub fn new(
-        client: Client,
-        order: &Order,
-        username: &str,
-        password: &str,
-        messages: mpsc::Sender<Message>,
-    ) -> Self {
+    pub fn new(client: Client, order: &Order, username: &str, password: &str, messages: mpsc::Sender<Message>) -> Self {
         let key = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
         Self {
             client,

@@ -11,7 +11,7 @@ use crate::error::RelayError;
 pub struct Snapshot {
     /// Every blob that the engine has asked for.
     pub blobs: HashMap<Digest, BlobSnapshot>,
-    /// Over the wire, in the last half second.
+    /// Over the wire, in the last quarter of a second.
     pub bytes_per_second: u64,
     /// Requests under way.
     pub connections: usize,

@@ -88,9 +88,7 @@ impl Sources {
     /// Which source is asked for the next piece; none while all that could be are resting, see [`Self::is_hopeless`].
     pub fn choose(&mut self, absent: &BTreeSet<usize>, now: Instant) -> Option<usize> {
         let usable = |(at, source): &(usize, &Source)| {
-            source.passed_over.is_none()
-                && !absent.contains(at)
-                && source.rests_until.is_none_or(|until| until <= now)
+            source.passed_over.is_none() && !absent.contains(at) && source.rests_until.is_none_or(|until| until <= now)
         };
         let mut usable: Vec<(usize, &Source)> = self.all.iter().enumerate().filter(usable).collect();
         // the unmeasured first, then the fastest; the origin before mirrors that are as good
@@ -240,7 +238,10 @@ mod tests {
         }
         assert!(sources.is_hopeless(&none));
         let reasons = sources.reasons(&none);
-        assert!(reasons[0].contains("failed 6 times in a row") && reasons[1].ends_with("does not have it"), "{reasons:?}");
+        assert!(
+            reasons[0].contains("failed 6 times in a row") && reasons[1].ends_with("does not have it"),
+            "{reasons:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! The spool: pieces of blobs on disk, until the engine has the image that they are for. A pull that was cut goes on with
 //! what lies here.
 //!
-//! Two files per blob, named after its digest: `HEX.blob` has each byte at its place, `HEX.pieces` a record per piece that
-//! was written whole: start, length and CRC-32. Nothing is synced: after a power cut a record whose bytes are not on disk
+//! Two files per blob, named after its digest: `HEX.blob` has each byte at its place, `HEX.pieces` a record per block that
+//! was written: start, length and CRC-32. Nothing is synced: after a power cut a record whose bytes are not on disk
 //! is found out by its CRC, and only that piece is fetched again. The digest has the last word on the whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -47,7 +47,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub(crate) struct Spooled {
     pub(crate) file: Arc<File>,
-    pieces: File,
+    pub(crate) pieces: Arc<File>,
     path: PathBuf,
 }
 
@@ -73,16 +73,16 @@ impl Spool {
     pub(crate) fn open(&self, digest: Digest, size: u64) -> Result<(Spooled, Vec<Piece>), RelayError> {
         DirBuilder::new().recursive(true).mode(0o700).create(&*self.dir).map_err(|e| at(&self.dir, e))?;
         let path = self.path(digest, BLOB);
-        let file = open(&path).map_err(|e| at(&path, e))?;
+        let file = open(&path, false).map_err(|e| at(&path, e))?;
         let good = self.good(&file, digest, size).map_err(|e| at(&path, e))?;
         file.set_len(size).map_err(|e| at(&path, e))?;
         // what is not good is not recorded any more
         let listed = self.path(digest, PIECES);
-        let mut pieces = open(&listed).map_err(|e| at(&listed, e))?;
+        let mut pieces = open(&listed, true).map_err(|e| at(&listed, e))?;
         pieces.set_len(0).map_err(|e| at(&listed, e))?;
         let records: Vec<u8> = good.iter().flat_map(record).collect();
         pieces.write_all(&records).map_err(|e| at(&listed, e))?;
-        Ok((Spooled { file: Arc::new(file), pieces, path }, good))
+        Ok((Spooled { file: Arc::new(file), pieces: Arc::new(pieces), path }, good))
     }
 
     fn good(&self, file: &File, digest: Digest, size: u64) -> io::Result<Vec<Piece>> {
@@ -139,13 +139,8 @@ impl Spool {
 }
 
 impl Spooled {
-    /// Takes down that a piece was written whole. Blocks, shortly.
-    pub(crate) fn record(&mut self, piece: &Piece) -> Result<(), RelayError> {
-        self.pieces.write_all(&record(piece)).map_err(|e| at(&self.path, e))
-    }
-
     /// Forgets all pieces: what was written is not what it should be. Blocks, shortly.
-    pub(crate) fn forget(&mut self) -> Result<(), RelayError> {
+    pub(crate) fn forget(&self) -> Result<(), RelayError> {
         self.pieces.set_len(0).map_err(|e| at(&self.path, e))
     }
 
@@ -159,10 +154,15 @@ pub(crate) fn at(path: &Path, cause: io::Error) -> RelayError {
     RelayError::Spool { path: path.display().to_string(), cause: cause.to_string() }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path, append: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path)
+    options.read(true).create(true).mode(0o600);
+    if append {
+        options.append(true)
+    } else {
+        options.write(true)
+    };
+    options.truncate(false).open(path)
 }
 
 fn entry(path: &Path) -> Option<Entry> {
@@ -171,6 +171,14 @@ fn entry(path: &Path) -> Option<Entry> {
     let meta = fs::metadata(path).ok()?;
     // sparse: what it takes, not how long it is
     Some(Entry { digest, bytes: Bytes(meta.blocks() * 512), changed: meta.modified().ok()? })
+}
+
+/// Writes a block at its place, and then takes it down: many may do so at once. Blocks.
+pub(crate) fn write_block(file: &File, mut pieces: &File, start: u64, block: &[u8]) -> io::Result<()> {
+    file.write_all_at(block, start)?;
+    let piece = Piece { range: start..start + block.len() as u64, crc: crc32fast::hash(block) };
+    // one write to a file that is only appended to: whole, or not there
+    pieces.write_all(&record(&piece))
 }
 
 fn record(piece: &Piece) -> [u8; RECORD] {
@@ -208,11 +216,10 @@ mod tests {
     const SIZE: u64 = 1000;
 
     fn written(spool: &Spool, digest: Digest, ranges: &[Range<u64>]) {
-        let (mut spooled, _) = spool.open(digest, SIZE).unwrap();
+        let (spooled, _) = spool.open(digest, SIZE).unwrap();
         for range in ranges {
             let bytes: Vec<u8> = range.clone().map(|at| at as u8).collect();
-            spooled.file.write_all_at(&bytes, range.start).unwrap();
-            spooled.record(&Piece { range: range.clone(), crc: crc32fast::hash(&bytes) }).unwrap();
+            write_block(&spooled.file, &spooled.pieces, range.start, &bytes).unwrap();
         }
     }
 

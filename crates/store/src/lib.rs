@@ -15,6 +15,7 @@ pub mod inspect;
 mod jobs;
 mod kept;
 mod layers;
+mod links;
 mod lock;
 mod manifests;
 mod names;

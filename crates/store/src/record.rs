@@ -4,6 +4,7 @@
 
 pub mod pull;
 pub mod removal;
+pub mod transfer;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ pub use pull::{
     ShareRecord,
 };
 pub use removal::{KeptRecord, PruneRecord, RemovalRecord};
+pub use transfer::{SourceRecord, TransferRecord};
 
 /// What a job did, step by step; written as it goes, so that a crash loses no finished step.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

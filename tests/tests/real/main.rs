@@ -9,6 +9,7 @@ mod prune;
 mod quarter;
 mod queue;
 mod refused;
+mod relay;
 mod reuse;
 mod stalled;
 mod state;

@@ -95,7 +95,10 @@ pub fn choose_transfer(question: &TransferQuestion<'_>) -> TransferChoice {
         (TransferMode::Auto, None) => match (engine, relay) {
             (Some(engine), Some(relay)) => {
                 let way = if engine >= relay * PAYS { Way::Relay } else { Way::Engine };
-                choice(way, format!("{} by itself, {} through the relay, {}", Seconds(engine), Seconds(relay), question.link))
+                choice(
+                    way,
+                    format!("{} by itself, {} through the relay, {}", Seconds(engine), Seconds(relay), question.link),
+                )
             }
             _ => choice(Way::Engine, "what the link to this registry gives was never measured".to_owned()),
         },
@@ -221,7 +224,11 @@ mod tests {
     #[test]
     fn a_link_that_is_filled_or_fast_is_left_to_the_engine() {
         assert_eq!(ask(link(4.0, 4.1, 4.2), &[300]).way, Way::Engine, "one connection fills it");
-        assert_eq!(ask(link(100.0, 250.0, 400.0), &[100, 300, 80]).way, Way::Engine, "unpacking is what takes the time");
+        assert_eq!(
+            ask(link(100.0, 250.0, 400.0), &[100, 300, 80]).way,
+            Way::Engine,
+            "unpacking is what takes the time"
+        );
         assert_eq!(ask(link(4.0, 12.0, 64.0), &[1]).way, Way::Engine, "too little to win");
     }
 

@@ -98,7 +98,7 @@ fn unlisted(estimate: &Estimate, evidence: &Evidence<'_>, doubts: &mut Vec<Strin
 /// What the engine's own further tries at a layer moved beyond its size.
 fn moved_again(layer: &LayerReport, evidence: &Evidence<'_>) -> Bytes {
     match (layer.source, layer.size, evidence.stream.layers.get(&layer.blob.short())) {
-        (Source::Downloaded, Some(size), Some(seen)) => seen.moved - size,
+        (Source::Downloaded, Some(size), Some(seen)) => seen.moved + seen.spooled - size,
         _ => Bytes::ZERO,
     }
 }
@@ -152,7 +152,10 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
             Source::Reused
         }
     };
-    let resumed = if source == Source::Downloaded { resumed_at(seen, evidence) } else { Some(Bytes::ZERO) };
+    // the relay knows to the byte what it had, so that is no matter of doubt
+    let spooled = seen.map(|seen| seen.spooled).unwrap_or_default();
+    let told = source != Source::Downloaded || spooled > Bytes::ZERO;
+    let resumed = if told { Some(Bytes::ZERO) } else { resumed_at(seen, evidence) };
     match resumed {
         None => doubt("an attempt was cut before, and the engine's stream did not say where it went on".to_owned()),
         Some(Bytes::ZERO) => {}
@@ -160,7 +163,7 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
     }
     let size = seen.and_then(LayerProgress::counted).unwrap_or(layer.size);
     // only a download that ended with a known total has counted all of its bytes
-    let moved = seen.filter(|seen| seen.downloaded && seen.total.is_some()).map(|seen| seen.moved);
+    let moved = seen.filter(|seen| seen.downloaded && seen.total.is_some()).map(|seen| seen.moved + seen.spooled);
     if source == Source::Downloaded && size != layer.size {
         doubt(format!("the manifest says {}, and the engine's stream counted {size}, which is taken", layer.size));
     } else if let Some(moved) = moved.filter(|moved| source == Source::Downloaded && *moved != size) {
@@ -171,7 +174,11 @@ fn judge(layer: &LayerEstimate, evidence: &Evidence<'_>, doubts: &mut Vec<String
         diff_id: Some(layer.diff_id),
         size: Some(size),
         source,
-        downloaded: if source == Source::Downloaded { size - resumed.unwrap_or_default() } else { Bytes::ZERO },
+        downloaded: if source == Source::Downloaded {
+            size - resumed.unwrap_or_default() - spooled
+        } else {
+            Bytes::ZERO
+        },
         created_by: layer.created_by.clone(),
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use layerkeeper_core::job::JobKind;
 use layerkeeper_core::layers::{LayerRecord, Presence};
-use layerkeeper_core::plan::{Arrival, arrival};
+use layerkeeper_core::plan::{Arrival, TransferChoice, Way, arrival};
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
 use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory, Reference, StoreKind};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::MadeFor;
-use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord};
+use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord, TransferRecord};
 use tokio::time::{Instant, timeout};
 
 use crate::context::Context;
@@ -26,11 +26,12 @@ use crate::worker::expect::{hold, leave_behind};
 use crate::worker::explain::explained;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::name::{allowed, give_name};
-use crate::worker::pull::{Pulled, pull};
+use crate::worker::pull::Pulled;
 use crate::worker::resolve::Target;
-use crate::worker::room::make_room;
+use crate::worker::room::{fits, make_room};
 use crate::worker::run::Run;
 use crate::worker::study::wish;
+use crate::worker::transfer::{choose, spool_needed, transfer};
 
 /// For so long an explanation may take beyond its pull; then the report goes without it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -50,6 +51,8 @@ pub(super) struct Job<'t> {
     pub inventory: Arc<Inventory>,
     /// When all this was asked for.
     pub begun: Instant,
+    /// Which way it is to come, once that is chosen.
+    pub choice: Option<TransferChoice>,
 }
 
 /// Brings `target` here under `name`, and gives the image as the engine then shows it. What moved is in the job's record.
@@ -87,10 +90,10 @@ pub(super) async fn bring(
     if let Some(estimate) = &estimate {
         refuse_zstd(estimate, &inventory, name)?;
     }
+    let mut job = Job { name, target, kind, own, estimate, records, explained: None, inventory, begun, choice: None };
     if arrival == Arrival::Pull {
-        make_room(run, name, estimate.as_ref(), kind).await?;
+        make_ready(run, &mut job).await?;
     }
-    let mut job = Job { name, target, kind, own, estimate, records, explained: None, inventory, begun };
     let report =
         if arrival == Arrival::Pull || !told(run, &job) { Some(fetch(run, &mut job, arrival).await?) } else { None };
     (ctx.at)("reported");
@@ -104,6 +107,19 @@ pub(super) async fn bring(
         wish(ctx, &run.job.id, name, manifest, pull);
     }
     Ok(image)
+}
+
+/// Chooses the way, and sees to it that the pull fits. Nothing is removed for the sake of the spool alone.
+async fn make_ready(run: &mut Run<'_>, job: &mut Job<'_>) -> Result<(), JobError> {
+    let mut choice = choose(run, job).await;
+    let spool = spool_needed(run, job, choice.way);
+    if spool > Bytes::ZERO && !fits(run, job.name, job.estimate.as_ref(), spool).await? {
+        let reason = format!("there is no room for the relay's spool of {spool} beside it");
+        choice = TransferChoice { way: Way::Engine, reason, ..choice };
+    }
+    make_room(run, job.name, job.estimate.as_ref(), job.kind).await?;
+    job.choice = Some(choice);
+    Ok(())
 }
 
 /// Asks the containerd store, which does not list all that it holds, for what is about to be pulled: a pull that broke off at
@@ -214,10 +230,9 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
         (last.failure, last.cut) = (None, false);
         run.outcome.moved_bytes -= last.moved.0.min(run.outcome.moved_bytes);
     }
-    let moved_earlier: Bytes = attempts.iter().filter(|a| a.failure.is_some()).map(|attempt| attempt.moved).sum();
     let mut overhead = job.target.overhead;
     let mut progress = PullProgress { digest: Some(job.target.digest), ..PullProgress::default() };
-    let mut phases = None;
+    let (mut phases, mut way) = (None, None);
     if arrival == Arrival::Pull {
         run.phase(Phase::Pulling);
         let expected = job.estimate.as_ref().map(|e| e.fetch_most.0);
@@ -227,7 +242,8 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
             run.ctx.store.record_made(&instance, reference.clone(), MadeFor::ByDigest, &run.job.id, run.ctx.now());
         made.await?;
         let (pulled, explained) = pull_and_explain(run, job, &reference).await;
-        let pulled = pulled?;
+        let (pulled, record) = pulled?;
+        way = Some(record);
         if job.own && explained.is_some() {
             run.outcome.estimate.clone_from(&explained);
         }
@@ -237,10 +253,14 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
         }
         (run.ctx.at)("pulled");
         phases = Some(PhasesRecord::of(job.target.took, pulled.attempt.duration, pulled.bytes_came));
+        // one through the relay that was given up is in the record, and no report has it
+        let given_up = run.outcome.attempts.iter().filter(|attempt| attempt.image == image).skip(attempts.len());
+        attempts.extend(given_up.map(attempt).collect::<Vec<_>>());
         attempts.push(pulled.attempt);
         progress = pulled.progress;
         overhead += job.target.manifest.as_ref().map(ImageManifest::metadata_bytes).unwrap_or_default();
     }
+    let moved_earlier: Bytes = attempts.iter().filter(|a| a.failure.is_some()).map(|attempt| attempt.moved).sum();
     let evidence = Evidence {
         reference: &job.name.to_reference(),
         store: job.inventory.engine.store,
@@ -255,7 +275,10 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
     // the engine's own further tries are in what was wasted, and so is what counted at its time
     let again = report.wasted - moved_earlier;
     run.outcome.moved_bytes += report.downloaded.0 + report.overhead.0 + again.0;
-    write_down(run, job, PullRecord { phases, ..PullRecord::from(&report) }).await?;
+    if let Some(way) = &way {
+        run.ctx.metrics.transfers.with_label_values(&[&way.way]).inc();
+    }
+    write_down(run, job, PullRecord { phases, transfer: way, ..PullRecord::from(&report) }).await?;
     Ok(report)
 }
 
@@ -264,12 +287,15 @@ async fn pull_and_explain(
     run: &mut Run<'_>,
     job: &Job<'_>,
     reference: &Reference,
-) -> (Result<Pulled, JobError>, Option<EstimateRecord>) {
+) -> (Result<(Pulled, TransferRecord), JobError>, Option<EstimateRecord>) {
     let ctx = run.ctx;
-    let pulls = pin!(pull(run, job.name, reference, job.estimate.as_ref()));
+    let unchosen =
+        TransferChoice { way: Way::Engine, engine_seconds: None, relay_seconds: None, reason: String::new() };
+    let choice = job.choice.as_ref().unwrap_or(&unchosen);
+    let pulls = pin!(transfer(run, job, reference, choice));
     match select(pulls, pin!(why(ctx, job))).await {
         Either::Left((pulled, why)) => {
-            let is_here = pulled.as_ref().is_ok_and(|pulled| pulled.error.is_none());
+            let is_here = pulled.as_ref().is_ok_and(|(pulled, _)| pulled.error.is_none());
             let grace = if is_here { GRACE } else { Duration::ZERO };
             (pulled, timeout(grace, why).await.ok().flatten())
         }

@@ -23,7 +23,8 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
     supersede(run, job, content).await?;
     let name = job.name.to_reference();
     if judge(run, job).await? == Naming::ByPull {
-        let mut pulled = pull(run, job.name, &name, None).await?;
+        let login = run.ctx.registry.login(job.name.repository.registry()).await?;
+        let mut pulled = pull(run, job.name, &name, login.as_ref(), None, None).await?;
         run.outcome.moved_bytes += pulled.attempt.moved.0;
         if let Some(error) = pulled.error.take() {
             in_vain(run, job, &pulled);

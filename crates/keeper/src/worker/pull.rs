@@ -1,19 +1,27 @@
 //! One attempt at a pull through the engine: its stream folded, followed, and kept in the record while it runs, so that
-//! a crash loses at most the last two seconds' knowledge of what moved.
+//! a crash loses at most the last two seconds' knowledge of what moved. Where the engine pulls from the relay, the relay
+//! tells what came.
+
+mod unpacking;
 
 use std::time::Duration;
 
+use std::collections::HashSet;
+
 use futures_util::StreamExt;
-use layerkeeper_core::progress::PullProgress;
+use layerkeeper_core::progress::{PullEvent, PullProgress};
 use layerkeeper_core::reuse::{Attempt, Estimate};
-use layerkeeper_core::{ImageName, Reference};
-use layerkeeper_engine::EngineError;
+use layerkeeper_core::{Bytes, Digest, ImageName, Reference};
+use layerkeeper_engine::{EngineError, Login, PullStream};
+use layerkeeper_relay::{Relay, Snapshot};
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::context::InFlight;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
+use unpacking::Unpacking;
 
 const TELL_EVERY: Duration = Duration::from_millis(200);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
@@ -24,7 +32,31 @@ pub(super) struct Pulled {
     pub attempt: Attempt,
     /// When the first layer byte came, and the last, since the pull began; none where none came.
     pub bytes_came: Option<(Duration, Duration)>,
+    /// Compressed bytes that the engine unpacked in a second; none where there was too little to tell.
+    pub unpacks: Option<f64>,
     pub error: Option<JobError>,
+}
+
+/// The relay that the engine pulls from.
+pub(super) struct Relayed<'r> {
+    pub relay: &'r Relay,
+    /// What counts: the config does not.
+    pub layers: HashSet<Digest>,
+}
+
+impl Relayed<'_> {
+    /// Layer bytes that came over the wire.
+    fn moved(&self, snapshot: &Snapshot) -> Bytes {
+        let layers = snapshot.blobs.iter().filter(|(digest, _)| self.layers.contains(digest));
+        layers.map(|(_, blob)| blob.came).sum()
+    }
+}
+
+/// What the loop hears next.
+enum Heard {
+    Event(Option<Result<PullEvent, EngineError>>),
+    Relay,
+    Silence,
 }
 
 /// Pulls `reference` once.
@@ -32,62 +64,159 @@ pub(super) async fn pull(
     run: &mut Run<'_>,
     name: &ImageName,
     reference: &Reference,
+    login: Option<&Login>,
     expected: Option<&Estimate>,
+    relayed: Option<&Relayed<'_>>,
 ) -> Result<Pulled, JobError> {
     let expected = expected.map(EstimateRecord::from);
-    let login = run.ctx.registry.login(name.repository.registry()).await?;
     run.changes();
-    let begun = Instant::now();
-    let mut progress = PullProgress::default();
-    let (moved_before, attempts_before) = (run.outcome.moved_bytes, run.outcome.attempts.len());
-    let in_flight = |moved| InFlight { image: name.clone(), moved, moved_before, attempts_before, begun };
+    let mut hand = Hand { name, expected, relayed, ..Hand::new(run, name) };
     // from here on bytes move, whatever becomes of the daemon
-    save_so_far(run, name, (&progress, &expected), begun).await;
-    let patience = patience(run, name);
-    let mut bytes_came: Option<(Duration, Duration)> = None;
-    let error = match run.ctx.engine.pull(reference, login.as_ref()).await {
+    hand.save(run).await;
+    let error = match run.ctx.engine.pull(reference, login).await {
         Err(error) => Some(error.into()),
-        Ok(mut stream) => {
-            let mut due = Due::new(begun);
-            loop {
-                match timeout_at(due.first(patience), stream.next()).await {
-                    Ok(Some(Ok(event))) => {
-                        let before = progress.moved();
-                        due.heard(progress.apply(&event));
-                        if progress.moved() > before {
-                            let now = begun.elapsed();
-                            bytes_came = Some((bytes_came.map_or(now, |(first, _)| first), now));
-                        }
-                        run.in_flight(Some(in_flight(progress.moved().0)));
-                    }
-                    Ok(Some(Err(error))) => break Some(error.into()),
-                    Ok(None) if progress.done.is_some() => break None,
-                    Ok(None) => break Some(EngineError::Unfinished.into()),
-                    Err(_) if due.alive.elapsed() >= patience => break Some(stalled(run, patience).await),
-                    Err(_) => {}
-                }
-                if due.tell.take_if(|at| *at <= Instant::now()).is_some() {
-                    run.pulling(name, &progress);
-                    due.told = Instant::now();
-                }
-                if due.save.take_if(|at| *at <= Instant::now()).is_some() {
-                    save_so_far(run, name, (&progress, &expected), begun).await;
-                    due.saved = Instant::now();
-                }
-            }
-        }
+        Ok(stream) => hand.follow(run, stream).await,
     };
-    run.pulling(name, &progress);
+    hand.tell(run);
     run.in_flight(None);
     // where nobody told the engine that the pull is over, the next one may go on where it was
     let cut = matches!(error, Some(JobError::Stalled(_) | JobError::Engine(EngineError::BrokenOff(_))));
     let attempt = Attempt {
-        moved: progress.moved(),
-        duration: begun.elapsed(),
+        moved: hand.moved(),
+        duration: hand.begun.elapsed(),
         failure: error.as_ref().map(ToString::to_string),
         cut,
     };
-    Ok(Pulled { progress, attempt, bytes_came, error })
+    let (progress, bytes_came, unpacks) = (hand.progress, hand.bytes_came, hand.unpacking.rate());
+    Ok(Pulled { progress, attempt, bytes_came, unpacks, error })
+}
+
+/// A pull in hand.
+struct Hand<'h> {
+    name: &'h ImageName,
+    expected: Option<EstimateRecord>,
+    relayed: Option<&'h Relayed<'h>>,
+    progress: PullProgress,
+    unpacking: Unpacking,
+    bytes_came: Option<(Duration, Duration)>,
+    moved_before: u64,
+    attempts_before: usize,
+    begun: Instant,
+}
+
+impl<'h> Hand<'h> {
+    fn new(run: &Run<'_>, name: &'h ImageName) -> Self {
+        Self {
+            name,
+            expected: None,
+            relayed: None,
+            progress: PullProgress::default(),
+            unpacking: Unpacking::default(),
+            bytes_came: None,
+            moved_before: run.outcome.moved_bytes,
+            attempts_before: run.outcome.attempts.len(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Hears the engine out; gives why the pull failed, if it did.
+    async fn follow(&mut self, run: &mut Run<'_>, mut stream: PullStream) -> Option<JobError> {
+        let patience = patience(run, self.name);
+        let mut due = Due::new(self.begun);
+        let mut watched = self.relayed.map(|relayed| relayed.relay.watch());
+        loop {
+            let before = self.moved();
+            let heard = tokio::select! {
+                event = stream.next() => Heard::Event(event),
+                () = changed(&mut watched) => Heard::Relay,
+                () = sleep_until(due.first(patience)) => Heard::Silence,
+            };
+            match heard {
+                Heard::Event(Some(Ok(event))) => {
+                    let moved = self.progress.apply(&event);
+                    self.unpacking.hear(&event, &self.progress);
+                    due.heard(moved);
+                }
+                Heard::Event(Some(Err(error))) => return Some(error.into()),
+                Heard::Event(None) if self.progress.done.is_some() => return None,
+                Heard::Event(None) => return Some(EngineError::Unfinished.into()),
+                Heard::Relay => {
+                    if watched.as_ref().is_some_and(|watched| watched.borrow().failure.is_some()) {
+                        return Some(EngineError::Other("the relay cannot go on".to_owned()).into());
+                    }
+                    due.heard(self.moved() > before);
+                }
+                Heard::Silence if due.alive.elapsed() >= patience => return Some(stalled(run, patience).await),
+                Heard::Silence => {}
+            }
+            let moved = self.moved();
+            if moved > before {
+                let now = self.begun.elapsed();
+                self.bytes_came = Some((self.bytes_came.map_or(now, |(first, _)| first), now));
+            }
+            run.in_flight(Some(self.in_flight(moved)));
+            if due.tell.take_if(|at| *at <= Instant::now()).is_some() {
+                self.tell(run);
+                due.told = Instant::now();
+            }
+            if due.save.take_if(|at| *at <= Instant::now()).is_some() {
+                self.save(run).await;
+                due.saved = Instant::now();
+            }
+        }
+    }
+
+    /// Layer bytes that came here so far.
+    fn moved(&self) -> Bytes {
+        match self.relayed {
+            Some(relayed) => relayed.moved(&relayed.relay.snapshot()),
+            None => self.progress.moved(),
+        }
+    }
+
+    fn in_flight(&self, moved: Bytes) -> InFlight {
+        InFlight {
+            image: self.name.clone(),
+            moved: moved.0,
+            moved_before: self.moved_before,
+            attempts_before: self.attempts_before,
+            begun: self.begun,
+        }
+    }
+
+    /// Tells the followers how far it is.
+    fn tell(&self, run: &Run<'_>) {
+        let snapshot = self.relayed.map(|relayed| relayed.relay.snapshot());
+        run.pulling(self.name, &self.progress, snapshot.as_ref());
+    }
+
+    /// Stores the record as it must read if the daemon ends now; in memory it stays as it is. A store that cannot take it
+    /// now is no reason to throw the pull away.
+    async fn save(&self, run: &Run<'_>) {
+        let mut so_far = run.outcome.clone();
+        let moved = self.moved().0;
+        so_far.moved_bytes += moved;
+        so_far.attempts.push(AttemptRecord {
+            image: self.name.to_string(),
+            moved_bytes: moved,
+            duration_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            failure: Some("the daemon ended in mid-pull".to_owned()),
+            cut: true,
+            expected: self.expected.clone(),
+        });
+        if let Err(error) = run.ctx.store.save_outcome(&run.job.id, &so_far).await {
+            tracing::warn!(job = %run.job.id, image = %self.name, %error, "could not store how far the pull is; goes on");
+        }
+    }
+}
+
+/// The relay has news; never, where there is none.
+async fn changed(watched: &mut Option<watch::Receiver<Snapshot>>) {
+    let Some(receiver) = watched else { return std::future::pending().await };
+    if receiver.changed().await.is_err() {
+        // the relay is over, and has said its last word
+        *watched = None;
+    }
 }
 
 /// When what the engine told is to be passed on. By the clock: a pull that falls silent must not leave its last words
@@ -134,33 +263,5 @@ async fn stalled(run: &Run<'_>, patience: Duration) -> JobError {
     match run.ctx.engine.ping().await {
         Ok(()) => JobError::Stalled(patience),
         Err(error) => error.into(),
-    }
-}
-
-/// Stores the record as it must read if the daemon ends now; in memory it stays as it is. A store that cannot take it now
-/// is no reason to throw the pull away.
-async fn save_so_far(
-    run: &Run<'_>,
-    name: &ImageName,
-    (progress, expected): (&PullProgress, &Option<EstimateRecord>),
-    begun: Instant,
-) {
-    let mut so_far = run.outcome.clone();
-    so_far.moved_bytes += progress.moved().0;
-    so_far.attempts.push(AttemptRecord { expected: expected.clone(), ..in_flight(name, progress, begun) });
-    if let Err(error) = run.ctx.store.save_outcome(&run.job.id, &so_far).await {
-        tracing::warn!(job = %run.job.id, image = %name, %error, "could not store how far the pull is; goes on");
-    }
-}
-
-/// What the record says of an attempt while it runs, and hence after a crash.
-fn in_flight(name: &ImageName, progress: &PullProgress, begun: Instant) -> AttemptRecord {
-    AttemptRecord {
-        image: name.to_string(),
-        moved_bytes: progress.moved().0,
-        duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        failure: Some("the daemon ended in mid-pull".to_owned()),
-        cut: true,
-        expected: None,
     }
 }

@@ -64,6 +64,23 @@ pub(super) async fn make_room(
     }
 }
 
+/// Would the pull of `name` fit beside a spool of so many bytes, with nothing removed?
+pub(super) async fn fits(
+    run: &mut Run<'_>,
+    name: &ImageName,
+    estimate: Option<&Estimate>,
+    spool: Bytes,
+) -> Result<bool, JobError> {
+    let ctx = run.ctx;
+    let inventory = run.glance().await?;
+    let layers = ctx.store.layer_records(&inventory.engine.instance()).await?;
+    let mut peak = estimate.map(|estimate| Growth::of(&inventory, &layers).peak(estimate)).unwrap_or_default();
+    // beside the rest: the spool may lie on another file system, and then this asks for more than is needed
+    peak.download += spool;
+    let need = Need { name, peak, min_free: ctx.settings().policy.min_free, store: inventory.engine.store };
+    Ok(shortfall(ctx, &need).is_none())
+}
+
 /// Removes until it fits: enough is enough.
 async fn carry_out(
     run: &mut Run<'_>,

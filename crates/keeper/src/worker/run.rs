@@ -7,6 +7,7 @@ use layerkeeper_core::job::JobKind;
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::{Bytes, Image, ImageName, Inventory, Job, JobState};
 use layerkeeper_engine::EngineError;
+use layerkeeper_relay::Snapshot;
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::{Outcome, PullRecord};
 use tokio::time::Instant;
@@ -99,8 +100,8 @@ impl<'a> Run<'a> {
     }
 
     /// Tells the followers how far a pull is.
-    pub fn pulling(&self, image: &ImageName, pull: &PullProgress) {
-        self.ctx.follow.publish(&self.job.id, Progress::pulling(image.to_string(), pull));
+    pub fn pulling(&self, image: &ImageName, pull: &PullProgress, relay: Option<&Snapshot>) {
+        self.ctx.follow.publish(&self.job.id, Progress::pulling(image.to_string(), pull, relay));
     }
 
     /// Tells a possible stop how far a pull is.

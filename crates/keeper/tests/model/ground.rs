@@ -365,6 +365,7 @@ async fn keeper(
     let parts = Parts {
         engine,
         registry: Arc::new(shelf.clone()),
+        relays: None,
         store,
         clock: clock.clone(),
         disks: disk.clone(),

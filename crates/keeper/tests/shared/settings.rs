@@ -19,5 +19,6 @@ pub fn settings(policy: Policy) -> Settings {
         look_every: Duration::from_secs(60),
         max_attempts: 3,
         data_root: None,
+        transfer: layerkeeper_keeper::TransferSettings::default(),
     }
 }

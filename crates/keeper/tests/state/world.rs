@@ -276,6 +276,7 @@ fn parts(
     Parts {
         engine: Arc::new(witness),
         registry: Arc::new(shop.clone()),
+        relays: None,
         store: store.clone(),
         clock: clocks.clone(),
         disks,

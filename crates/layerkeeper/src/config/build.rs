@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use layerkeeper_core::Policy;
-use layerkeeper_keeper::Settings;
+use layerkeeper_keeper::{Settings, TransferSettings};
 use toml::de::DeTable;
 
 use super::environment::Environment;
@@ -14,8 +14,8 @@ use super::policy::{self, Block, Keeping, Kept};
 use super::problem::{Place, Wrong};
 use super::schedule;
 use super::section::{Reader, Section};
-use super::value;
 use super::{Config, Listen, Registry, State, Tls, Webhook};
+use super::{transfer, value};
 
 /// The configuration; none where something is wrong, which the reader has noted.
 pub fn build<'t>(reader: &Reader<'t>, root: &DeTable<'t>, file: &Path, environment: &Environment) -> Option<Config> {
@@ -30,15 +30,20 @@ pub fn build<'t>(reader: &Reader<'t>, root: &DeTable<'t>, file: &Path, environme
     let state = state(&reader.section(root, "state"));
     let max_queued = limits.whole("max_queued", 1);
     let settings = settings(reader, root, &limits);
+    let is_here = engine_host.as_ref().is_some_and(|host| host.starts_with("unix://"));
+    let transfer = transfer::settings(reader, root, is_here);
+    let (mut registry, transfer) = (registry?, transfer?);
+    let endpoints = transfer.mirrors.iter().flat_map(|mirror| &mirror.endpoints);
+    registry.insecure.extend(endpoints.filter(|endpoint| endpoint.plain).map(|endpoint| endpoint.host.clone()));
     Some(Config {
         file: file.to_owned(),
         engine_host: engine_host?,
         listen: listen?,
         webhook: webhook?,
-        registry: registry?,
+        registry,
         state: state?,
         max_queued: usize::try_from(max_queued?).ok()?,
-        settings: Settings { data_root: data_root?, ..settings? },
+        settings: Settings { data_root: data_root?, transfer, ..settings? },
         lines: BTreeMap::new(),
     })
 }
@@ -160,5 +165,6 @@ fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, limits: &Section<'_, '_
         look_every: look_every?.max(Duration::from_secs(1)),
         max_attempts: u32::try_from(max_attempts?).unwrap_or(u32::MAX),
         data_root: None,
+        transfer: TransferSettings::default(),
     })
 }

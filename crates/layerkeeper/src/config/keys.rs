@@ -53,6 +53,7 @@ pub const TABLES: &[Table] = &[
     table("state", false, "What the daemon remembers, and for how long."),
     table("schedule", false, "When kept images are refreshed, unless an image says otherwise."),
     table("limits", false, "What bounds waiting, trying and accepting."),
+    table("pull", false, "Which way content comes, and how fast."),
     table("disk", false, "What must stay free, and what may be removed for it."),
     table(
         "keep",
@@ -60,6 +61,11 @@ pub const TABLES: &[Table] = &[
         "An image that must always be here. Write base images before what is built on them: each reuses the one before.",
     ),
     table("runtime", true, "A repository whose tags CI deploys, and which of them may ever be pruned."),
+    table(
+        "mirror",
+        true,
+        "Where else the blobs of a registry may come from. Manifests and tags are always the registry's own; every byte is checked against its digest.",
+    ),
 ];
 
 const fn key(
@@ -162,6 +168,17 @@ pub const KEYS: &[Key] = &[
     key("limits", "webhook_connections", "whole number", Is("16"),
         "Connections that one sender may have to the webhook at once; more are closed. This machine itself is not counted, for a proxy may sit there; a proxy on another machine is one sender. 0: no limit but the 256 of all together."),
 
+    key("pull", "transfer", "\"auto\", \"engine\" or \"relay\"", Is("\"auto\""),
+        "\"engine\": the engine's own pull, over one connection per layer. \"relay\": through layerkeeper's relay on loopback, over as many connections as are worth it. \"auto\": the relay where it was measured to be at least a fifth faster. Whatever goes wrong with the relay, the engine pulls by itself."),
+    key("pull", "connections", "whole number", Is("16"),
+        "The most connections at once that the relay uses for one pull."),
+    key("pull", "max_rate", "size", Is("\"\""),
+        "So many bytes per second may come in all, such as \"20 MB\". Only the relay keeps to a rate, so \"auto\" takes it for every pull then. Empty: no limit."),
+    key("pull", "background_rate", "size", Is("\"\""),
+        "The same for refreshes and healing alone. It is lifted while a deploy waits for such a pull to end. Empty: no limit."),
+    key("pull", "spool_max", "size", Is("\"4 GB\""),
+        "So much may lie in the relay's spool, in the state directory, at once. A pull that was cut goes on with what lies there; it counts towards the room that a pull needs."),
+
     key("disk", "remove_superseded", "\"never\", \"on-pressure\" or an age", Is("\"never\""),
         "What becomes of digests that a moved tag left behind. \"never\": only `layerkeeper prune --superseded` removes them; \"on-pressure\": they go first when a pull needs room; an age such as \"7d\": they go that long after."),
     key("disk", "min_free", "size", Is("\"4 GB\""),
@@ -201,6 +218,11 @@ pub const KEYS: &[Key] = &[
         "A deploy job that moves more, kept images included, is counted and reported as over budget."),
     key("runtime", "download_limit", "size", From("none, no deploy is refused for its size"),
         "A deploy that would move more is refused before anything moves, with the layers and why, unless it says \"override\":\"budget\". Never below download_budget.").such_as("\"2 GB\""),
+
+    key("mirror", "registry", "registry host", Required,
+        "The registry, as references name it.").such_as("\"ghcr.io\""),
+    key("mirror", "endpoints", "list of registry hosts", Required,
+        "The mirrors, as HOST or HOST:PORT. They are asked for the same repositories as the registry, with credentials of their own. One that speaks plain HTTP stands in registry.insecure too.").such_as("[\"registry-cache.lan:5000\"]"),
 ];
 
 /// The key with this name in this table.

@@ -87,5 +87,6 @@ fn pull(public: &PublicPull) -> PullRecord {
         attempts: vec![attempt; public.attempts],
         duration_ms: public.duration_ms,
         phases: public.phases,
+        transfer: None,
     }
 }

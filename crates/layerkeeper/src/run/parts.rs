@@ -12,10 +12,14 @@ use layerkeeper_http::serve::{ServeSettings, SourceLimit, TlsConfig};
 use layerkeeper_http::webhook::WebhookSettings;
 use layerkeeper_keeper::{Parts, SystemClock, SystemDisks};
 use layerkeeper_registry::{Client, Settings as RegistrySettings};
+use layerkeeper_relay::{Relays, Spool};
 use layerkeeper_store::{Options, Retention, Store};
 use tokio::sync::watch;
 
 use crate::config::Config;
+
+/// Below the state directory: where the relay keeps pieces.
+const SPOOL: &str = "spool";
 
 /// The group that may use the control socket, besides root.
 const GROUP: &str = "layerkeeper";
@@ -24,11 +28,13 @@ const GROUP: &str = "layerkeeper";
 pub(super) fn assemble(config: &Config) -> anyhow::Result<(Store, Parts)> {
     let options = Options { max_queued: config.max_queued as u64, ..Options::default() };
     let store = Store::open(&config.state.dir, options)?;
-    let registry = registry_settings(config);
+    let client = Client::new(registry_settings(config)).context("the registry client cannot be set up")?;
+    let spool = Spool::new(config.state.dir.join(SPOOL));
     let days = Duration::from_secs(u64::from(config.state.keep_days) * 86_400);
     let parts = Parts {
         engine: Arc::new(Docker::connect(&config.engine_host)?),
-        registry: Arc::new(Client::new(registry).context("the registry client cannot be set up")?),
+        registry: Arc::new(client.clone()),
+        relays: Some(Relays::new(client, spool)),
         store: store.clone(),
         clock: Arc::new(SystemClock),
         disks: Arc::new(SystemDisks),

@@ -77,6 +77,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
             expected: None,
         }],
         duration_ms: 52_400,
+        transfer: None,
         phases: Some(PhasesRecord { resolve_ms: 310, first_byte_ms: 800, download_ms: 41_200, extract_ms: 10_400 }),
     }
 }

@@ -138,7 +138,8 @@ impl Blob {
         let headers = response.headers();
         let length = text(headers, CONTENT_LENGTH.as_str()).and_then(number);
         let etag = text(headers, ETAG.as_str()).map(str::to_owned);
-        let bad = |why: &str| Error::malformed(format!("{} answers a request for a part of a blob {why}", self.registry()));
+        let bad =
+            |why: &str| Error::malformed(format!("{} answers a request for a part of a blob {why}", self.registry()));
         let (start, total, is_whole) = match (response.status(), part) {
             (StatusCode::PARTIAL_CONTENT, Part::Range(first, last)) => {
                 let range = text(headers, CONTENT_RANGE.as_str()).and_then(content_range);
@@ -216,7 +217,9 @@ mod tests {
     fn a_content_range_is_read_or_refused() {
         assert_eq!(content_range("bytes 0-99/1000"), Some((0, 99, Some(1000))));
         assert_eq!(content_range("bytes 5-5/*"), Some((5, 5, None)));
-        for bad in ["bytes 9-5/10", "bytes 0-10/10", "bytes +0-9/10", "bytes */10", "0-9/10", "bytes 0-9", "bytes -/", ""] {
+        for bad in
+            ["bytes 9-5/10", "bytes 0-10/10", "bytes +0-9/10", "bytes */10", "0-9/10", "bytes 0-9", "bytes -/", ""]
+        {
             assert_eq!(content_range(bad), None, "{bad}");
         }
         assert_eq!(content_range("bytes 0-99999999999999999999/*"), None);

@@ -74,7 +74,14 @@ impl Session<'_> {
                 .append_pair("scope", scope)
                 .append_pair("refresh_token", refresh.expose())
                 .finish();
-            return Ok(Ask { method: Method::POST, url, accept, authorization: None, form: Some(Secret::new(form)), part: None });
+            return Ok(Ask {
+                method: Method::POST,
+                url,
+                accept,
+                authorization: None,
+                form: Some(Secret::new(form)),
+                part: None,
+            });
         }
         if !service.is_empty() {
             url.query_pairs_mut().append_pair("service", service);

@@ -46,9 +46,7 @@ impl Desk {
     fn first_again(&self, at: usize) -> Option<usize> {
         let blob = &self.blobs[at];
         let gave = |source: usize| blob.from.iter().any(|(_, from)| *from == Some(source));
-        let usable = |source: &usize| {
-            self.sources.get(*source).passed_over.is_none() && !blob.absent.contains(source)
-        };
+        let usable = |source: &usize| self.sources.get(*source).passed_over.is_none() && !blob.absent.contains(source);
         let count = self.sources.iter().count();
         let mut usable: Vec<usize> = (0..count).filter(usable).collect();
         // who has given nothing of it cannot be the one who lied
@@ -59,8 +57,7 @@ impl Desk {
     fn next_after(&self, at: usize, only: usize) -> Option<usize> {
         let blob = &self.blobs[at];
         let count = self.sources.iter().count();
-        (only + 1..count).find(|source| {
-            self.sources.get(*source).passed_over.is_none() && !blob.absent.contains(source)
-        })
+        (only + 1..count)
+            .find(|source| self.sources.get(*source).passed_over.is_none() && !blob.absent.contains(source))
     }
 }

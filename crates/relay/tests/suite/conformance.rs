@@ -37,7 +37,8 @@ async fn end_3_pulling_manifests() {
     let origin = ground.registry.api();
     for reference in ["1".to_owned(), pushed.digest.to_string()] {
         let path = format!("/v2/acme/app/manifests/{reference}");
-        let real = origin.request("GET", &path).header("Accept", "application/vnd.oci.image.manifest.v1+json").send().unwrap();
+        let real =
+            origin.request("GET", &path).header("Accept", "application/vnd.oci.image.manifest.v1+json").send().unwrap();
         let got = open.ask("GET", &path, &[]).await;
         assert_eq!((got.status, &got.body), (200, &real.body), "{reference}");
         assert_eq!(Digest::of(&got.body), pushed.digest);

@@ -52,7 +52,7 @@ async fn more_connections_are_used_while_the_total_rises() {
     let mut ground = Ground::new();
     ground.settings.connections = 8;
     ground.proxy.throttle_each(Some(Bytes(2 * MB)));
-    let pushed = ground.push(&[30 * MB]);
+    let pushed = ground.push(&[40 * MB]);
     let mut order = ground.order(&pushed);
     order.start = 1;
     let relay = ground.relays.open(order, &ground.settings).await.unwrap();

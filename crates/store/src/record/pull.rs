@@ -9,6 +9,8 @@ use layerkeeper_core::reuse::explain::{Cause, Explanation, Share};
 use layerkeeper_core::reuse::{Attempt, Certainty, Estimate, LayerEstimate, LayerReport, ReuseReport, Source};
 use layerkeeper_core::{Bytes, ImageManifest};
 
+use super::TransferRecord;
+
 /// One layer before the pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerEstimateRecord {
@@ -174,6 +176,9 @@ pub struct PullRecord {
     /// Where the time of the last attempt went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phases: Option<PhasesRecord>,
+    /// Which way the content came, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferRecord>,
 }
 
 impl PhasesRecord {
@@ -319,6 +324,7 @@ impl From<&ReuseReport> for PullRecord {
             attempts: report.attempts.iter().map(AttemptRecord::from).collect(),
             duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
             phases: None,
+            transfer: None,
         }
     }
 }

@@ -49,6 +49,7 @@ impl Server {
             *settings = Settings {
                 look_every: LOOK_EVERY,
                 data_root: settings.data_root.take(),
+                transfer: layerkeeper_keeper::TransferSettings::default(),
                 ..world::settings(Rules::default())
             };
             settings.policy = told;

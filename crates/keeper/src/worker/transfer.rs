@@ -1,0 +1,322 @@
+//! Which way content comes: by the engine's own pull, or through the relay. Whatever goes wrong with the relay, also in the
+//! middle, the engine's own pull is behind it.
+
+mod link;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use layerkeeper_core::layers::Presence;
+use layerkeeper_core::plan::{TransferChoice, TransferQuestion, Way, choose_transfer};
+use layerkeeper_core::progress::PullProgress;
+use layerkeeper_core::{Bytes, Digest, Reference};
+use layerkeeper_engine::{EngineError, Login};
+use layerkeeper_relay::{Limit, Order, Relay, Relays, Settings as RelaySettings, Snapshot};
+use layerkeeper_store::MadeFor;
+use layerkeeper_store::record::{AttemptRecord, SourceRecord, TransferRecord};
+
+use crate::context::Context;
+use crate::job_error::JobError;
+use crate::settings::TransferSettings;
+use crate::worker::bring::Job;
+use crate::worker::pull::{Pulled, Relayed, pull};
+use crate::worker::run::Run;
+
+/// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
+/// what one gives.
+const START: usize = 1;
+
+/// What transfers share over a daemon's life.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    relays: Option<Relays>,
+    limit: Arc<Limit>,
+    /// By engine: why it cannot pull from this machine's loopback, once it turned out so.
+    out_of_reach: Mutex<BTreeMap<String, String>>,
+    /// Compressed bytes that the engine unpacks in a second, as last seen.
+    unpacks: Mutex<Option<f64>>,
+}
+
+impl Transfers {
+    pub fn new(relays: Option<Relays>) -> Self {
+        Self { relays, ..Self::default() }
+    }
+
+    /// Where the relay keeps pieces.
+    pub fn relays(&self) -> Option<&Relays> {
+        self.relays.as_ref()
+    }
+
+    /// Why no relay can be used with this engine.
+    fn hindrance(&self, settings: &TransferSettings, instance: &str) -> Option<String> {
+        if self.relays.is_none() {
+            return Some("there is no relay here".to_owned());
+        }
+        if !settings.engine_is_here {
+            return Some(
+                "the engine is reached over the network, so this machine's loopback is not its own".to_owned(),
+            );
+        }
+        lock(&self.out_of_reach).get(instance).cloned()
+    }
+
+    /// The engine has unpacked so much in a second.
+    pub fn unpacked(&self, bytes_per_second: Option<f64>) {
+        if let Some(seen) = bytes_per_second {
+            let mut known = lock(&self.unpacks);
+            *known = Some(known.map_or(seen, |before| before * 0.5 + seen * 0.5));
+        }
+    }
+}
+
+/// Chooses the way for a pull.
+pub(super) async fn choose(run: &Run<'_>, job: &Job<'_>) -> TransferChoice {
+    let (ctx, settings) = (run.ctx, run.ctx.settings());
+    let settings = &settings.transfer;
+    let instance = job.inventory.engine.instance();
+    let hindrance = match (&job.estimate, &job.target.manifest) {
+        (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &instance),
+        _ => Some("the daemon could not read the manifest".to_owned()),
+    };
+    let layers: Vec<Bytes> = to_fetch(job).map(|(_, size)| size).collect();
+    let link = link::known(ctx, job.name.repository.registry()).await;
+    let unpacks = *lock(&ctx.transfers.unpacks);
+    let limited = settings.rate_of(job.kind).is_some();
+    let question =
+        TransferQuestion { mode: settings.mode, hindrance: hindrance.as_deref(), link, layers: &layers, unpacks };
+    let mut choice = choose_transfer(&question);
+    if limited && choice.way == Way::Engine && hindrance.is_none() && settings.mode == Default::default() {
+        // the engine's own pull keeps to no rate
+        choice = TransferChoice {
+            way: Way::Relay,
+            reason: "a rate is set, which only the relay keeps to".to_owned(),
+            ..choice
+        };
+    }
+    choice
+}
+
+/// What of the spool a pull this way needs.
+pub(super) fn spool_needed(run: &Run<'_>, job: &Job<'_>, way: Way) -> Bytes {
+    if way == Way::Engine {
+        return Bytes::ZERO;
+    }
+    let wanted: Bytes = to_fetch(job).map(|(_, size)| size).sum();
+    wanted.min(run.ctx.settings().transfer.spool_max)
+}
+
+/// Brings the content of `reference`, by its real name, the way that was chosen.
+pub(super) async fn transfer(
+    run: &mut Run<'_>,
+    job: &Job<'_>,
+    reference: &Reference,
+    choice: &TransferChoice,
+) -> Result<(Pulled, TransferRecord), JobError> {
+    let mut record = TransferRecord::from(choice);
+    let ctx = run.ctx;
+    tracing::info!(job = %run.job.id, image = %job.name, way = %choice.way, reason = choice.reason, "how it comes");
+    if choice.way == Way::Relay
+        && let Some(pulled) = relayed(run, job, reference, &mut record).await?
+    {
+        return Ok((pulled, record));
+    }
+    record.way = Way::Engine.to_string();
+    let login = ctx.registry.login(job.name.repository.registry()).await?;
+    let pulled = pull(run, job.name, reference, login.as_ref(), job.estimate.as_ref(), None).await?;
+    if pulled.error.is_none() {
+        ctx.transfers.unpacked(pulled.unpacks);
+        let fetched = to_fetch(job).count();
+        link::learn_of_engine(ctx, job.name.repository.registry(), &pulled, fetched).await;
+    }
+    Ok((pulled, record))
+}
+
+/// Pulls through a relay. None: it came to nothing, and the engine is to pull by itself.
+async fn relayed(
+    run: &mut Run<'_>,
+    job: &Job<'_>,
+    reference: &Reference,
+    record: &mut TransferRecord,
+) -> Result<Option<Pulled>, JobError> {
+    let ctx = run.ctx;
+    let relay = match open(run, job).await {
+        Ok(relay) => relay,
+        Err((reason, why)) => {
+            fell_back(run, job, record, reason, why);
+            return Ok(None);
+        }
+    };
+    let alias = relay.repository().by_digest(job.target.digest);
+    let instance = job.inventory.engine.instance();
+    ctx.store.record_made(&instance, alias.clone(), MadeFor::TransferAlias, &run.job.id, ctx.now()).await?;
+    let (username, password) = relay.credentials();
+    let login = Login {
+        username: username.to_owned(),
+        password: password.to_owned(),
+        identity_token: None,
+        registry_token: None,
+        server_address: relay.repository().registry().to_owned(),
+    };
+    let layers = job.target.manifest.iter().flat_map(|m| m.layers.iter().map(|layer| layer.blob.digest)).collect();
+    let relayed = Relayed { relay: &relay, layers };
+    let pulled = pull(run, job.name, &alias, Some(&login), job.estimate.as_ref(), Some(&relayed)).await?;
+    let mut pulled = match pulled.error {
+        None => pulled,
+        Some(error) => return broke(run, job, relay, alias, record, Pulled { error: Some(error), ..pulled }).await,
+    };
+    (ctx.at)("relayed");
+    // by its real name: about a kilobyte, and the engine knows where the content is from
+    let login = ctx.registry.login(job.name.repository.registry()).await?;
+    let named = pull(run, job.name, reference, login.as_ref(), None, None).await?;
+    pulled.attempt.duration += named.attempt.duration;
+    pulled.error = named.error;
+    let snapshot = if pulled.error.is_none() { relay.finish().await } else { relay.close().await };
+    untag(run, job, &alias).await;
+    told(record, &snapshot);
+    correct(&mut pulled.progress, &snapshot);
+    pulled.progress.digest = named.progress.digest.or(pulled.progress.digest);
+    ctx.transfers.unpacked(pulled.unpacks);
+    link::learn_of_relay(ctx, job.name.repository.registry(), &snapshot).await;
+    Ok(Some(pulled))
+}
+
+async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, String)> {
+    let (ctx, settings) = (run.ctx, run.ctx.settings());
+    let settings = &settings.transfer;
+    let (Some(relays), Some(manifest)) = (&ctx.transfers.relays, &job.target.manifest) else {
+        return Err(("listen", "there is no relay here".to_owned()));
+    };
+    let blobs: HashMap<Digest, Bytes> = manifest
+        .layers
+        .iter()
+        .map(|layer| &layer.blob)
+        .chain([&manifest.config])
+        .map(|blob| (blob.digest, blob.size))
+        .collect();
+    ctx.transfers.limit.set(settings.rate_of(job.kind).map(|rate| rate.0));
+    let known = link::known(ctx, job.name.repository.registry()).await;
+    let order = Order {
+        repository: job.name.repository.clone(),
+        mirrors: settings.mirrors_of(&job.name.repository),
+        blobs,
+        start: if known.connections > 0 { known.connections } else { START },
+        limit: ctx.transfers.limit.clone(),
+    };
+    let settings = RelaySettings { spool_max: settings.spool_max, connections: settings.connections };
+    relays.open(order, &settings).await.map_err(|error| (error.reason(), error.to_string()))
+}
+
+/// The pull through the relay failed. Where that is the relay's doing, the engine pulls by itself; where it is not, it would
+/// fare no better, and what came stays in the spool for the next attempt.
+async fn broke(
+    run: &mut Run<'_>,
+    job: &Job<'_>,
+    relay: Relay,
+    alias: Reference,
+    record: &mut TransferRecord,
+    mut pulled: Pulled,
+) -> Result<Option<Pulled>, JobError> {
+    let snapshot = relay.close().await;
+    told(record, &snapshot);
+    let Some(error) = pulled.error.take() else { return Ok(Some(pulled)) };
+    let reason = match (&snapshot.failure, &error) {
+        (Some(failure), _) => Some((failure.reason(), failure.to_string())),
+        (None, error) if is_the_roads(error) => Some(("engine", error.to_string())),
+        (None, _) => None,
+    };
+    // a failed pull left no name, but a crash may have
+    if let Err(error) = run.ctx.store.forget_made(&job.inventory.engine.instance(), &alias).await {
+        tracing::warn!(%error, "could not store that a name of the relay's is gone");
+    }
+    let Some((reason, why)) = reason else {
+        // what lies in the spool is not lost
+        pulled.attempt.cut = true;
+        pulled.error = Some(error);
+        return Ok(Some(pulled));
+    };
+    if reason == "engine" && snapshot.blobs.is_empty() {
+        let instance = job.inventory.engine.instance();
+        let hindrance = format!("this engine could not pull from this machine's loopback ({why})");
+        lock(&run.ctx.transfers.out_of_reach).insert(instance, hindrance);
+    }
+    run.outcome.moved_bytes += pulled.attempt.moved.0;
+    pulled.attempt.failure = Some(format!("through the relay: {why}"));
+    let attempt = AttemptRecord { image: job.name.to_string(), ..AttemptRecord::from(&pulled.attempt) };
+    run.outcome.attempts.push(attempt);
+    fell_back(run, job, record, reason, why);
+    Ok(None)
+}
+
+/// Would the engine's own pull, which takes another road, have a chance?
+fn is_the_roads(error: &JobError) -> bool {
+    let JobError::Engine(error) = error else { return matches!(error, JobError::Stalled(_)) };
+    matches!(
+        error,
+        EngineError::NotFound(_)
+            | EngineError::BlobMissing(_)
+            | EngineError::Denied(_)
+            | EngineError::TooManyRequests(_)
+            | EngineError::RegistryUnreachable(_)
+            | EngineError::BadContent(_)
+            | EngineError::Unfinished
+            | EngineError::Malformed(_)
+            | EngineError::Other(_)
+    )
+}
+
+fn fell_back(run: &mut Run<'_>, job: &Job<'_>, record: &mut TransferRecord, reason: &'static str, why: String) {
+    run.ctx.metrics.fallbacks.with_label_values(&[reason]).inc();
+    run.warn(format!("{}: the relay was given up, and the engine pulls by itself: {why}", job.name));
+    record.fallback = Some(why);
+}
+
+/// Takes the relay's name away again. It is ours alone, and the image has its real one.
+async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
+    let ctx = run.ctx;
+    run.changes();
+    match ctx.engine.remove(alias).await {
+        Ok(_) | Err(EngineError::NotFound(_)) => {
+            if let Err(error) = ctx.store.forget_made(&job.inventory.engine.instance(), alias).await {
+                tracing::warn!(%error, "could not store that a name of the relay's is gone");
+            }
+        }
+        Err(error) => tracing::warn!(%alias, %error, "could not take the relay's name away; the next job tries again"),
+    }
+}
+
+fn told(record: &mut TransferRecord, snapshot: &Snapshot) {
+    record.connections = snapshot.speed.many.map(|(connections, _)| connections);
+    let source = |(source, bytes): &(String, Bytes)| SourceRecord { source: source.clone(), bytes: bytes.0 };
+    record.sources = snapshot.sources.iter().map(source).collect();
+    record.resumed_bytes = snapshot.blobs.values().map(|blob| blob.resumed.0).sum();
+    record.remarks.clone_from(&snapshot.remarks);
+}
+
+/// The engine's stream tells what came over loopback; what came over the wire the relay knows.
+fn correct(progress: &mut PullProgress, snapshot: &Snapshot) {
+    for (digest, blob) in &snapshot.blobs {
+        if let Some(layer) = progress.layers.get_mut(&digest.short()) {
+            layer.moved = blob.came;
+            layer.spooled = blob.resumed;
+            layer.resumed_at = None;
+        }
+    }
+}
+
+/// Distinct layers that are to be fetched, in the image's order.
+fn to_fetch<'j>(job: &'j Job<'_>) -> impl Iterator<Item = (Digest, Bytes)> + 'j {
+    let layers = job.estimate.iter().flat_map(|estimate| &estimate.layers);
+    layers
+        .filter(|layer| matches!(layer.presence, Presence::ToFetch | Presence::Unknown))
+        .map(|layer| (layer.blob, layer.size))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lifts the rate for the background while a deploy waits for the pull under way.
+pub(crate) fn hurry(ctx: &Context) {
+    let settings = ctx.settings();
+    ctx.transfers.limit.set(settings.transfer.max_rate.map(|rate| rate.0));
+}
