@@ -57,6 +57,12 @@ pub struct Progress {
     pub layers: Vec<LayerLine>,
     /// Layer bytes moved so far in this pull.
     pub moved_bytes: u64,
+    /// How fast they come now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// At that rate what is still to come takes so long; unpacking goes on after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
     /// The job that took its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<String>,
@@ -75,6 +81,8 @@ impl Progress {
             image: None,
             layers: Vec::new(),
             moved_bytes: 0,
+            bytes_per_second: None,
+            seconds_left: None,
             superseded_by: None,
         }
     }
@@ -112,6 +120,15 @@ impl Progress {
             None => Self { moved_bytes: pull.moved().0, ..progress },
             Some(relay) => progress.relayed(relay),
         }
+    }
+
+    /// At this pace, with so much still to come.
+    #[must_use]
+    pub fn at_pace(mut self, bytes_per_second: Option<f64>, left: Option<u64>) -> Self {
+        self.bytes_per_second = bytes_per_second.map(|rate| rate as u64);
+        let rate = bytes_per_second.filter(|rate| *rate >= 1.0);
+        self.seconds_left = rate.zip(left).map(|(rate, left)| (left as f64 / rate).ceil() as u64);
+        self
     }
 
     fn relayed(mut self, relay: &Snapshot) -> Self {

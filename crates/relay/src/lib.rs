@@ -14,6 +14,7 @@ mod fetching;
 mod gaps;
 mod limit;
 mod piece;
+mod probe;
 mod relay;
 mod serve;
 mod snapshot;
@@ -22,6 +23,7 @@ mod spool;
 
 pub use error::RelayError;
 pub use limit::Limit;
+pub use probe::{Measured, Probe, probe};
 pub use relay::{Order, Relay, Relays, Settings};
 pub use snapshot::{BlobSnapshot, Snapshot, Speed};
 pub use spool::{Entry, Spool};

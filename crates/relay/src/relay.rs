@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, Repository};
-use layerkeeper_registry::Client;
+use layerkeeper_registry::{Client, Error as SourceError};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::desk::{Desk, Setup};
 use crate::error::RelayError;
 use crate::limit::Limit;
+use crate::probe::{Measured, Probe, probe};
 use crate::serve::{Counter, serve};
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
@@ -78,6 +79,14 @@ impl Relays {
     /// Where pieces lie.
     pub fn spool(&self) -> &Spool {
         &self.spool
+    }
+
+    /// Measures a road; see [`probe`].
+    ///
+    /// # Errors
+    /// The first error, where nothing came at all.
+    pub async fn measure(&self, road: &Probe) -> Result<Measured, SourceError> {
+        probe(&self.client, road).await
     }
 
     /// Opens one. Nothing is fetched before the engine asks.

@@ -31,6 +31,8 @@ pub fn progress(progress: &Progress) -> Markup {
             (phase(progress.phase))
             @if let Some(image) = &progress.image { " " (text::name(image)) }
             @if progress.moved_bytes > 0 { " · " b { (text::size(progress.moved_bytes)) } " moved so far" }
+            @if let Some(rate) = progress.bytes_per_second { ", " (text::size(rate)) "/s" }
+            @if let Some(left) = progress.seconds_left { ", " (text::millis(left * 1000)) " left" }
         }
         @if !progress.layers.is_empty() { (layers(&progress.layers)) }
     }

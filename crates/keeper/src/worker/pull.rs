@@ -2,6 +2,7 @@
 //! a crash loses at most the last two seconds' knowledge of what moved. Where the engine pulls from the relay, the relay
 //! tells what came.
 
+mod pace;
 mod unpacking;
 
 use std::time::Duration;
@@ -19,8 +20,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::context::InFlight;
+use crate::follow::Progress;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
+use pace::Pace;
 use unpacking::Unpacking;
 
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -99,6 +102,7 @@ struct Hand<'h> {
     progress: PullProgress,
     unpacking: Unpacking,
     bytes_came: Option<(Duration, Duration)>,
+    pace: Pace,
     moved_before: u64,
     attempts_before: usize,
     begun: Instant,
@@ -113,6 +117,7 @@ impl<'h> Hand<'h> {
             progress: PullProgress::default(),
             unpacking: Unpacking::default(),
             bytes_came: None,
+            pace: Pace::default(),
             moved_before: run.outcome.moved_bytes,
             attempts_before: run.outcome.attempts.len(),
             begun: Instant::now(),
@@ -185,9 +190,16 @@ impl<'h> Hand<'h> {
     }
 
     /// Tells the followers how far it is.
-    fn tell(&self, run: &Run<'_>) {
+    fn tell(&mut self, run: &Run<'_>) {
         let snapshot = self.relayed.map(|relayed| relayed.relay.snapshot());
-        run.pulling(self.name, &self.progress, snapshot.as_ref());
+        let moved = self.moved().0;
+        self.pace.look(Instant::now(), moved);
+        // what lay in the spool moved earlier
+        let resumed = snapshot.iter().flat_map(|s| s.blobs.values()).map(|blob| blob.resumed.0).sum::<u64>();
+        let expected = self.expected.as_ref().map(|expected| expected.fetch_bytes_most);
+        let left = expected.map(|expected| expected.saturating_sub(moved + resumed));
+        let progress = Progress::pulling(self.name.to_string(), &self.progress, snapshot.as_ref());
+        run.pulling(progress.at_pace(self.pace.rate(), left));
     }
 
     /// Stores the record as it must read if the daemon ends now; in memory it stays as it is. A store that cannot take it

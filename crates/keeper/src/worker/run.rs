@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layerkeeper_core::job::JobKind;
-use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::{Bytes, Image, ImageName, Inventory, Job, JobState};
 use layerkeeper_engine::EngineError;
-use layerkeeper_relay::Snapshot;
 use layerkeeper_store::StoreError;
 use layerkeeper_store::record::{Outcome, PullRecord};
 use tokio::time::Instant;
@@ -100,8 +98,8 @@ impl<'a> Run<'a> {
     }
 
     /// Tells the followers how far a pull is.
-    pub fn pulling(&self, image: &ImageName, pull: &PullProgress, relay: Option<&Snapshot>) {
-        self.ctx.follow.publish(&self.job.id, Progress::pulling(image.to_string(), pull, relay));
+    pub fn pulling(&self, progress: Progress) {
+        self.ctx.follow.publish(&self.job.id, progress);
     }
 
     /// Tells a possible stop how far a pull is.

@@ -1,8 +1,9 @@
 //! Keeps the record of what our own pulls left behind true, at the end of a job that changed something: what is gone or
 //! has its tag again is no longer listed, and what an abandoned pull left without a name is.
 
-use layerkeeper_core::{Inventory, Selector};
-use layerkeeper_store::{Made, Superseded};
+use layerkeeper_core::{Image, Inventory, Reference, Selector};
+use layerkeeper_engine::EngineError;
+use layerkeeper_store::{Made, MadeFor, Superseded};
 
 use crate::context::Context;
 use crate::job_error::JobError;
@@ -32,12 +33,29 @@ async fn try_tidy(ctx: &Context, inventory: &Inventory) -> Result<(), JobError> 
     }
     for made in ctx.store.made(&instance).await? {
         match inventory.find(&made.reference) {
+            Some(image) if made.purpose == MadeFor::TransferAlias && has_another(image, &made) => {
+                untag_alias(ctx, &instance, &made.reference).await?;
+            }
             None => ctx.store.forget_made(&instance, &made.reference).await?,
             Some(image) if image.names.is_empty() => abandoned(ctx, inventory, &made).await?,
             Some(_) => {}
         }
     }
     Ok(())
+}
+
+/// Is the image known by another name than the relay's, too?
+fn has_another(image: &Image, made: &Made) -> bool {
+    !image.names.is_empty() || image.digests.iter().any(|(repository, _)| *repository != made.reference.repository)
+}
+
+/// Takes a name of the relay's away, which nobody but us knows of. The image has another one, so it stays.
+pub(super) async fn untag_alias(ctx: &Context, instance: &str, alias: &Reference) -> Result<(), JobError> {
+    ctx.changed();
+    match ctx.engine.remove(alias).await {
+        Ok(_) | Err(EngineError::NotFound(_)) => Ok(ctx.store.forget_made(instance, alias).await?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A pull of ours brought it by its digest, and its job ended before it got a name: it is listed like a digest that a name

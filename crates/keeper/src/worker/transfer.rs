@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use layerkeeper_core::layers::Presence;
-use layerkeeper_core::plan::{TransferChoice, TransferQuestion, Way, choose_transfer};
+use layerkeeper_core::plan::{TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::{Bytes, Digest, Reference};
 use layerkeeper_engine::{EngineError, Login};
@@ -21,6 +21,7 @@ use crate::settings::TransferSettings;
 use crate::worker::bring::Job;
 use crate::worker::pull::{Pulled, Relayed, pull};
 use crate::worker::run::Run;
+use crate::worker::tidy::untag_alias;
 
 /// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
 /// what one gives.
@@ -70,7 +71,7 @@ impl Transfers {
 }
 
 /// Chooses the way for a pull.
-pub(super) async fn choose(run: &Run<'_>, job: &Job<'_>) -> TransferChoice {
+pub(super) async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
     let (ctx, settings) = (run.ctx, run.ctx.settings());
     let settings = &settings.transfer;
     let instance = job.inventory.engine.instance();
@@ -78,14 +79,21 @@ pub(super) async fn choose(run: &Run<'_>, job: &Job<'_>) -> TransferChoice {
         (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &instance),
         _ => Some("the daemon could not read the manifest".to_owned()),
     };
-    let layers: Vec<Bytes> = to_fetch(job).map(|(_, size)| size).collect();
-    let link = link::known(ctx, job.name.repository.registry()).await;
+    let wanted: Vec<(Digest, Bytes)> = to_fetch(job).collect();
+    let link = if settings.mode == TransferMode::Auto && hindrance.is_none() {
+        let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, settings.connections).await;
+        measured(run, job, moved);
+        link
+    } else {
+        link::known(ctx, job.name.repository.registry()).await
+    };
+    let layers: Vec<Bytes> = wanted.into_iter().map(|(_, size)| size).collect();
     let unpacks = *lock(&ctx.transfers.unpacks);
     let limited = settings.rate_of(job.kind).is_some();
     let question =
         TransferQuestion { mode: settings.mode, hindrance: hindrance.as_deref(), link, layers: &layers, unpacks };
     let mut choice = choose_transfer(&question);
-    if limited && choice.way == Way::Engine && hindrance.is_none() && settings.mode == Default::default() {
+    if limited && choice.way == Way::Engine && hindrance.is_none() && settings.mode == TransferMode::Auto {
         // the engine's own pull keeps to no rate
         choice = TransferChoice {
             way: Way::Relay,
@@ -94,6 +102,20 @@ pub(super) async fn choose(run: &Run<'_>, job: &Job<'_>) -> TransferChoice {
         };
     }
     choice
+}
+
+/// What measuring the link took has moved for nothing, and is told as such.
+fn measured(run: &mut Run<'_>, job: &Job<'_>, moved: Bytes) {
+    if moved == Bytes::ZERO {
+        return;
+    }
+    run.outcome.moved_bytes += moved.0;
+    run.outcome.attempts.push(AttemptRecord {
+        image: job.name.to_string(),
+        moved_bytes: moved.0,
+        failure: Some("measured what the link to the registry gives".to_owned()),
+        ..AttemptRecord::default()
+    });
 }
 
 /// What of the spool a pull this way needs.
@@ -171,6 +193,7 @@ async fn relayed(
     pulled.attempt.duration += named.attempt.duration;
     pulled.error = named.error;
     let snapshot = if pulled.error.is_none() { relay.finish().await } else { relay.close().await };
+    run.changes();
     untag(run, job, &alias).await;
     told(record, &snapshot);
     correct(&mut pulled.progress, &snapshot);
@@ -272,15 +295,8 @@ fn fell_back(run: &mut Run<'_>, job: &Job<'_>, record: &mut TransferRecord, reas
 
 /// Takes the relay's name away again. It is ours alone, and the image has its real one.
 async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
-    let ctx = run.ctx;
-    run.changes();
-    match ctx.engine.remove(alias).await {
-        Ok(_) | Err(EngineError::NotFound(_)) => {
-            if let Err(error) = ctx.store.forget_made(&job.inventory.engine.instance(), alias).await {
-                tracing::warn!(%error, "could not store that a name of the relay's is gone");
-            }
-        }
-        Err(error) => tracing::warn!(%alias, %error, "could not take the relay's name away; the next job tries again"),
+    if let Err(error) = untag_alias(run.ctx, &job.inventory.engine.instance(), alias).await {
+        tracing::warn!(%alias, %error, "could not take the relay's name away; the end of a job tries again");
     }
 }
 

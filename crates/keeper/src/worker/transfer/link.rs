@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use layerkeeper_core::Timestamp;
 use layerkeeper_core::plan::Link;
-use layerkeeper_relay::Snapshot;
+use layerkeeper_core::{Bytes, Digest, Repository, Timestamp};
+use layerkeeper_relay::{Probe, Snapshot};
 
 use crate::context::Context;
 use crate::worker::pull::Pulled;
@@ -31,6 +31,51 @@ async fn since(ctx: &Context, registry: &str) -> (Link, Timestamp) {
             (Link::default(), now)
         }
     }
+}
+
+/// With less to fetch, measuring first would cost more than it tells.
+const WORTH_MEASURING: u64 = 100_000_000;
+
+/// Each of the two measurements takes no longer, and reads no more than this part of what is to be fetched.
+const MEASURING_TIME: Duration = Duration::from_millis(1500);
+const MEASURING_PART: u64 = 400;
+
+/// What is known of a registry; where nothing is and much is to be fetched, it is measured by a few bytes of the largest
+/// layer, over one connection and over many. Gives the bytes that this took, too.
+pub(super) async fn known_or_measured(
+    ctx: &Context,
+    repository: &Repository,
+    layers: &[(Digest, Bytes)],
+    connections: usize,
+) -> (Link, Bytes) {
+    let link = known(ctx, repository.registry()).await;
+    let total: u64 = layers.iter().map(|(_, size)| size.0).sum();
+    let largest = layers.iter().max_by_key(|(_, size)| *size);
+    let (Some(relays), Some((blob, size))) = (ctx.transfers.relays(), largest) else { return (link, Bytes::ZERO) };
+    if link.many.is_some() || total < WORTH_MEASURING {
+        return (link, Bytes::ZERO);
+    }
+    let mut moved = Bytes::ZERO;
+    let mut rate = async |connections: usize| {
+        let (repository, bytes) = (repository.clone(), Bytes(total / MEASURING_PART));
+        let road = Probe { repository, blob: *blob, size: *size, connections, bytes, time: MEASURING_TIME };
+        let measured = relays.measure(&road).await;
+        if let Ok(measured) = &measured {
+            moved += measured.bytes;
+        }
+        measured.map(|measured| measured.rate())
+    };
+    let (one, many) = (rate(1).await, rate(connections).await);
+    let link = match (one, many) {
+        (Ok(one), Ok(many)) => Link { one: Some(one), three: link.three, many: Some(many), connections },
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%repository, %error, "could not measure what the link gives");
+            return (link, moved);
+        }
+    };
+    tracing::info!(%repository, %link, bytes = moved.0, "measured the link");
+    save(ctx, repository.registry(), link, ctx.now()).await;
+    (link, moved)
 }
 
 /// A pull of the engine's own: over one connection where it fetched one layer, over three where it fetched many.

@@ -55,9 +55,24 @@ impl Lines {
         let (at, moved) = self.told.unwrap_or((now, 0));
         if now.duration_since(at) >= EVERY && progress.moved_bytes > moved {
             self.told = Some((now, progress.moved_bytes));
-            lines.push(format!("  {} so far", size(progress.moved_bytes)));
+            lines.push(format!("  {} so far{}", size(progress.moved_bytes), pace(progress)));
         }
         lines
+    }
+}
+
+/// How fast, and for how long yet.
+pub(super) fn pace(progress: &Progress) -> String {
+    let rate = progress.bytes_per_second.map(|rate| format!(", {}/s", size(rate))).unwrap_or_default();
+    let left = progress.seconds_left.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
+    rate + &left
+}
+
+fn duration(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
 }
 
@@ -99,6 +114,16 @@ mod tests {
             moved_bytes: moved,
             ..Progress::of_state(JobState::Running)
         }
+    }
+
+    #[test]
+    fn the_pace_is_told_with_what_is_left() {
+        let mut lines = Lines::default();
+        let start = Instant::now();
+        lines.of(&pulling(0, &[]), start);
+        let moved = pulling(96_000_000, &[]).at_pace(Some(12_000_000.0), Some(984_000_000));
+        let told = lines.of(&moved, start + std::time::Duration::from_secs(60));
+        assert_eq!(told, ["  96.0 MB so far, 12.0 MB/s, 1 min 22 s left"]);
     }
 
     #[test]
