@@ -31,4 +31,4 @@ pub use handle::{DeployAnswer, DeployRequest, Estimated, Keeper, Refusal};
 pub use registry::Registry;
 pub use settings::{Endpoint, KeepSchedule, KeepSeries, Mirror, Settings, TransferSettings};
 pub use status::Status;
-pub use worker::POINTS;
+pub use worker::{POINTS, RELAY_POINTS};

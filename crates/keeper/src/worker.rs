@@ -52,6 +52,10 @@ pub(crate) use transfer::{Transfers, hurry};
 pub const POINTS: [&str; 10] =
     ["taken", "estimated", "pulled", "reported", "verified", "named", "recorded", "planned", "removed", "ending"];
 
+/// The same, where content comes through the relay: it is open; the engine has the content under the relay's name; and under
+/// its real one, too.
+pub const RELAY_POINTS: [&str; 3] = ["relay-open", "relayed", "relay-named"];
+
 /// How a job's steps ended.
 enum Ended {
     /// With this final state.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use layerkeeper_core::Bytes;
-use layerkeeper_keeper::POINTS;
+use layerkeeper_keeper::{POINTS, RELAY_POINTS};
 use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Layer, Registry};
 use layerkeeper_tests::daemon::Daemon;
 use serde_json::Value;
@@ -69,6 +69,37 @@ fn kill_9_at_every_step_of_a_job_loses_nothing() {
         let jobs = daemon.json("/v1/jobs?limit=100");
         let open = jobs.as_array().unwrap().iter().filter(|job| job["state"] != "succeeded").count();
         assert_eq!(open, 0, "{jobs}");
+    });
+}
+
+#[test]
+fn kill_9_at_every_step_of_the_relay_loses_nothing_and_leaves_no_name_of_its() {
+    on_each(|engine, number| {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let rest = "[pull]\ntransfer = \"relay\"\n".to_owned() + &runtimes(&registry.host(), &["app"]);
+        let mut daemon = Daemon::up(&engine.host(), &rest);
+        for (n, point) in (1..).zip(RELAY_POINTS) {
+            let pushed = version(6400 + number, n).push(&registry, &format!("acme/app:sha-{n}")).unwrap();
+            daemon.kill9();
+            daemon.die_at(Some(point));
+            daemon.start_again();
+            let id = daemon.notify(&format!("{}/acme/app:sha-{n}", registry.host())).unwrap();
+            let limit = Duration::from_secs(60);
+            assert!(daemon.ends_within(limit), "{point}: the daemon never came to this step: {}", daemon.log());
+            daemon.die_at(None);
+            daemon.start_again();
+            let job = daemon.end_of(&id);
+            assert_eq!(job["state"], "succeeded", "{point}: {job}");
+            let pull = pull_of(&job);
+            let sum = pull["reused_bytes"].as_u64().unwrap() + pull["downloaded_bytes"].as_u64().unwrap();
+            assert_eq!(Bytes(sum), pushed.layer_bytes(), "{point}: {pull}");
+            let images = engine.run_docker(["images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]);
+            let images = images.unwrap();
+            let digest = pushed.digest.to_string();
+            let strange = |row: &&str| row.contains(&digest) && !row.starts_with(&registry.host());
+            assert_eq!(images.lines().find(strange), None, "{point}: {images}");
+            assert!(images.contains(&format!("{}/acme/app sha-{n}", registry.host())), "{point}: {images}");
+        }
     });
 }
 

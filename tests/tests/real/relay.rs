@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use layerkeeper_core::plan::TransferMode;
+use layerkeeper_core::plan::{Link, TransferMode};
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_store::{Options, Store};
 use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Fault, Image, Index, Proxy, Registry, Scratch, eventually};
@@ -197,6 +197,60 @@ async fn a_kill_in_mid_pull_loses_nothing_that_came_through_the_relay() {
         let logged = registry.bytes_of_layers(mark, &layers(&[&pushed]), Agent::Layerkeeper);
         assert!(logged <= pushed.layer_bytes() + Bytes(2 * MB), "{logged} of {}", pushed.layer_bytes());
         assert_eq!(host.spooled(), Bytes::ZERO);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_takes_the_way_that_the_link_was_measured_to_be_worth() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host =
+            Host::over(engine, &registry.host(), store.clone(), |settings, _| settings.policy.keep.clear()).await;
+        let link = |one: f64, many: f64| Link { one: Some(one), three: None, many: Some(many), connections: 8 };
+        for (at, link, way, word) in [
+            (1, Link::default(), "engine", "was never measured"),
+            (2, link(5e5, 5.1e5), "engine", "one connection gives 500 kB/s"),
+            (3, link(5e5, 4e6), "relay", "one connection gives 500 kB/s"),
+        ] {
+            let tag = format!("sha-{at}");
+            version(number + 50 + 3 * at, at).push(&registry, &format!("acme/app:{tag}")).unwrap();
+            store.save_link(&registry.host(), link, host.now()).await.unwrap();
+            let transfer = host.ship(&tag, None).await.pull.unwrap().transfer.unwrap();
+            assert!(transfer.way == way && transfer.reason.contains(word), "{transfer:?}");
+        }
+        // and what this pull gave is remembered for the next
+        let (learnt, _) = store.link(&registry.host()).await.unwrap().unwrap();
+        assert!(learnt.many.is_some(), "{learnt:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_to_by_the_relay_and_lifted_when_a_deploy_waits() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let base = Image::new().layer(layer(62, number, 1, Bytes(6 * MB)));
+        base.push(&registry, "acme/base:1").unwrap();
+        version(number + 80, 1).push(&registry, "acme/app:sha-1").unwrap();
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host = Host::over(engine, &registry.host(), store, |settings, _| {
+            settings.policy.keep.truncate(1);
+            // it would take a minute
+            settings.transfer.background_rate = Some(Bytes(100_000));
+        })
+        .await;
+        let begun = std::time::Instant::now();
+        let warm = host.keeper.prewarm(&[], 0).await.unwrap();
+        let moving = async || host.spooled() > Bytes::ZERO;
+        eventually(Duration::from_secs(30), moving).await;
+        let row = host.deploy("sha-1", None).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        let row = host.end(&warm[0].job.id).await;
+        let transfer = row.outcome.pull.unwrap().transfer.unwrap();
+        assert!(transfer.way == "relay" && transfer.reason.contains("a rate is set"), "{transfer:?}");
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     })
     .await;
 }

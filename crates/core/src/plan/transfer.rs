@@ -90,6 +90,7 @@ pub fn choose_transfer(question: &TransferQuestion<'_>) -> TransferChoice {
     match (question.mode, question.hindrance) {
         (TransferMode::Engine, _) => choice(Way::Engine, "transfer = \"engine\"".to_owned()),
         (_, Some(hindrance)) => choice(Way::Engine, hindrance.to_owned()),
+        (_, None) if total == Bytes::ZERO => choice(Way::Engine, "no layer is to be fetched".to_owned()),
         (TransferMode::Relay, None) => choice(Way::Relay, "transfer = \"relay\"".to_owned()),
         (TransferMode::Auto, None) if total < LEAST => choice(Way::Engine, format!("only {total} are to be fetched")),
         (TransferMode::Auto, None) => match (engine, relay) {
@@ -250,6 +251,8 @@ mod tests {
         assert_eq!(with(TransferMode::Relay, Some("the engine is elsewhere")).way, Way::Engine);
         assert_eq!(with(TransferMode::Engine, None).way, Way::Engine);
         assert_eq!(with(TransferMode::Relay, None).way, Way::Relay);
+        let nothing = TransferQuestion { mode: TransferMode::Relay, hindrance: None, link, layers: &[], unpacks: None };
+        assert_eq!(choose_transfer(&nothing).way, Way::Engine);
     }
 
     proptest! {

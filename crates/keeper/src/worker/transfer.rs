@@ -171,6 +171,7 @@ async fn relayed(
     let alias = relay.repository().by_digest(job.target.digest);
     let instance = job.inventory.engine.instance();
     ctx.store.record_made(&instance, alias.clone(), MadeFor::TransferAlias, &run.job.id, ctx.now()).await?;
+    (ctx.at)("relay-open");
     let (username, password) = relay.credentials();
     let login = Login {
         username: username.to_owned(),
@@ -190,6 +191,7 @@ async fn relayed(
     // by its real name: about a kilobyte, and the engine knows where the content is from
     let login = ctx.registry.login(job.name.repository.registry()).await?;
     let named = pull(run, job.name, reference, login.as_ref(), None, None).await?;
+    (ctx.at)("relay-named");
     pulled.attempt.duration += named.attempt.duration;
     pulled.error = named.error;
     let snapshot = if pulled.error.is_none() { relay.finish().await } else { relay.close().await };
