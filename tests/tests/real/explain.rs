@@ -9,7 +9,7 @@ mod lost;
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_keeper::DeployRequest;
 use layerkeeper_store::record::{EstimateRecord, PullRecord};
-use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Image, Registry};
+use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Image, Layer, Pushed, Registry};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
@@ -35,6 +35,19 @@ fn kept(pull: &PullRecord) -> &EstimateRecord {
     pull.estimate.as_ref().unwrap()
 }
 
+/// What is to be done about the only cause of a layer.
+fn advice(estimate: &EstimateRecord, layer: usize) -> &str {
+    match &*estimate.layers[layer].causes {
+        [cause] => cause.advice.as_deref().unwrap_or_default(),
+        causes => panic!("layer {layer}: {causes:?}"),
+    }
+}
+
+/// What these layers take together.
+fn bytes(pushed: &Pushed, layers: &[usize]) -> u64 {
+    layers.iter().map(|at| pushed.layers[*at].size.0).sum()
+}
+
 fn is_classic(engine: &Engine) -> bool {
     engine.kind() != EngineKind::C
 }
@@ -56,19 +69,101 @@ async fn the_first_layer_that_differs_is_named_with_its_instruction_and_what_lie
                 continue;
             }
             let estimate = kept(&pull);
-            let sizes: Vec<u64> = pushed.layers.iter().map(|layer| layer.size.0).collect();
             // the classic store has the code's blob, but not in this place of the chain
-            let moves = if is_classic(engine) { sizes[1] + sizes[2] } else { sizes[1] };
+            let moves = bytes(&pushed, if is_classic(engine) { &[1, 2] } else { &[1] });
             assert_eq!(pull.downloaded_bytes, moves);
             let above: &[&str] = if is_classic(engine) { &["above"] } else { &[] };
             assert_eq!(words(estimate), [&[][..], &["differs"], above], "{estimate:?}");
             let first = host.name("app:sha-1");
             assert_eq!(estimate.compared_with, Some(first.to_string()));
             assert!(said(estimate, 1).contains("the same instruction made other content"), "{estimate:?}");
-            let advice = estimate.layers[1].causes[0].advice.as_deref().unwrap();
-            assert!(advice.contains("package index"), "{advice}");
+            assert!(advice(estimate, 1).contains("package index"), "{estimate:?}");
             assert!(plan.estimate.peak_bytes.unwrap() > moves, "{plan:?}");
         }
+    })
+    .await;
+}
+
+/// On a server that has nothing of the kind, and then once more with another requirement.
+#[tokio::test(flavor = "multi_thread")]
+async fn requirements_that_changed_are_the_first_that_differs_and_their_install_follows() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let host = bare(engine, &registry.host()).await;
+        let os = layer(84, number, 1, Bytes(90_000)).created_by("ADD os.tar /");
+        let requirements = |torch: &str| {
+            let text = format!("# {number}\ntorch=={torch}\n");
+            let file = Layer::files([("app/requirements.txt", text)]).unwrap();
+            file.created_by("COPY requirements.txt /app/ # buildkit")
+        };
+        let install = |n: u64| {
+            let torch = layer(84, number, n, Bytes(400_000));
+            torch.created_by("RUN /bin/sh -c pip install -r /app/requirements.txt # buildkit")
+        };
+        let code = layer(84, number, 4, Bytes(50_000)).created_by("COPY . /app # buildkit");
+        let image = |torch: &str, n: u64| {
+            Image::new().layer(os.clone()).layer(requirements(torch)).layer(install(n)).layer(code.clone())
+        };
+        let first = image("2.3.0", 2).push(&registry, "acme/app:sha-1").unwrap();
+        let (_, pull) = foretold(&host, &registry, "sha-1", &first).await;
+        let estimate = kept(&pull);
+        assert_eq!(words(estimate), [["never seen"]; 4], "{estimate:?}");
+        assert_eq!(estimate.compared_with, None);
+        assert!(advice(estimate, 0).contains("keep the image that it is built on as a [[keep]] block"), "{estimate:?}");
+        assert_eq!(advice(estimate, 1), "", "once is enough");
+
+        let second = image("2.4.0", 3).push(&registry, "acme/app:sha-2").unwrap();
+        let (_, pull) = foretold(&host, &registry, "sha-2", &second).await;
+        let estimate = kept(&pull);
+        if is_classic(engine) {
+            assert_eq!(words(estimate), [&[][..], &["differs"], &["above"], &["above"]], "{estimate:?}");
+            assert_eq!(pull.downloaded_bytes, bytes(&second, &[1, 2, 3]));
+        } else {
+            // the code's blob is here, and that is all that this store asks
+            assert_eq!(words(estimate), [&[][..], &["differs"], &["never seen"], &[]], "{estimate:?}");
+            assert_eq!(pull.downloaded_bytes, bytes(&second, &[1, 2]));
+        }
+        assert!(said(estimate, 1).contains("the same instruction made other content"), "{estimate:?}");
+        assert!(advice(estimate, 1).starts_with("the files that it copies have changed"), "{estimate:?}");
+    })
+    .await;
+}
+
+/// The base image was built anew from its lowest layer on, and the server keeps the old one: nothing at all is shared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_moved_is_named_and_all_of_the_image_moves() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let host = Host::new(engine, &registry.host(), |policy, _| policy.keep.truncate(1)).await;
+        let base = |n: u64| {
+            let os = layer(85, number, n, Bytes(200_000)).created_by("ADD ubuntu-22.04.tar / # buildkit");
+            let cudnn = layer(85, number, n + 1, Bytes(300_000));
+            Image::new().layer(os).layer(cudnn.created_by("RUN /bin/sh -c apt-get install -y libcudnn8 # buildkit"))
+        };
+        let app = |on: u64, n: u64| {
+            let code = layer(85, number, n, Bytes(50_000)).created_by("COPY . /app # buildkit");
+            Image::from(&base(on)).layer(code)
+        };
+        base(1).push(&registry, "acme/base:1").unwrap();
+        for row in host.prewarm().await {
+            assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        }
+        let first = app(1, 5).push(&registry, "acme/app:sha-1").unwrap();
+        let (_, pull) = foretold(&host, &registry, "sha-1", &first).await;
+        assert_eq!(pull.downloaded_bytes, bytes(&first, &[2]));
+        let estimate = kept(&pull);
+        assert_eq!(words(estimate), [&[][..], &[], &["on top"]], "{estimate:?}");
+
+        let second = app(3, 6).push(&registry, "acme/app:sha-2").unwrap();
+        let (_, pull) = foretold(&host, &registry, "sha-2", &second).await;
+        assert_eq!(Bytes(pull.downloaded_bytes), second.layer_bytes());
+        let estimate = kept(&pull);
+        let above = if is_classic(engine) { "above" } else { "never seen" };
+        assert_eq!(words(estimate), [["differs"], [above], [above]], "{estimate:?}");
+        assert_eq!(estimate.compared_with, Some(first.name.to_string()));
+        let left = format!("it is no longer built on {} as it is here", host.name("base:1"));
+        assert!(said(estimate, 0).contains(&left), "{estimate:?}");
+        assert!(advice(estimate, 0).contains("layerkeeper prewarm"), "{estimate:?}");
     })
     .await;
 }
@@ -80,22 +175,26 @@ async fn a_layer_on_another_base_is_at_another_position_for_the_classic_store() 
         let host = Host::new(engine, &registry.host(), |policy, _| policy.keep.truncate(1)).await;
         let shared = layer(62, number, 1, Bytes(400_000));
         let on = |n: u64| Image::new().layer(layer(62, number, n, Bytes(90_000))).layer(shared.clone());
+        let app = |on: Image, n: u64| on.layer(layer(62, number, n, Bytes(50_000)));
         on(2).push(&registry, "acme/base:1").unwrap();
         for row in host.prewarm().await {
             assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
         }
-        let pushed = on(3).push(&registry, "acme/app:sha-2").unwrap();
+        let first = app(on(2), 4).push(&registry, "acme/app:sha-1").unwrap();
+        foretold(&host, &registry, "sha-1", &first).await;
+        let pushed = app(on(3), 5).push(&registry, "acme/app:sha-2").unwrap();
         let (_, pull) = foretold(&host, &registry, "sha-2", &pushed).await;
         let estimate = kept(&pull);
+        let base = host.name("base:1").to_string();
+        assert!(said(estimate, 0).contains(&format!("it is no longer built on {base}")), "{estimate:?}");
         if is_classic(engine) {
-            assert_eq!(words(estimate), [["never seen"], ["other position"]], "{estimate:?}");
-            assert!(said(estimate, 1).contains(&host.name("base:1").to_string()), "{estimate:?}");
-            let advice = estimate.layers[1].causes[0].advice.as_deref().unwrap();
-            assert!(advice.contains("build FROM the image that has it"), "{advice}");
+            assert_eq!(words(estimate), [["differs"], ["other position"], ["above"]], "{estimate:?}");
+            assert!(said(estimate, 1).contains(&base), "{estimate:?}");
+            assert!(advice(estimate, 1).contains("build FROM the image that has it"), "{estimate:?}");
             assert_eq!(Bytes(pull.downloaded_bytes), pushed.layer_bytes());
         } else {
-            assert_eq!(words(estimate), [&["never seen"][..], &[]], "{estimate:?}");
-            assert_eq!(Bytes(pull.reused_bytes), pushed.layers[1].size);
+            assert_eq!(words(estimate), [&["differs"][..], &[], &["never seen"]], "{estimate:?}");
+            assert_eq!(pull.downloaded_bytes, bytes(&pushed, &[0, 2]));
         }
     })
     .await;

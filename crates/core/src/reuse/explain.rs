@@ -19,7 +19,7 @@ use crate::reuse::Estimate;
 use crate::time::Timestamp;
 
 pub use cause::{Cause, Difference};
-pub use compare::nearest;
+pub use compare::{nearest, predecessor};
 
 /// A layer that was here and is no longer: what the record knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct Evidence<'e> {
     pub estimate: &'e Estimate,
     /// What is here.
     pub inventory: &'e Inventory,
+    /// The image here to compare with where none has the lowest layer: its [`predecessor`], or the one that somebody named.
+    pub earlier: Option<ImageId>,
     /// Our records of layers.
     pub records: &'e [LayerRecord],
     /// What the registry says of images that are here; see [`to_describe`].
@@ -90,7 +92,7 @@ pub struct Share {
 /// Why an image moves what it moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The image here that it has most in common with, by one of its names.
+    /// The image here that it has most in common with, or that it follows upon, by one of its names.
     pub compared_with: Option<String>,
     /// Per layer, bottom first; none for a layer that is here.
     pub causes: Vec<Vec<Cause>>,
@@ -105,8 +107,14 @@ pub fn title(image: &Image) -> String {
 }
 
 /// Images here whose manifests would help: the one to compare with, and one for each layer whose content is here.
-pub fn to_describe<'i>(manifest: &ImageManifest, estimate: &Estimate, inventory: &'i Inventory) -> Vec<&'i Image> {
-    let mut wanted: Vec<&Image> = compare::nearest(manifest, inventory).into_iter().map(|(image, _)| image).collect();
+pub fn to_describe<'i>(
+    manifest: &ImageManifest,
+    estimate: &Estimate,
+    inventory: &'i Inventory,
+    earlier: Option<ImageId>,
+) -> Vec<&'i Image> {
+    let nearest = compare::nearest(manifest, inventory, earlier);
+    let mut wanted: Vec<&Image> = nearest.into_iter().map(|(image, _)| image).collect();
     let held = inventory.held_layers();
     for layer in estimate.layers.iter().filter(|layer| matches!(layer.presence, Presence::ToFetch)) {
         let holder = held.get(&layer.diff_id).map(|at| &inventory.images[*at]);
@@ -119,7 +127,7 @@ pub fn to_describe<'i>(manifest: &ImageManifest, estimate: &Estimate, inventory:
 
 /// Says why.
 pub fn explain(evidence: &Evidence<'_>) -> Explanation {
-    let nearest = compare::nearest(evidence.manifest, evidence.inventory);
+    let nearest = compare::nearest(evidence.manifest, evidence.inventory, evidence.earlier);
     let scene = Scene::new(evidence, nearest);
     let causes = (0..evidence.manifest.layers.len()).map(|at| scene.causes(at)).collect();
     Explanation { compared_with: nearest.map(|(image, _)| title(image)), causes, shares: shares(evidence) }
@@ -201,7 +209,7 @@ impl<'e> Scene<'e> {
             }
             Some((image, common)) if at == common => Cause::Differs(self.difference(image, common, layer)),
             Some(_) if self.lower_must_move(at) => Cause::Above { first: self.first.unwrap_or(at) },
-            _ => Cause::NeverSeen,
+            _ => Cause::NeverSeen { above: self.first.filter(|first| *first < at) },
         }
     }
 
@@ -245,6 +253,7 @@ impl<'e> Scene<'e> {
             image: title(image),
             wanted: layer.created_by.clone(),
             here: there.and_then(|there| there.created_by.clone()),
+            at_bottom: at == 0,
             base: compare::base_left(image, at, self.evidence),
         }
     }
