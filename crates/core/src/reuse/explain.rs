@@ -156,7 +156,9 @@ impl<'e> Scene<'e> {
             }
         }
         let mut blobs: HashMap<DiffId, BTreeSet<Digest>> = HashMap::new();
-        for record in evidence.records {
+        let store = evidence.inventory.engine.store;
+        let has_blob = |record: &&LayerRecord| record.has_blob(store, |chain| held_chains.contains_key(&chain));
+        for record in evidence.records.iter().filter(has_blob) {
             blobs.entry(record.diff_id).or_default().insert(record.blob);
         }
         Self {
@@ -238,13 +240,17 @@ impl<'e> Scene<'e> {
         let mut known: BTreeSet<Digest> = self.blobs.get(&layer.diff_id).cloned().unwrap_or_default();
         let described = self.evidence.described.values().flat_map(|manifest| &manifest.layers);
         let same: Vec<&ManifestLayer> = described.filter(|other| other.diff_id == layer.diff_id).collect();
-        known.extend(same.iter().map(|other| other.blob.digest));
+        // what an image lists the containerd store need not have: it skips what it has unpacked
+        if self.evidence.inventory.engine.store == StoreKind::Graphdriver {
+            known.extend(same.iter().map(|other| other.blob.digest));
+        }
         if known.contains(&layer.blob.digest) {
             return None;
         }
-        let here = known.first().copied()?;
-        let how = same.iter().find(|other| known.contains(&other.blob.digest)).map(|other| other.compression);
-        Some(Cause::OtherCompression { here, here_as: how, wanted_as: layer.compression })
+        let listed = same.iter().find(|other| known.contains(&other.blob.digest));
+        let listed = listed.map(|other| (other.blob.digest, Some(other.compression)));
+        let (here, here_as) = listed.or_else(|| known.first().map(|blob| (*blob, None)))?;
+        Some(Cause::OtherCompression { here, here_as, wanted_as: layer.compression })
     }
 
     fn difference(&self, image: &Image, at: usize, layer: &ManifestLayer) -> Difference {

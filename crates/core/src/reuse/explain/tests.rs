@@ -146,6 +146,15 @@ fn the_same_content_as_another_blob_is_other_compression_and_takes_what_lies_abo
     let containerd = server(CONTAINERD).with("sha-1", &["os", "torch", "code1"]);
     assert_eq!(containerd.words(&wanted), ["", "", ""]);
     assert_eq!(containerd.words(&["other", "torch:zstd"]), ["differs", "other compression"]);
+    // an image of zstd came since, and of it this store took nothing that it had unpacked
+    let mut since = containerd.with("sha-2", &["os", "torch:zstd", "code1"]);
+    since.records.iter_mut().filter(|record| record.blob == digest("torchzstd")).for_each(|record| {
+        record.origin = Origin::Reused;
+    });
+    let wanted = ["other", "torch:zstd"];
+    assert_eq!(since.words(&wanted), ["differs", "other compression"]);
+    let here = digest("torch").short();
+    assert!(since.said(&wanted, 1).0.contains(&format!("as another blob ({here}, gzip); this one is zstd")));
 }
 
 #[test]
