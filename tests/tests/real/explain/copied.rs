@@ -8,7 +8,8 @@ use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
 
-use super::words;
+use super::{bytes, is_classic, kept, words};
+use crate::reuse::foretold;
 
 /// The case behind it all: the runtime copies the virtual environment out of cache-python instead of being built on it. What
 /// that repeats is measured once both are here, and the next plan says it before the pull.
@@ -40,8 +41,8 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
             assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
         }
         let first = runtime(20).push(&registry, "acme/app:sha-1").unwrap();
-        let pull = host.ship("sha-1", None).await.pull.unwrap();
-        assert_eq!(Bytes(pull.downloaded_bytes), first.layers[1..].iter().map(|layer| layer.size).sum());
+        let (_, pull) = foretold(&host, &registry, "sha-1", &first).await;
+        assert_eq!(pull.downloaded_bytes, bytes(&first, &[1, 2]));
         let told = async || {
             let events = host.keeper.events(50).await.unwrap();
             let told: Vec<_> = events.into_iter().filter(|event| event.kind == "repeats files").collect();
@@ -49,26 +50,30 @@ async fn a_copy_of_what_a_kept_image_has_is_measured_and_foretold() {
         };
         let told = eventually(Duration::from_secs(60), told).await;
         let python_name = host.name("cache-python:1").to_string();
-        // the base's own file stands below both, and is not the layer's
         let said = format!("copied 1.30 MB of 1.38 MB from {python_name}");
         assert!(told.len() == 1 && told[0].message.contains(&said), "{told:?}");
+        let copied = first.layers[1].diff_id;
+        let measured = async || {
+            let rows = host.store().repeats(copied, String::new(), None).await.unwrap();
+            rows.into_iter().find(|row| row.image == python_name)
+        };
+        let row = eventually(Duration::from_secs(20), measured).await;
+        // the base's own file stands below both, and is not the layer's
+        assert_eq!((row.repeated, row.total), (Bytes(1_300_000), Bytes(1_380_000)), "{row:?}");
+        assert_eq!((row.repeated_files, row.files), (2, 3), "{row:?}");
 
         let second = runtime(21).push(&registry, "acme/app:sha-2").unwrap();
-        let plan = host.keeper.plan(&second.name.to_reference()).await.unwrap();
-        let causes = &plan.estimate.layers[1].causes;
-        let found: Vec<&str> = causes.iter().map(|cause| cause.cause.as_str()).collect();
-        assert_eq!(found, ["differs", "repeats files"], "{plan:?}");
-        let said = &causes[1].why;
-        for part in ["the last layer that this instruction made repeated 94 %", "2 of 3 files", &python_name] {
-            assert!(said.contains(part), "{part}: {said}");
-        }
-        assert!(
-            causes[1]
-                .advice
-                .as_deref()
-                .unwrap()
-                .contains(&format!("FROM the image that has the files ({python_name})"))
-        );
+        let (_, pull) = foretold(&host, &registry, "sha-2", &second).await;
+        assert_eq!(pull.downloaded_bytes, bytes(&second, &[1, 2]));
+        let estimate = kept(&pull);
+        let above = if is_classic(engine) { "above" } else { "never seen" };
+        assert_eq!(words(estimate), [&[][..], &["differs", "repeats files"], &[above]], "{estimate:?}");
+        let [_, repeats] = &*estimate.layers[1].causes else { panic!("{estimate:?}") };
+        let said = "the last layer that this instruction made repeated 94 % of its files' bytes from";
+        let said = format!("{said} {python_name} (1.30 MB of 1.38 MB, 2 of 3 files)");
+        assert!(repeats.why.starts_with(&said), "{repeats:?}");
+        let built_on = format!("FROM the image that has the files ({python_name})");
+        assert!(repeats.advice.as_deref().unwrap().contains(&built_on), "{repeats:?}");
         let label = "label=io.layerkeeper.reading";
         let left = async || {
             let ours = |image: &str| image.contains(&registry.host());
