@@ -147,6 +147,11 @@ impl Host {
         format!("{}/acme/{text}", self.registry).parse().expect("a name")
     }
 
+    /// Its database, for looking.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What its clock shows.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -33,6 +33,18 @@ pub struct LayerRecord {
     pub origin: Origin,
 }
 
+impl LayerRecord {
+    /// Does an engine with this store, where these chains are, still know the content by this blob?
+    pub(crate) fn has_blob(&self, store: StoreKind, has_chain: impl Fn(ChainId) -> bool) -> bool {
+        match store {
+            // the map from blob digest to diff id outlives the layer there
+            StoreKind::Graphdriver => true,
+            // a blob lives as long as an image that lists it, and a layer reused by its chain may have none
+            StoreKind::Containerd => has_chain(self.chain) && self.origin != Origin::Reused,
+        }
+    }
+}
+
 /// The engine's layers, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Holdings {
@@ -66,13 +78,8 @@ impl Holdings {
             diff_ids.extend(image.layers.iter().copied());
         }
         let store = inventory.engine.store;
-        let held = |record: &&LayerRecord| match store {
-            // the map from blob digest to diff id outlives the layer there
-            StoreKind::Graphdriver => true,
-            // a blob lives as long as an image that lists it, and a layer reused by its chain may have none
-            StoreKind::Containerd => chains.contains(&record.chain) && record.origin != Origin::Reused,
-        };
-        let known: Vec<&LayerRecord> = records.iter().filter(held).collect();
+        let has_blob = |record: &&LayerRecord| record.has_blob(store, |chain| chains.contains(&chain));
+        let known: Vec<&LayerRecord> = records.iter().filter(has_blob).collect();
         Self {
             store,
             blobs: known.iter().map(|record| record.blob).collect(),

@@ -4,6 +4,7 @@
 //! All three run in an overlay over a Debian tree (the host's own for A), in their own mount and pid namespace. Paths
 //! inside are the paths outside, so what `docker info` says of its data root can be looked up from here.
 
+mod save;
 mod shared;
 
 use std::ffi::OsStr;

@@ -1,6 +1,7 @@
 //! The real binary as a process: starts, stops, kills, reloads, and what Prometheus and a browser make of it.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod against;
 mod cli;
 mod clock;
 mod doctor;

@@ -60,6 +60,8 @@ pub fn against(
         manifest: wanted,
         estimate: &estimate,
         inventory: &inventory,
+        // somebody named it: whatever it has in common
+        earlier: Some(id),
         records: &records,
         described: &BTreeMap::from([(id, had.clone())]),
         lost: &HashMap::new(),

@@ -19,7 +19,7 @@ use crate::reuse::Estimate;
 use crate::time::Timestamp;
 
 pub use cause::{Cause, Difference};
-pub use compare::nearest;
+pub use compare::{nearest, predecessor};
 
 /// A layer that was here and is no longer: what the record knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct Evidence<'e> {
     pub estimate: &'e Estimate,
     /// What is here.
     pub inventory: &'e Inventory,
+    /// The image here to compare with where none has the lowest layer: its [`predecessor`], or the one that somebody named.
+    pub earlier: Option<ImageId>,
     /// Our records of layers.
     pub records: &'e [LayerRecord],
     /// What the registry says of images that are here; see [`to_describe`].
@@ -90,7 +92,7 @@ pub struct Share {
 /// Why an image moves what it moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The image here that it has most in common with, by one of its names.
+    /// The image here that it has most in common with, or that it follows upon, by one of its names.
     pub compared_with: Option<String>,
     /// Per layer, bottom first; none for a layer that is here.
     pub causes: Vec<Vec<Cause>>,
@@ -105,8 +107,14 @@ pub fn title(image: &Image) -> String {
 }
 
 /// Images here whose manifests would help: the one to compare with, and one for each layer whose content is here.
-pub fn to_describe<'i>(manifest: &ImageManifest, estimate: &Estimate, inventory: &'i Inventory) -> Vec<&'i Image> {
-    let mut wanted: Vec<&Image> = compare::nearest(manifest, inventory).into_iter().map(|(image, _)| image).collect();
+pub fn to_describe<'i>(
+    manifest: &ImageManifest,
+    estimate: &Estimate,
+    inventory: &'i Inventory,
+    earlier: Option<ImageId>,
+) -> Vec<&'i Image> {
+    let nearest = compare::nearest(manifest, inventory, earlier);
+    let mut wanted: Vec<&Image> = nearest.into_iter().map(|(image, _)| image).collect();
     let held = inventory.held_layers();
     for layer in estimate.layers.iter().filter(|layer| matches!(layer.presence, Presence::ToFetch)) {
         let holder = held.get(&layer.diff_id).map(|at| &inventory.images[*at]);
@@ -119,7 +127,7 @@ pub fn to_describe<'i>(manifest: &ImageManifest, estimate: &Estimate, inventory:
 
 /// Says why.
 pub fn explain(evidence: &Evidence<'_>) -> Explanation {
-    let nearest = compare::nearest(evidence.manifest, evidence.inventory);
+    let nearest = compare::nearest(evidence.manifest, evidence.inventory, evidence.earlier);
     let scene = Scene::new(evidence, nearest);
     let causes = (0..evidence.manifest.layers.len()).map(|at| scene.causes(at)).collect();
     Explanation { compared_with: nearest.map(|(image, _)| title(image)), causes, shares: shares(evidence) }
@@ -148,7 +156,9 @@ impl<'e> Scene<'e> {
             }
         }
         let mut blobs: HashMap<DiffId, BTreeSet<Digest>> = HashMap::new();
-        for record in evidence.records {
+        let store = evidence.inventory.engine.store;
+        let has_blob = |record: &&LayerRecord| record.has_blob(store, |chain| held_chains.contains_key(&chain));
+        for record in evidence.records.iter().filter(has_blob) {
             blobs.entry(record.diff_id).or_default().insert(record.blob);
         }
         Self {
@@ -201,7 +211,7 @@ impl<'e> Scene<'e> {
             }
             Some((image, common)) if at == common => Cause::Differs(self.difference(image, common, layer)),
             Some(_) if self.lower_must_move(at) => Cause::Above { first: self.first.unwrap_or(at) },
-            _ => Cause::NeverSeen,
+            _ => Cause::NeverSeen { above: self.first.filter(|first| *first < at) },
         }
     }
 
@@ -230,13 +240,17 @@ impl<'e> Scene<'e> {
         let mut known: BTreeSet<Digest> = self.blobs.get(&layer.diff_id).cloned().unwrap_or_default();
         let described = self.evidence.described.values().flat_map(|manifest| &manifest.layers);
         let same: Vec<&ManifestLayer> = described.filter(|other| other.diff_id == layer.diff_id).collect();
-        known.extend(same.iter().map(|other| other.blob.digest));
+        // what an image lists the containerd store need not have: it skips what it has unpacked
+        if self.evidence.inventory.engine.store == StoreKind::Graphdriver {
+            known.extend(same.iter().map(|other| other.blob.digest));
+        }
         if known.contains(&layer.blob.digest) {
             return None;
         }
-        let here = known.first().copied()?;
-        let how = same.iter().find(|other| known.contains(&other.blob.digest)).map(|other| other.compression);
-        Some(Cause::OtherCompression { here, here_as: how, wanted_as: layer.compression })
+        let listed = same.iter().find(|other| known.contains(&other.blob.digest));
+        let listed = listed.map(|other| (other.blob.digest, Some(other.compression)));
+        let (here, here_as) = listed.or_else(|| known.first().map(|blob| (*blob, None)))?;
+        Some(Cause::OtherCompression { here, here_as, wanted_as: layer.compression })
     }
 
     fn difference(&self, image: &Image, at: usize, layer: &ManifestLayer) -> Difference {
@@ -245,6 +259,7 @@ impl<'e> Scene<'e> {
             image: title(image),
             wanted: layer.created_by.clone(),
             here: there.and_then(|there| there.created_by.clone()),
+            at_bottom: at == 0,
             base: compare::base_left(image, at, self.evidence),
         }
     }

@@ -309,7 +309,8 @@ async fn why(ctx: &Context, job: &Job<'_>) -> Option<EstimateRecord> {
     if !job.own {
         return None;
     }
-    match explained(ctx, &job.inventory, (&job.name.repository, manifest), estimate, &job.records).await {
+    let wanted = (&job.name.to_reference(), manifest);
+    match explained(ctx, &job.inventory, wanted, estimate, &job.records).await {
         Ok(record) => Some(record),
         Err(error) => {
             tracing::warn!(image = %job.name, %error, "could not find out why layers move");

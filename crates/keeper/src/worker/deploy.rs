@@ -105,7 +105,7 @@ async fn refuse_over(
     if estimate.fetch_least <= limit {
         return Ok(());
     }
-    let record = explained(ctx, &inventory, (&image.repository, manifest), &estimate, &records).await?;
+    let record = explained(ctx, &inventory, (&image.to_reference(), manifest), &estimate, &records).await?;
     let (fetch, reasons) = (estimate.fetch_least, largest_first(&record));
     run.outcome.estimate = Some(record);
     run.save().await?;

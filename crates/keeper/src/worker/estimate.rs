@@ -11,7 +11,7 @@ use layerkeeper_core::{ImageId, ImageManifest, Inventory, Reference, Selector, S
 use crate::context::Context;
 use crate::handle::Estimated;
 use crate::job_error::JobError;
-use crate::worker::explain::explained;
+use crate::worker::explain::{earlier, explained};
 use crate::worker::knowledge::holdings;
 
 /// Estimates a pull of any reference.
@@ -35,7 +35,7 @@ pub(crate) async fn estimate(ctx: &Context, reference: &Reference) -> Result<Est
         platform: manifest.platform.to_string(),
         digest_here: here.map(|digest| digest.to_string()),
         up_to_date,
-        estimate: explained(ctx, &inventory, (&reference.repository, &manifest), &estimate, &records).await?,
+        estimate: explained(ctx, &inventory, (reference, &manifest), &estimate, &records).await?,
         budget_bytes: runtime.map(|runtime| runtime.download_budget.0),
         limit_bytes: runtime.and_then(|runtime| runtime.download_limit).map(|limit| limit.0),
     })
@@ -52,7 +52,8 @@ async fn look(ctx: &Context, reference: &Reference) -> Result<(Arc<Inventory>, I
     let manifest = ctx.registry.image(reference, &seen.engine.platform).await?.image;
     let inventory = match known {
         Some(known) => {
-            let rests_on = rests_on(ctx, reference, &manifest, &known);
+            let earlier = earlier(ctx, &known, (reference, &manifest)).await?;
+            let rests_on = rests_on(ctx, reference, &manifest, &known, earlier);
             ctx.confirm_some(known, |image| rests_on.contains(&image.id)).await?
         }
         None => seen,
@@ -62,11 +63,17 @@ async fn look(ctx: &Context, reference: &Reference) -> Result<(Arc<Inventory>, I
 
 /// The image asked about, the kept ones, the nearest, which has all of the chain that is here, and one for each layer that is
 /// anywhere.
-fn rests_on(ctx: &Context, reference: &Reference, manifest: &ImageManifest, known: &Inventory) -> BTreeSet<ImageId> {
+fn rests_on(
+    ctx: &Context,
+    reference: &Reference,
+    manifest: &ImageManifest,
+    known: &Inventory,
+    earlier: Option<ImageId>,
+) -> BTreeSet<ImageId> {
     let held = known.held_layers();
     let holders = manifest.layers.iter().filter_map(|layer| known.images.get(*held.get(&layer.diff_id)?));
     let settings = ctx.settings();
     let kept = settings.policy.keep.iter().filter_map(|keep| known.named(&keep.image));
-    let nearest = nearest(manifest, known).map(|(image, _)| image);
+    let nearest = nearest(manifest, known, earlier).map(|(image, _)| image);
     holders.chain(kept).chain(nearest).chain(known.find(reference)).map(|image| image.id).collect()
 }

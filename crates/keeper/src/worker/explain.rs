@@ -7,9 +7,9 @@ use layerkeeper_core::instruction::alike;
 use layerkeeper_core::layers::{LayerRecord, Presence};
 use layerkeeper_core::plan::room::Growth;
 use layerkeeper_core::reuse::content::destination;
-use layerkeeper_core::reuse::explain::{Evidence, Lost, Repeat, to_describe};
+use layerkeeper_core::reuse::explain::{Evidence, Lost, Repeat, nearest, predecessor, to_describe};
 use layerkeeper_core::reuse::{Estimate, explain};
-use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Repository, Timestamp};
+use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Reference, Repository, Timestamp};
 use layerkeeper_store::record::EstimateRecord;
 use layerkeeper_store::{Event, EventFilter, LastHeld, Repeated};
 use tokio::time::{Instant, timeout_at};
@@ -29,30 +29,46 @@ const LOOK_UP_TIME: Duration = Duration::from_secs(10);
 const BEFORE: Duration = Duration::from_secs(120);
 const AFTER: Duration = Duration::from_secs(30);
 
-/// The estimate as the record keeps it, made by these records of layers, with the cause of every layer that moves. What cannot be looked up in time is left
-/// out.
+/// The estimate as the record keeps it, made by these records of layers, with the cause of every layer that moves. What cannot
+/// be looked up in time is left out.
 ///
 /// # Errors
 /// The store.
 pub(crate) async fn explained(
     ctx: &Context,
     inventory: &Inventory,
-    (repository, manifest): (&Repository, &ImageManifest),
+    (reference, manifest): (&Reference, &ImageManifest),
     estimate: &Estimate,
     records: &[LayerRecord],
 ) -> Result<EstimateRecord, JobError> {
+    let earlier = earlier(ctx, inventory, (reference, manifest)).await?;
     let peak = Growth::of(inventory, records).peak(estimate).bytes();
     let evidence = Evidence {
         manifest,
         estimate,
         inventory,
+        earlier,
         records,
-        described: &described(ctx, inventory, manifest, estimate).await,
+        described: &described(ctx, inventory, manifest, estimate, earlier).await,
         lost: &lost(ctx, inventory, estimate).await?,
-        repeats: &repeats(ctx, repository, estimate).await?,
+        repeats: &repeats(ctx, &reference.repository, estimate).await?,
         policy: &ctx.settings().policy,
     };
     Ok(EstimateRecord::from(estimate).explained(&explain(&evidence), Some(peak)))
+}
+
+/// The image to compare with where none here has the lowest layer.
+pub(super) async fn earlier(
+    ctx: &Context,
+    inventory: &Inventory,
+    (reference, manifest): (&Reference, &ImageManifest),
+) -> Result<Option<ImageId>, JobError> {
+    // on most hosts one has, and the record need not be read
+    if nearest(manifest, inventory, None).is_some() {
+        return Ok(None);
+    }
+    let history = ctx.store.name_history(&inventory.engine.instance()).await?;
+    Ok(predecessor(reference, inventory, &history).map(|image| image.id))
 }
 
 async fn described(
@@ -60,13 +76,14 @@ async fn described(
     inventory: &Inventory,
     manifest: &ImageManifest,
     estimate: &Estimate,
+    earlier: Option<ImageId>,
 ) -> BTreeMap<ImageId, ImageManifest> {
     let mut described = BTreeMap::new();
     if estimate.layers.iter().all(|layer| matches!(layer.presence, Presence::Here | Presence::Repeated)) {
         return described;
     }
     let deadline = Instant::now() + LOOK_UP_TIME;
-    for image in to_describe(manifest, estimate, inventory).into_iter().take(LOOK_UPS) {
+    for image in to_describe(manifest, estimate, inventory, earlier).into_iter().take(LOOK_UPS) {
         let Ok(found) = timeout_at(deadline, manifest_of(ctx, image, inventory)).await else { break };
         described.extend(found.map(|manifest| (image.id, manifest)));
     }

@@ -73,7 +73,7 @@ pub struct EstimateRecord {
     /// What the pull takes on the engine's disk at its peak: what moves, and what it becomes unpacked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
-    /// The image here that it has most in common with: what moves is explained by the difference.
+    /// The image here that it has most in common with, or that it follows upon: what moves is explained by the difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_with: Option<String>,
     /// What each kept image shares with it.

@@ -50,7 +50,7 @@ impl Layer {
             tar.append_link(&mut header, name, target).doing(|| format!("packing {path}"))?;
         }
         let tar = tar.into_inner().doing(|| "packing a layer".into())?;
-        Ok(Self::of_tar(tar))
+        Ok(Self::tar(tar))
     }
 
     /// A layer with one file that no compression makes smaller; its blob is a little over `size` bytes long.
@@ -66,6 +66,18 @@ impl Layer {
     /// A layer with one file of zeros: large on disk, tiny on the wire.
     pub fn zeros(path: &str, size: Bytes) -> Result<Self> {
         Self::files([(path, vec![0; size.0 as usize])])
+    }
+
+    /// A layer of this tar as it is, such as one that an engine saved.
+    pub fn tar(tar: Vec<u8>) -> Self {
+        Self {
+            diff_id: DiffId::of(&tar),
+            tar: Arc::new(tar),
+            compression: Compression::Gzip,
+            level: 6,
+            blob: Arc::default(),
+            created_by: "COPY . . # buildkit".into(),
+        }
     }
 
     /// This content as a plain tar.
@@ -113,17 +125,6 @@ impl Layer {
         }
         let made = self.blob.get().map(|(blob, digest)| (blob.as_slice(), *digest));
         made.ok_or_else(|| Error::failed("compressing a layer", "nothing came of it"))
-    }
-
-    fn of_tar(tar: Vec<u8>) -> Self {
-        Self {
-            diff_id: DiffId::of(&tar),
-            tar: Arc::new(tar),
-            compression: Compression::Gzip,
-            level: 6,
-            blob: Arc::default(),
-            created_by: "COPY . . # buildkit".into(),
-        }
     }
 
     fn compressed(self, compression: Compression, level: u32) -> Self {

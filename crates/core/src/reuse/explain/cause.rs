@@ -50,7 +50,10 @@ pub enum Cause {
     /// Its files stand in another image here.
     Repeats(Repeat),
     /// Nothing like it was ever seen here.
-    NeverSeen,
+    NeverSeen {
+        /// The lowest layer that moves, where that is below this one, counted from 0 at the bottom: what can be done is said there.
+        above: Option<usize>,
+    },
 }
 
 /// Where two images part.
@@ -62,6 +65,8 @@ pub struct Difference {
     pub wanted: Option<String>,
     /// What made the layer here, where the registry still says.
     pub here: Option<String>,
+    /// It is the lowest layer: they have nothing in common.
+    pub at_bottom: bool,
     /// The kept image that the one here is built on and the one to come is not.
     pub base: Option<String>,
 }
@@ -78,7 +83,7 @@ impl Cause {
             Self::Undescribed { .. } => "loaded or built",
             Self::Lost(_) => "lost",
             Self::Repeats(_) => "repeats files",
-            Self::NeverSeen => "never seen",
+            Self::NeverSeen { .. } => "never seen",
         }
     }
 
@@ -108,7 +113,12 @@ impl Cause {
             Self::OnTop { .. } => "nothing, unless it is large: then put what seldom changes in it into a kept image, and build \
                                    on that"
                 .to_owned(),
-            Self::Above { .. } | Self::NeverSeen => return None,
+            Self::NeverSeen { above: None } => {
+                "nothing, if it is the first of its kind here; else keep the image that it is built on as a [[keep]] block, so \
+                 that this layer is here before the deploy"
+                    .to_owned()
+            }
+            Self::Above { .. } | Self::NeverSeen { above: Some(_) } => return None,
             Self::Undescribed { image } => format!(
                 "pull {image} from its registry once instead of loading or building it here; what the engine never \
                  downloaded it downloads again"
@@ -165,6 +175,12 @@ impl Difference {
         let copies = instruction.starts_with("COPY ") || instruction.starts_with("ADD ");
         let arguments = self.changed_arguments();
         match () {
+            // of an image FROM scratch it is what the build copied
+            () if self.at_bottom && !instruction.starts_with("COPY ") => {
+                "the lowest layer is the base image's, as a rule: name that by its digest in FROM, and keep it as a [[keep]] \
+                 block, so that it is here before the deploy; a base that moves makes every layer above it anew"
+                    .to_owned()
+            }
             () if self.is_again() && !arguments.is_empty() => format!(
                 "declare ARG {} below this instruction, or in another stage: an argument in scope makes every RUN below its \
                  declaration run again when the value changes",
@@ -223,7 +239,7 @@ impl fmt::Display for Cause {
                 }
             }
             Self::Repeats(repeat) => write!(f, "{repeat}"),
-            Self::NeverSeen => write!(f, "nothing like it was ever seen here"),
+            Self::NeverSeen { .. } => write!(f, "nothing like it was ever seen here"),
         }
     }
 }
