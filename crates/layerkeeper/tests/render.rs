@@ -13,6 +13,7 @@ use layerkeeper::render::{
     Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, state, status,
 };
 use layerkeeper_http::wire::JobView;
+use layerkeeper_store::record::PullRecord;
 use render::{expected, sample};
 use serde::Serialize;
 
@@ -33,6 +34,19 @@ fn a_deploy_that_moved_one_layer() {
 #[test]
 fn a_deploy_with_a_cut_attempt_doubts_and_too_many_bytes() {
     insta::assert_snapshot!("deploy_doubted", report::outcome(&sample::doubted(), Width::Unbounded));
+}
+
+#[test]
+fn by_how_much_an_estimate_was_wrong_is_told_with_its_side_and_nothing_where_it_was_right() {
+    let said = |error: Option<i64>| {
+        let pull = sample::deploy().pull.map(|pull| PullRecord { estimate_error_bytes: error, ..pull });
+        pull.map(|pull| report::pull(&pull, Width::Unbounded)).unwrap_or_default()
+    };
+    assert!(said(Some(104_000_000)).contains("  104 MB  more than expected\n"), "{}", said(Some(104_000_000)));
+    assert!(said(Some(-2_100_000)).contains("  2.10 MB  less than expected\n"), "{}", said(Some(-2_100_000)));
+    for right in [Some(0), None] {
+        assert!(!said(right).contains("than expected"), "{}", said(right));
+    }
 }
 
 #[test]

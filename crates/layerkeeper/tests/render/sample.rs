@@ -108,6 +108,8 @@ pub fn doubted() -> Outcome {
     pull.layers[0].size = None;
     pull.layers[0].created_by = None;
     pull.estimate = Some(estimate_record("unknown"));
+    // the layer that was expected to be here
+    pull.estimate_error_bytes = Some(104_000_000);
     pull.attempts.insert(
         0,
         AttemptRecord {
