@@ -358,6 +358,9 @@ pub fn changes() -> Vec<ChangeView> {
         digest: byte.filter(|byte| *byte != 0x10).map(|byte| digest(byte + 1)),
         layers: byte.map(|byte| vec![digest(byte), digest(byte + 2)]).unwrap_or_default(),
         job: byte.filter(|byte| *byte == 0xaa).map(|_| format!("{:032x}", 3)),
+        reason: byte.is_none().then(|| {
+            "layerkeeper removed it (removed: older than the newest 3, last used 9d 2h ago (freed 214 MB))".to_owned()
+        }),
     };
     vec![
         change(2, "app:sha-2", Some(0xaa)),

@@ -138,6 +138,7 @@ pub fn names() -> NamesData {
         digest: stands.filter(|word| *word != "made here").map(|word| digest(&format!("{word}!"))),
         layers: stands.map(|word| vec![digest("os"), digest(word)]).unwrap_or_default(),
         job: job.map(str::to_owned),
+        reason: stands.is_none().then(|| "prune: somebody pruned images".into()),
     };
     let (python, id) = ("ghcr.io/acme/base-images/cache-python:3.11", "0123456789abcdef0123456789abcdef");
     NamesData {
