@@ -207,11 +207,12 @@ pub struct PlanArgs {
 /// `layerkeeper history`
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Only jobs of this image: REPOSITORY:TAG.
+    /// Only this image: REPOSITORY:TAG. As JSON then an object instead of a list: `jobs`, the newest of them with all that it
+    /// did, and `changes`, what the name stood for since when and how it went.
     #[arg(value_name = "REF")]
     pub image: Option<ImageName>,
 
-    /// Show at most so many jobs.
+    /// Show at most so many jobs, and so many changes of what the name stood for.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub limit: u16,
 
@@ -219,7 +220,8 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "TIME", value_parser = history::instant)]
     pub at: Option<i64>,
 
-    /// Print comma-separated values (RFC 4180): a line for each pull and each removal; with --at for each name.
+    /// Print comma-separated values (RFC 4180): a line for each pull and each removal; with REF also for each time that the
+    /// name came to stand for an image (named) or was gone, whoever took it (went); with --at for each name.
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
 }
