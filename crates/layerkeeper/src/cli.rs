@@ -5,6 +5,7 @@ mod check_state;
 mod deploy;
 mod dispatch;
 mod doctor;
+mod due;
 pub mod exit;
 pub mod follow;
 mod forget;
@@ -202,6 +203,10 @@ pub struct PlanArgs {
     /// The other server's platform [default: linux and this machine's architecture].
     #[arg(long, value_name = "OS/ARCH", value_parser = plan::platform, requires = "against")]
     pub platform: Option<layerkeeper_core::Platform>,
+
+    /// Where this host's files are: another tree in tests.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `layerkeeper history`
@@ -224,6 +229,10 @@ pub struct HistoryArgs {
     /// name came to stand for an image (named) or was gone, whoever took it (went); with --at for each name.
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+
+    /// Where this host's files are: another tree in tests.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `layerkeeper doctor`

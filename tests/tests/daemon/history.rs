@@ -1,10 +1,12 @@
-//! `layerkeeper history REF`: which digest a tag had when, and how it went each time.
+//! `layerkeeper history REF` and `plan REF`: which digest a tag had when, how it went each time, and who was due then.
 
+use std::fs;
 use std::time::Duration;
 
+use chrono::{Local, TimeZone, Timelike};
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::eventually::eventually_blocking;
-use layerkeeper_testkit::{Auth, EngineKind, Engines, Image, Layer, Pushed, Registry};
+use layerkeeper_testkit::{Auth, EngineKind, Engines, Image, Layer, Pushed, Registry, Scratch};
 use layerkeeper_tests::daemon::Daemon;
 use serde_json::Value;
 
@@ -82,4 +84,44 @@ fn which_digest_a_tag_had_when_and_how_it_went_is_in_text_json_and_csv() {
     let csv = says(&daemon, &["history", &second, "--csv"], 0, &[]);
     assert!(csv.lines().any(|line| line.contains(",went,") && line.contains(reason)), "{csv}");
     assert_eq!(history(&daemon, &second, &[])["changes"][1]["reason"], reason);
+}
+
+#[test]
+fn who_was_due_on_this_host_when_something_was_lost_is_said_by_plan_and_by_history() {
+    let registry = Registry::start(Auth::Open).unwrap();
+    let name = pushed(&registry, 3).name.to_string();
+    let daemon = daemon(&registry);
+    says(&daemon, &["deploy", &name, "--follow"], 0, &["succeeded"]);
+    // it would be healed
+    says(&daemon, &["forget", &name], 0, &[]);
+    remove(&daemon, &name, 1);
+
+    let seen = changes(&daemon, &name, 2)[0]["at"].as_i64().unwrap();
+    let minute = Local.timestamp_millis_opt(seen).unwrap();
+    let tree = Scratch::new("cleaned").unwrap();
+    let root = tree.path().display().to_string();
+    fs::create_dir_all(tree.path().join("etc/cron.d")).unwrap();
+    let line = format!("{} {} * * * root docker system prune -af\n", minute.minute(), minute.hour());
+    fs::write(tree.path().join("etc/cron.d/cleanup"), line).unwrap();
+    let due = "at that minute /etc/cron.d/cleanup:1 runs `docker system prune -af`";
+    let why = |record: &Value| record["layers"][0]["causes"][0]["why"].as_str().unwrap_or_default().to_owned();
+
+    let told = |args: &[&str]| {
+        let text = says(&daemon, args, 0, &[]);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(told(&["plan", &name, "--root", &root]).contains(due), "{}", told(&["plan", &name]));
+    assert!(!told(&["plan", &name]).contains("cron.d/cleanup"), "only where it is due");
+    let plan: Value =
+        serde_json::from_str(&says(&daemon, &["--json", "plan", &name, "--root", &root], 0, &[])).unwrap();
+    assert!(why(&plan["estimate"]).contains(due), "{plan}");
+
+    // and afterwards of the deploy that moved it again, and of the name
+    says(&daemon, &["deploy", &name, "--follow"], 0, &["succeeded"]);
+    let text = told(&["history", &name, "--root", &root]);
+    assert_eq!(text.matches(due).count(), 2, "beside the layer's cause, and beside how the name went: {text}");
+    let json = history(&daemon, &name, &["--root", &root]);
+    assert!(why(&json["jobs"][0]["outcome"]["pull"]["estimate"]).contains(due), "{json}");
+    assert!(json["changes"][1]["reason"].as_str().unwrap().contains(due), "{json}");
+    assert!(!told(&["history", &name]).contains("cron.d/cleanup"), "only where it is due");
 }

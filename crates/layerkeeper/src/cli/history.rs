@@ -8,6 +8,7 @@ use layerkeeper_http::wire::{ChangeView, JobView};
 use serde::Serialize;
 
 use super::HistoryArgs;
+use super::due::Due;
 use super::exit::Exit;
 use super::output::Output;
 use super::remote::Control;
@@ -51,13 +52,15 @@ pub async fn history(control: &Control, args: &HistoryArgs, output: &mut Output)
 }
 
 async fn of_image(control: &Control, args: &HistoryArgs, image: &str) -> Result<OfImage, Trouble> {
-    let limit = args.limit.to_string();
+    let (limit, due) = (args.limit.to_string(), Due::on(&args.root));
     let mut jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &[("limit", &limit), ("image", image)])).await?;
     if let Some(newest) = jobs.first_mut() {
         *newest = control.0.get(&format!("/v1/jobs/{}", newest.id)).await?;
+        due.beside_outcome(&mut newest.outcome);
     }
-    let changes: Vec<ChangeView> =
+    let mut changes: Vec<ChangeView> =
         control.0.get(&path("/v1/changes", &[("limit", &limit), ("name", image)])).await?;
+    changes.iter_mut().for_each(|change| due.beside_change(change));
     Ok(OfImage { jobs, changes })
 }
 
