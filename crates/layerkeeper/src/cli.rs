@@ -328,6 +328,27 @@ mod tests {
     }
 
     #[test]
+    fn the_step_for_github_actions_that_the_documents_show_is_one_that_follows_and_leaves_the_table() {
+        for (file, text) in [
+            ("README.md", include_str!("../../../README.md")),
+            ("README.zh-CN.md", include_str!("../../../README.zh-CN.md")),
+            ("deploy.yml", include_str!("../../../deploy/github-actions/deploy.yml")),
+        ] {
+            let step =
+                text.lines().find_map(|line| line.trim_start_matches(['#', ' ']).strip_prefix("run: layerkeeper "));
+            let step = step.unwrap_or_else(|| panic!("{file} shows none"));
+            let image = format!("ghcr.io/acme/app:sha-1@{}", Digest::of(b"x"));
+            let step = step.replace("\"$IMAGE\"", &image).replace("\"$LAYERKEEPER_URL\"", "https://a.example");
+            let cli = Cli::try_parse_from(["layerkeeper"].into_iter().chain(step.split(' ')));
+            let Ok(Cli { command: Command::Notify(notify), .. }) = cli else { panic!("{file}: {step}: {cli:?}") };
+            assert!(
+                notify.follow && notify.secret_env.is_some() && notify.image.digest.is_some(),
+                "{file}: {notify:?}"
+            );
+        }
+    }
+
+    #[test]
     fn wrong_usage_exits_with_2() {
         for wrong in [&["layerkeeper"][..], &["layerkeeper", "deploy", "ghcr.io/acme/app"], &["layerkeeper", "fly"]] {
             assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
