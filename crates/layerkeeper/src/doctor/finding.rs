@@ -79,6 +79,7 @@ impl Finding {
     }
 
     /// Something that is not: no finding yet, before it is said why that matters and what mends it.
+    #[allow(clippy::new_ret_no_self, reason = "a finding begins here, and is one only with all that belongs to it")]
     pub fn new(level: Level, id: &'static str, what: impl Into<String>) -> Unexplained {
         Unexplained(Self { level, ..Self::ok(id, what) })
     }
