@@ -180,3 +180,46 @@ impl fmt::Display for Presence {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_wrong_by_what_moved_beyond_its_range() {
+        let report = |range: Option<(u64, u64)>, moved: u64| ReuseReport {
+            reference: "ghcr.io/acme/app:1".parse().unwrap(),
+            digest: None,
+            layers: Vec::new(),
+            reused: Bytes::ZERO,
+            downloaded: Bytes(moved),
+            // neither of these was estimated
+            overhead: Bytes(5_000),
+            wasted: Bytes(70_000),
+            certainty: Certainty::Exact,
+            estimate: range.map(|(least, most)| Estimate {
+                layers: Vec::new(),
+                total: Bytes(10_000),
+                here: Bytes::ZERO,
+                fetch_least: Bytes(least),
+                fetch_most: Bytes(most),
+            }),
+            attempts: Vec::new(),
+            duration: Duration::ZERO,
+        };
+        for (range, moved, error) in [
+            (Some((100, 100)), 100, Some(0)),
+            (Some((100, 100)), 101, Some(1)),
+            (Some((100, 100)), 0, Some(-100)),
+            (Some((100, 400)), 100, Some(0)),
+            (Some((100, 400)), 250, Some(0)),
+            (Some((100, 400)), 400, Some(0)),
+            (Some((100, 400)), 401, Some(1)),
+            (Some((100, 400)), 99, Some(-1)),
+            (Some((0, 0)), 9_000, Some(9_000)),
+            (None, 9_000, None),
+        ] {
+            assert_eq!(report(range, moved).estimate_error(), error, "{moved} where {range:?} was expected");
+        }
+    }
+}

@@ -18,6 +18,7 @@ use crate::context::{Context, Parts, StartError};
 use crate::follow::Progress;
 use crate::settings::Settings;
 use crate::status::{ImageStatus, Status};
+use crate::went::{Changed, changed};
 use crate::{schedule, tell, watch, worker};
 
 /// What CI or an operator wants deployed.
@@ -236,12 +237,13 @@ impl Keeper {
         Ok(rows.into_iter().map(|row| row.event).collect())
     }
 
-    /// What names stood for, every change, newest first.
+    /// What names stood for, every change, newest first; of a name that went also how, as far as the trail tells.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn changes(&self, filter: ChangeFilter) -> Result<Vec<ChangeRow>, Refusal> {
-        Ok(self.0.store.changes(&self.0.instance(), filter).await?)
+    pub async fn changes(&self, filter: ChangeFilter) -> Result<Vec<Changed>, Refusal> {
+        let rows = self.0.store.changes(&self.0.instance(), filter).await?;
+        Ok(changed(&self.0, rows).await?)
     }
 
     /// Every name that stood here at an instant, and since when.

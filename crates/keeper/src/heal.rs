@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
 use crate::status::LossStatus;
+use crate::went::LOST;
 
 /// So often within a day may others take an image away before healing it slows down to once an hour.
 const PATIENCE: usize = 3;
@@ -186,7 +187,7 @@ async fn open(ctx: &Context, loss: Loss, cause: Cause) -> Result<(), StoreError>
         let heal = Heal { image: image.clone(), at: now, cause: cause.as_str().to_owned(), by: None };
         ctx.store.record_heal(heal).await?;
         tracing::warn!(%image, %cause, slowed, "is gone: {}", cause.sentence());
-        ctx.note("lost", Some(image.to_string()), None, format!("{cause}: {}", cause.sentence())).await;
+        ctx.note(LOST, Some(image.to_string()), None, format!("{cause}: {}", cause.sentence())).await;
     }
     ctx.open_losses().insert(image, Open { loss, cause, at: now, job: None, failed: 0, next, slowed });
     Ok(())

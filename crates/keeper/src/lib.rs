@@ -21,6 +21,7 @@ pub mod status;
 mod tell;
 mod unlisted;
 mod watch;
+mod went;
 mod worker;
 
 pub use clock::{Clock, SystemClock};
@@ -31,4 +32,5 @@ pub use handle::{DeployAnswer, DeployRequest, Estimated, Keeper, Refusal};
 pub use registry::Registry;
 pub use settings::{Endpoint, KeepSchedule, KeepSeries, Mirror, Settings, TransferSettings};
 pub use status::Status;
+pub use went::Changed;
 pub use worker::{POINTS, RELAY_POINTS};

@@ -5,6 +5,7 @@ mod check_state;
 mod deploy;
 mod dispatch;
 mod doctor;
+mod due;
 pub mod exit;
 pub mod follow;
 mod forget;
@@ -202,16 +203,21 @@ pub struct PlanArgs {
     /// The other server's platform [default: linux and this machine's architecture].
     #[arg(long, value_name = "OS/ARCH", value_parser = plan::platform, requires = "against")]
     pub platform: Option<layerkeeper_core::Platform>,
+
+    /// Where this host's files are: another tree in tests.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `layerkeeper history`
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Only jobs of this image: REPOSITORY:TAG.
+    /// Only this image: REPOSITORY:TAG. As JSON then an object instead of a list: `jobs`, the newest of them with all that it
+    /// did, and `changes`, what the name stood for since when and how it went.
     #[arg(value_name = "REF")]
     pub image: Option<ImageName>,
 
-    /// Show at most so many jobs.
+    /// Show at most so many jobs, and so many changes of what the name stood for.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub limit: u16,
 
@@ -219,9 +225,14 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "TIME", value_parser = history::instant)]
     pub at: Option<i64>,
 
-    /// Print comma-separated values (RFC 4180): a line for each pull and each removal; with --at for each name.
+    /// Print comma-separated values (RFC 4180): a line for each pull and each removal; with REF also for each time that the
+    /// name came to stand for an image (named) or was gone, whoever took it (went); with --at for each name.
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+
+    /// Where this host's files are: another tree in tests.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `layerkeeper doctor`
@@ -314,6 +325,27 @@ mod tests {
         assert_eq!(read, Tagged { name: "ghcr.io/acme/app:sha-1".parse().unwrap(), digest: Some(digest) });
         assert!(tagged("ghcr.io/acme/app").is_err());
         assert!(tagged("ghcr.io/acme/app:sha-1@sha256:12").is_err());
+    }
+
+    #[test]
+    fn the_step_for_github_actions_that_the_documents_show_is_one_that_follows_and_leaves_the_table() {
+        for (file, text) in [
+            ("README.md", include_str!("../../../README.md")),
+            ("README.zh-CN.md", include_str!("../../../README.zh-CN.md")),
+            ("deploy.yml", include_str!("../../../deploy/github-actions/deploy.yml")),
+        ] {
+            let step =
+                text.lines().find_map(|line| line.trim_start_matches(['#', ' ']).strip_prefix("run: layerkeeper "));
+            let step = step.unwrap_or_else(|| panic!("{file} shows none"));
+            let image = format!("ghcr.io/acme/app:sha-1@{}", Digest::of(b"x"));
+            let step = step.replace("\"$IMAGE\"", &image).replace("\"$LAYERKEEPER_URL\"", "https://a.example");
+            let cli = Cli::try_parse_from(["layerkeeper"].into_iter().chain(step.split(' ')));
+            let Ok(Cli { command: Command::Notify(notify), .. }) = cli else { panic!("{file}: {step}: {cli:?}") };
+            assert!(
+                notify.follow && notify.secret_env.is_some() && notify.image.digest.is_some(),
+                "{file}: {notify:?}"
+            );
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ mod render {
 use layerkeeper::render::{
     Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, state, status,
 };
-use layerkeeper_http::wire::JobView;
+use layerkeeper_http::wire::{ChangeView, JobView};
+use layerkeeper_store::record::PullRecord;
 use render::{expected, sample};
 use serde::Serialize;
 
@@ -33,6 +34,19 @@ fn a_deploy_that_moved_one_layer() {
 #[test]
 fn a_deploy_with_a_cut_attempt_doubts_and_too_many_bytes() {
     insta::assert_snapshot!("deploy_doubted", report::outcome(&sample::doubted(), Width::Unbounded));
+}
+
+#[test]
+fn by_how_much_an_estimate_was_wrong_is_told_with_its_side_and_nothing_where_it_was_right() {
+    let said = |error: Option<i64>| {
+        let pull = sample::deploy().pull.map(|pull| PullRecord { estimate_error_bytes: error, ..pull });
+        pull.map(|pull| report::pull(&pull, Width::Unbounded)).unwrap_or_default()
+    };
+    assert!(said(Some(104_000_000)).contains("  104 MB  more than expected\n"), "{}", said(Some(104_000_000)));
+    assert!(said(Some(-2_100_000)).contains("  2.10 MB  less than expected\n"), "{}", said(Some(-2_100_000)));
+    for right in [Some(0), None] {
+        assert!(!said(right).contains("than expected"), "{}", said(right));
+    }
 }
 
 #[test]
@@ -118,13 +132,30 @@ fn what_names_stood_for_then_and_since() {
     insta::assert_snapshot!("names_at", changes::at(&names[..2], sample::NOW, TERMINAL));
     insta::assert_snapshot!("name_over_time", changes::of_a_name(&names, sample::NOW, TERMINAL));
     insta::assert_snapshot!("names_csv", csv::names(&names[..2]).unwrap_or_default());
+    let untold = ChangeView { reason: None, ..names[2].clone() };
+    let told = changes::of_a_name(&[untold], sample::NOW, TERMINAL);
+    assert!(told.ends_with("How it went:\n  1d 2h ago  nothing told how\n"), "{told}");
     assert!(changes::at(&[], sample::NOW, TERMINAL).starts_with("Nothing is known to have been here at 20"));
 }
 
 #[test]
+fn one_image_over_time_is_its_jobs_the_newest_whole_and_what_the_name_stood_for() {
+    let (jobs, names) = (sample::jobs(), sample::changes());
+    let all = history::of_image(&jobs[1..], &names, sample::NOW, Width::Unbounded);
+    let parts = [
+        history::history(&jobs[1..], sample::NOW, Width::Unbounded),
+        history::job(&jobs[1], Width::Unbounded),
+        changes::of_a_name(&names, sample::NOW, Width::Unbounded),
+    ];
+    assert_eq!(all, parts.join("\n"));
+    assert_eq!(history::of_image(&[], &[], sample::NOW, TERMINAL), "No job yet.\n");
+}
+
+#[test]
 fn history_for_a_spreadsheet() {
-    let whole = csv::jobs(&sample::jobs()).unwrap_or_default();
+    let whole = csv::history(&sample::jobs(), &sample::changes()).unwrap_or_default();
     let brief: Vec<_> = sample::jobs().into_iter().map(JobView::brief).collect();
-    assert_eq!(csv::jobs(&brief).unwrap_or_default(), whole, "a list of jobs has all that a line needs");
+    let of_list = csv::history(&brief, &sample::changes()).unwrap_or_default();
+    assert_eq!(of_list, whole, "a list of jobs has all that a line needs");
     insta::assert_snapshot!("history_csv", whole);
 }

@@ -45,6 +45,8 @@ pub struct EventFilter {
     pub subject: Option<String>,
     /// Only of this kind.
     pub kind: Option<String>,
+    /// Only what happened from then to then, both included.
+    pub between: Option<(Timestamp, Timestamp)>,
 }
 
 const MOST: usize = 1000;
@@ -71,11 +73,13 @@ impl Store {
             let mut statement = connection.prepare_cached(
                 "SELECT * FROM events
                  WHERE (?1 IS NULL OR seq < ?1) AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR kind = ?3)
-                 ORDER BY seq DESC LIMIT ?4",
+                   AND (?4 IS NULL OR at BETWEEN ?4 AND ?5)
+                 ORDER BY seq DESC LIMIT ?6",
             )?;
             let limit = signed(filter.limit.min(MOST) as u64);
-            let rows =
-                statement.query_map((filter.before.map(signed), filter.subject, filter.kind, limit), event_row)?;
+            let (from, to) = filter.between.map(|(from, to)| (from.0, to.0)).unzip();
+            let params = (filter.before.map(signed), filter.subject, filter.kind, from, to, limit);
+            let rows = statement.query_map(params, event_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
@@ -97,7 +101,7 @@ impl Event {
 
 impl Default for EventFilter {
     fn default() -> Self {
-        Self { limit: 50, before: None, subject: None, kind: None }
+        Self { limit: 50, before: None, subject: None, kind: None, between: None }
     }
 }
 
@@ -141,5 +145,8 @@ mod tests {
         assert_eq!(ask(EventFilter { subject: subject.clone(), ..EventFilter::default() }).await, [5, 2]);
         let kind = Some("pulled".to_owned());
         assert_eq!(ask(EventFilter { subject, kind, ..EventFilter::default() }).await, [2]);
+        let between = |from, to| Some((Timestamp(from), Timestamp(to)));
+        assert_eq!(ask(EventFilter { between: between(2, 4), ..EventFilter::default() }).await, [4, 3, 2]);
+        assert_eq!(ask(EventFilter { between: between(6, 9), ..EventFilter::default() }).await, [0_i64; 0]);
     }
 }

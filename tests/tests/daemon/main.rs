@@ -8,6 +8,7 @@ mod doctor;
 mod expect;
 mod github;
 mod grafana;
+mod history;
 mod kill;
 mod pin;
 mod points;

@@ -5,6 +5,7 @@ mod auth;
 mod expect;
 mod explain;
 mod keep;
+mod phases;
 mod prune;
 mod quarter;
 mod queue;

@@ -68,7 +68,7 @@ async fn the_next_quarter_moves_what_is_new_in_it_and_going_back_moves_nothing()
             let filter = ChangeFilter { name: Some(pushed.name.to_string()), ..ChangeFilter::default() };
             let changes = host.keeper.changes(filter).await.unwrap();
             assert_eq!(
-                changes.last().unwrap().change.to.as_ref().unwrap().digest,
+                changes.last().unwrap().row.change.to.as_ref().unwrap().digest,
                 Some(pushed.digest),
                 "which digest each tag had: {changes:?}"
             );

@@ -93,6 +93,7 @@ fn changes(data: &NamesData) -> Markup {
                             td data-label="When" { (text::instant(row.at)) }
                             td data-label="Stood for" {
                                 @if row.image_id.is_some() { (digest(row)) } @else { span.state.calm { "nothing: it was gone" } }
+                                @if let Some(reason) = &row.reason { div.cause { (reason) } }
                             }
                             td data-label="Layers" { (layers(row, data.name.is_some())) }
                             td data-label="Seen" { @match &row.job { Some(id) => { "in " a href={"/jobs/" (id)} { "job " (text::short(id)) } }, None => { "outside any job" } } }

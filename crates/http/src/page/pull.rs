@@ -1,6 +1,6 @@
 //! One pull: what was reused and what moved, the expectation beside it, where the time went, each attempt, each layer.
 
-use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord};
+use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord, TransferRecord};
 use maud::{Markup, html};
 
 use super::{layers, text};
@@ -15,6 +15,7 @@ pub fn pull(pull: &PullRecord) -> Markup {
         }
         (layers::came(pull))
         (time(pull))
+        @if let Some(transfer) = &pull.transfer { (way(transfer)) }
         (attempts(&pull.attempts))
         @if let Some(estimate) = &pull.estimate { (shares(estimate)) }
     }
@@ -120,6 +121,18 @@ fn time(pull: &PullRecord) -> Markup {
         (text::bar(&label, &parts, resolve_ms + first_byte_ms + download_ms + extract_ms))
         p.legend { @for (class, words) in &told { (text::swatch(class)) " " (words) " " } }
         p.quiet { "Took " (whole) " in all attempts" @if pull.attempts.len() > 1 { "; the bar shows the last one" } "." }
+    }
+}
+
+/// Which way it came, and why that one.
+fn way(transfer: &TransferRecord) -> Markup {
+    html! {
+        p.quiet {
+            "Came by " b { @if transfer.way == "relay" { "the relay" } @else { "the engine's own pull" } } ": " (transfer.reason) "."
+            @if transfer.resumed_bytes > 0 { " " (text::size(transfer.resumed_bytes)) " of it lay in the spool from an attempt that was cut." }
+        }
+        @if let Some(why) = &transfer.fallback { p { span.state.warn { "the relay was given up" } " " (why) } }
+        @for remark in &transfer.remarks { p.quiet { (remark) } }
     }
 }
 

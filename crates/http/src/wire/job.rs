@@ -1,6 +1,7 @@
 //! A job as people on the host see it: everything.
 
 use layerkeeper_core::Intent;
+use layerkeeper_keeper::Changed;
 use layerkeeper_store::record::Outcome;
 use layerkeeper_store::{ChangeRow, Event, JobRow};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,15 @@ pub struct ChangeView {
     /// A job of ours that ran when it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Where the name was gone: why or by which call, as far as the trail tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl From<Changed> for ChangeView {
+    fn from(changed: Changed) -> Self {
+        Self { reason: changed.how, ..changed.row.into() }
+    }
 }
 
 impl From<ChangeRow> for ChangeView {
@@ -94,6 +104,7 @@ impl From<ChangeRow> for ChangeView {
             digest: to.and_then(|to| to.digest).map(|digest| digest.to_string()),
             layers: row.layers.iter().map(ToString::to_string).collect(),
             job: row.job.map(|id| id.to_string()),
+            reason: None,
         }
     }
 }

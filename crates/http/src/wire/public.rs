@@ -247,6 +247,7 @@ mod tests {
                 expected: None,
             }],
             duration_ms: 12,
+            transfer: None,
             phases: None,
         }
     }

@@ -9,25 +9,21 @@ use layerkeeper_core::plan::room::Growth;
 use layerkeeper_core::reuse::content::destination;
 use layerkeeper_core::reuse::explain::{Evidence, Lost, Repeat, nearest, predecessor, to_describe};
 use layerkeeper_core::reuse::{Estimate, explain};
-use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Reference, Repository, Timestamp};
+use layerkeeper_core::{DiffId, ImageId, ImageManifest, Inventory, Reference, Repository};
 use layerkeeper_store::record::EstimateRecord;
-use layerkeeper_store::{Event, EventFilter, LastHeld, Repeated};
+use layerkeeper_store::{LastHeld, Repeated};
 use tokio::time::{Instant, timeout_at};
 
 use crate::context::Context;
 use crate::job_error::JobError;
+use crate::went::went;
 use crate::worker::knowledge::manifest_of;
-use crate::worker::remove::PRUNED;
 
 /// At most so many images that are here are looked up at their registries for one explanation.
 const LOOK_UPS: usize = 4;
 
 /// And for at most this long in all: an explanation is no reason to wait.
 const LOOK_UP_TIME: Duration = Duration::from_secs(10);
-
-/// How an image went is told at most so long before the look that missed it, and so long after it.
-const BEFORE: Duration = Duration::from_secs(120);
-const AFTER: Duration = Duration::from_secs(30);
 
 /// The estimate as the record keeps it, made by these records of layers, with the cause of every layer that moves. What cannot
 /// be looked up in time is left out.
@@ -128,21 +124,9 @@ async fn lost(ctx: &Context, inventory: &Inventory, estimate: &Estimate) -> Resu
     }
     let mut lost = HashMap::new();
     for (layer, LastHeld { name, gone }) in ctx.store.last_held(&inventory.engine.instance(), away).await? {
-        let went = how_it_went(ctx, &name, gone).await?;
-        let ours = went.as_ref().is_some_and(|event| event.kind == PRUNED);
-        let how =
-            went.map(|event| if ours { format!("layerkeeper removed it ({})", event.message) } else { event.message });
-        lost.insert(layer, Lost { image: name, at: gone, how, ours });
+        let went = went(ctx, &name, gone).await?;
+        let ours = went.as_ref().is_some_and(|went| went.ours);
+        lost.insert(layer, Lost { image: name, at: gone, how: went.map(|went| went.how), ours });
     }
     Ok(lost)
-}
-
-/// What the trail says of a name at that time.
-async fn how_it_went(ctx: &Context, name: &str, at: Timestamp) -> Result<Option<Event>, JobError> {
-    let filter = EventFilter { subject: Some(name.to_owned()), limit: 100, ..EventFilter::default() };
-    let events = ctx.store.events(filter).await?;
-    let is_near = |event: &Event| event.at >= at.minus(BEFORE) && event.at <= at.plus(AFTER);
-    let tells = |event: &Event| matches!(event.kind.as_str(), PRUNED | "lost");
-    let went = events.into_iter().map(|row| row.event).filter(|event| is_near(event) && tells(event));
-    Ok(went.min_by_key(|event| (event.at.0 - at.0).abs()))
 }

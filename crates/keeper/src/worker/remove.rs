@@ -9,13 +9,11 @@ use layerkeeper_engine::EngineError;
 use layerkeeper_store::record::RemovalRecord;
 
 use crate::context::Context;
+use crate::went::PRUNED;
 use crate::worker::run::Run;
 
 /// How a tombstone of our own making begins.
 pub(crate) const REMOVED: &str = "removed: ";
-
-/// The trail's word for a removal of ours.
-pub(super) const PRUNED: &str = "pruned";
 
 /// Removals under way on an engine that held this.
 pub(super) struct Removals<'a> {

@@ -131,12 +131,16 @@ impl Disks for Platter {
     }
 }
 
+/// What happens once, in the very moment between an estimate and its pull.
+type Deed = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
 pub struct Ground {
     pub engine: Fake,
     pub shelf: Shelf,
     pub keeper: Keeper,
     pub clock: Arc<Wound>,
     pub disk: Arc<Platter>,
+    pub once_estimated: Deed,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -215,8 +219,10 @@ impl Ground {
         let clock = Arc::new(Wound { at: AtomicI64::new(1_800_000_000_000), after_boot: AtomicI64::new(0) });
         let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
         let disk = Arc::new(Platter { engine: engine.clone(), total, others });
-        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, settings).await;
-        let ground = Self { engine, shelf, clock, disk, task: tokio::spawn(run(keeper.clone())), keeper };
+        let deed = Deed::default();
+        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, (settings, &deed)).await;
+        let task = tokio::spawn(run(keeper.clone()));
+        let ground = Self { engine, shelf, clock, disk, once_estimated: deed, task, keeper };
         ground.publish("base:1", &base());
         ground.publish("cache-python:1", &python());
         ground
@@ -230,12 +236,14 @@ impl Ground {
     /// The same, with another configuration.
     pub async fn restarted_with(&self, store: Store, settings: Settings) -> Self {
         self.task.abort();
-        let keeper = keeper(Arc::new(self.engine.clone()), &self.shelf, store, &self.clock, &self.disk, settings).await;
+        let (engine, told) = (Arc::new(self.engine.clone()), (settings, &self.once_estimated));
+        let keeper = keeper(engine, &self.shelf, store, &self.clock, &self.disk, told).await;
         Self {
             engine: self.engine.clone(),
             shelf: self.shelf.clone(),
             clock: self.clock.clone(),
             disk: self.disk.clone(),
+            once_estimated: self.once_estimated.clone(),
             task: tokio::spawn(run(keeper.clone())),
             keeper,
         }
@@ -360,8 +368,13 @@ async fn keeper(
     store: Store,
     clock: &Arc<Wound>,
     disk: &Arc<Platter>,
-    settings: Settings,
+    (settings, deed): (Settings, &Deed),
 ) -> Keeper {
+    let deed = deed.clone();
+    let at = move |point: &str| {
+        let due = if point == "estimated" { deed.lock().unwrap().take() } else { None };
+        due.into_iter().for_each(|deed| deed());
+    };
     let parts = Parts {
         engine,
         registry: Arc::new(shelf.clone()),
@@ -369,7 +382,7 @@ async fn keeper(
         store,
         clock: clock.clone(),
         disks: disk.clone(),
-        at: Arc::new(|_| {}),
+        at: Arc::new(at),
         settings,
         retention: Retention::default(),
         version: "test",

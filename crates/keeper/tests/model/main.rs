@@ -10,6 +10,7 @@ mod ground;
 mod heal;
 mod journal;
 mod keep;
+mod limit;
 mod metrics;
 mod prune;
 mod quarter;

@@ -53,6 +53,28 @@ async fn what_the_last_deploy_moved_stands_beside_its_budget_and_a_reload_change
     assert_eq!(counted(&ground, budget).await, None, "a repository that went has no budget");
 }
 
+/// Somebody prunes in the moment between estimate and pull, and all moves that was to be reused.
+#[tokio::test]
+async fn by_how_much_an_estimate_was_wrong_is_in_the_record_and_counted() {
+    let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
+    let of = |what: &str| {
+        format!("layerkeeper_estimate_error_bytes_{what}{{kind=\"deploy\",repository=\"ghcr.io/acme/app\"}}")
+    };
+    let right = ground.ship("app:sha-1").await;
+    assert_eq!(right.outcome.pull.unwrap().estimate_error_bytes, Some(0));
+    assert_eq!((counted(&ground, &of("sum")).await, counted(&ground, &of("count")).await), (Some(0), Some(1)));
+
+    let engine = ground.engine.clone();
+    *ground.once_estimated.lock().unwrap() = Some(Box::new(move || engine.foreign_prune_unheard()));
+    let pull = ground.ship("app:sha-2").await.outcome.pull.unwrap();
+    let estimate = pull.estimate.unwrap();
+    assert_eq!((estimate.fetch_bytes_least, estimate.fetch_bytes_most), (20_000_000, 20_000_000));
+    assert_eq!((pull.downloaded_bytes, pull.estimate_error_bytes), (970_000_000, Some(950_000_000)));
+    assert_eq!(pull.certainty, "inferred", "{:?}", pull.doubts);
+    assert_eq!(counted(&ground, &of("sum")).await, Some(950_000_000));
+    assert_eq!(counted(&ground, &of("count")).await, Some(2));
+}
+
 async fn row_digest(ground: &Ground, tag: &str) -> Option<layerkeeper_core::Digest> {
     let images = ground.keeper.images().await;
     let image = images.iter().find(|image| image.names.contains(&name(tag).to_string()))?;

@@ -5,13 +5,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeZone};
 use layerkeeper_http::client::path;
 use layerkeeper_http::wire::{ChangeView, JobView};
+use serde::Serialize;
 
 use super::HistoryArgs;
+use super::due::Due;
 use super::exit::Exit;
 use super::output::Output;
 use super::remote::Control;
 use super::trouble::Trouble;
 use crate::render;
+
+/// One image over time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OfImage {
+    /// Its newest jobs, the newest first and whole, of the others what a list has.
+    pub jobs: Vec<JobView>,
+    /// What the name stood for, the newest first.
+    pub changes: Vec<ChangeView>,
+}
 
 /// Shows the newest jobs; of one image, also all that is known of its newest, and what the name stood for; or what was here
 /// at a time.
@@ -19,37 +30,38 @@ pub async fn history(control: &Control, args: &HistoryArgs, output: &mut Output)
     if let Some(at) = args.at {
         return names(control, args, at, output).await;
     }
-    let limit = args.limit.to_string();
-    let image = args.image.as_ref().map(ToString::to_string);
-    let mut query = vec![("limit", limit.as_str())];
-    query.extend(image.as_deref().map(|image| ("image", image)));
-    let jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &query)).await?;
-    if args.csv {
-        // of what a list leaves out, no line is made
-        output.raw(render::csv::jobs(&jobs)?.as_bytes())?;
+    if let Some(image) = &args.image {
+        let history = of_image(control, args, &image.to_string()).await?;
+        if args.csv {
+            output.raw(render::csv::history(&history.jobs, &history.changes)?.as_bytes())?;
+        } else {
+            output.facts(&history, |history, width| {
+                render::history::of_image(&history.jobs, &history.changes, now(), width)
+            })?;
+        }
         return Ok(Exit::Done);
     }
-    let Some(image) = image else {
+    let jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &[("limit", &args.limit.to_string())])).await?;
+    if args.csv {
+        // of what a list leaves out, no line is made
+        output.raw(render::csv::history(&jobs, &[])?.as_bytes())?;
+    } else {
         output.facts(&jobs, |jobs, width| render::history::history(jobs, now(), width))?;
-        return Ok(Exit::Done);
-    };
-    let newest: Option<JobView> = match jobs.first() {
-        Some(job) => Some(control.0.get(&format!("/v1/jobs/{}", job.id)).await?),
-        None => None,
-    };
-    let changes: Vec<ChangeView> =
-        control.0.get(&path("/v1/changes", &[("limit", limit.as_str()), ("name", &image)])).await?;
-    output.facts(&jobs, |jobs, width| {
-        let mut text = render::history::history(jobs, now(), width);
-        let newest = newest.as_ref().map(|job| render::history::job(job, width));
-        let changes = (!changes.is_empty()).then(|| render::changes::of_a_name(&changes, now(), width));
-        for paragraph in newest.into_iter().chain(changes) {
-            text.push('\n');
-            text.push_str(&paragraph);
-        }
-        text
-    })?;
+    }
     Ok(Exit::Done)
+}
+
+async fn of_image(control: &Control, args: &HistoryArgs, image: &str) -> Result<OfImage, Trouble> {
+    let (limit, due) = (args.limit.to_string(), Due::on(&args.root));
+    let mut jobs: Vec<JobView> = control.0.get(&path("/v1/jobs", &[("limit", &limit), ("image", image)])).await?;
+    if let Some(newest) = jobs.first_mut() {
+        *newest = control.0.get(&format!("/v1/jobs/{}", newest.id)).await?;
+        due.beside_outcome(&mut newest.outcome);
+    }
+    let mut changes: Vec<ChangeView> =
+        control.0.get(&path("/v1/changes", &[("limit", &limit), ("name", image)])).await?;
+    changes.iter_mut().for_each(|change| due.beside_change(change));
+    Ok(OfImage { jobs, changes })
 }
 
 /// What was here at a time; only the one image where one is named.

@@ -217,7 +217,7 @@ pub const KEYS: &[Key] = &[
     key("runtime", "download_budget", "size", Is("\"300 MB\""),
         "A deploy job that moves more, kept images included, is counted and reported as over budget."),
     key("runtime", "download_limit", "size", From("none, no deploy is refused for its size"),
-        "A deploy that would move more is refused before anything moves, with the layers and why, unless it says \"override\":\"budget\". Never below download_budget.").such_as("\"2 GB\""),
+        "A deploy that would move more is refused before anything moves, with the layers and why, unless it says \"override\":\"budget\". Where only the engine reaches the registry the daemon has no manifest to hold it by: the deploy goes on, with a warning. Never below download_budget.").such_as("\"2 GB\""),
 
     key("mirror", "registry", "registry host", Required,
         "The registry, as references name it.").such_as("\"ghcr.io\""),

@@ -17,7 +17,10 @@ pub fn judge(registries: &[RegistrySeen]) -> Vec<Finding> {
     if told.is_empty() && !registries.is_empty() {
         let note =
             Finding::new(Level::Note, "clock.unknown", "no registry told the time, so the clock was not compared");
-        return vec![note.why("A clock that is wrong by more than 5 minutes makes every webhook a 401")];
+        let note = note.why("A clock that is wrong by more than 5 minutes makes every webhook a 401");
+        return vec![
+            note.mend("timedatectl shows whether the clock is synchronized; sudo timedatectl set-ntp true where not"),
+        ];
     }
     told.into_iter().map(|(registry, skew)| one(registry, skew)).collect()
 }

@@ -73,7 +73,10 @@ fn up(status: &Status, version: &str) -> Vec<Finding> {
     }
     if let Some(reason) = &status.prune_blocked {
         let note = Finding::new(Level::Note, "daemon.prune", format!("nothing is removed for now: {reason}"));
-        found.push(note.why("Old tags stay and use the disk until a deploy has succeeded here"));
+        let newest = status.runtime.iter().flat_map(|runtime| &runtime.tags).next();
+        let newest = newest.map_or("REPOSITORY:TAG", |tag| &tag.image);
+        let mend = format!("layerkeeper deploy {newest} --follow; a tag that is here and has not moved moves nothing");
+        found.push(note.why("Old tags stay and use the disk until a deploy has succeeded here").mend(mend));
     }
     for kept in &status.kept {
         let Some(error) = &kept.last_error else { continue };

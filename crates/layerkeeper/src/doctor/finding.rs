@@ -33,6 +33,16 @@ pub struct Finding {
     pub mend: String,
 }
 
+/// Something that is not as it should be, before it is said why that matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "it is told only with why it matters and what mends it"]
+pub struct Unexplained(Finding);
+
+/// The same, before it is said what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "it is told only with what mends it"]
+pub struct Unmended(Finding);
+
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
@@ -68,26 +78,33 @@ impl Finding {
         Self { level: Level::Ok, id, what: what.into(), why: String::new(), mend: String::new() }
     }
 
-    /// Something that is not.
-    pub fn new(level: Level, id: &'static str, what: impl Into<String>) -> Self {
-        Self { level, ..Self::ok(id, what) }
-    }
-
-    /// Why it matters.
-    #[must_use]
-    pub fn why(self, why: impl Into<String>) -> Self {
-        Self { why: why.into(), ..self }
-    }
-
-    /// What mends it.
-    #[must_use]
-    pub fn mend(self, mend: impl Into<String>) -> Self {
-        Self { mend: mend.into(), ..self }
+    /// Something that is not: no finding yet, before it is said why that matters and what mends it.
+    #[allow(clippy::new_ret_no_self, reason = "a finding begins here, and is one only with all that belongs to it")]
+    pub fn new(level: Level, id: &'static str, what: impl Into<String>) -> Unexplained {
+        Unexplained(Self { level, ..Self::ok(id, what) })
     }
 
     /// The area that it belongs to: what stands before the dot of its id.
     pub fn area(&self) -> &'static str {
         self.id.split('.').next().unwrap_or_default()
+    }
+}
+
+impl Unexplained {
+    /// Why it matters.
+    pub fn why(self, why: impl Into<String>) -> Unmended {
+        let why = why.into();
+        debug_assert!(!why.is_empty(), "{:?} matters to nobody", self.0);
+        Unmended(Finding { why, ..self.0 })
+    }
+}
+
+impl Unmended {
+    /// What mends it.
+    pub fn mend(self, mend: impl Into<String>) -> Finding {
+        let mend = mend.into();
+        debug_assert!(!mend.is_empty(), "nothing mends {:?}", self.0);
+        Finding { mend, ..self.0 }
     }
 }
 
@@ -117,10 +134,11 @@ mod tests {
 
     #[test]
     fn the_worst_finding_is_the_verdict_and_a_note_is_still_good() {
-        let note = Finding::new(Level::Note, "host.unpigz", "x");
+        let new = |level, id| Finding::new(level, id, "x").why("y").mend("z");
+        let note = new(Level::Note, "host.unpigz");
         let all = vec![Finding::ok("engine.ok", "x"), note.clone()];
         assert!(Diagnosis::of(all, 0).is_good());
-        let bad = Diagnosis::of(vec![Finding::new(Level::Warning, "disk.inodes", "x"), note], 0);
+        let bad = Diagnosis::of(vec![new(Level::Warning, "disk.inodes"), note], 0);
         assert_eq!((bad.verdict, bad.warnings, bad.notes, bad.is_good()), (Level::Warning, 1, 1, false));
         assert_eq!(bad.findings[0].area(), "disk");
         assert!(Diagnosis::of(Vec::new(), 0).is_good());

@@ -69,9 +69,8 @@ fn unpigz(seen: &Unpigz) -> Finding {
         }
         Unpigz::Off => note("unpigz is switched off for the engine (MOBY_DISABLE_PIGZ)".to_owned())
             .mend("sudo systemctl edit docker, and take MOBY_DISABLE_PIGZ out"),
-        Unpigz::Elsewhere => {
-            Finding::new(Level::Note, "host.unpigz", "the engine is on another host, where unpigz was not looked for")
-        }
+        Unpigz::Elsewhere => note("the engine is on another host, where unpigz was not looked for".to_owned())
+            .mend("there: command -v unpigz || sudo apt-get install pigz"),
     }
 }
 
@@ -98,5 +97,6 @@ mod tests {
             judge(&HostSeen { facts: None, unpigz: missing })[0].what.ends_with("the engine's PATH (/usr/bin:/bin)")
         );
         assert_eq!(levels(None, Unpigz::Off), [(unpigz, Level::Note)]);
+        assert_eq!(levels(None, Unpigz::Elsewhere), [(unpigz, Level::Note)]);
     }
 }

@@ -87,11 +87,12 @@ pub fn judge(seen: &KeptSeen, inventory: Option<&Inventory>, daemon: Option<&Sta
             found.push(Finding::ok("kept.ok", format!("{name} {reason}")));
         }
         None if seen.tag == Shown::Unasked => {
-            found.push(Finding::new(
-                Level::Note,
-                "kept.unasked",
-                format!("{name} was looked for neither here nor at its registry"),
-            ));
+            let what = format!("{name} was looked for neither here nor at its registry");
+            let unasked = Finding::new(Level::Note, "kept.unasked", what);
+            let why = "Whether it is here, and whether it could be brought here again, is not known";
+            let mend = "mend what is said of the engine above, then layerkeeper doctor once more; sudo -H -u layerkeeper \
+                        layerkeeper doctor asks the registry, too";
+            found.push(unasked.why(why).mend(mend));
         }
         None if found.is_empty() => {
             found.push(Finding::ok("kept.ok", format!("{name} is at its registry; what is here was not looked at")));
@@ -140,7 +141,11 @@ fn expected(seen: &KeptSeen, told: Option<&KeptStatus>) -> Option<Finding> {
         }
         Held::Unknown(cause) => {
             let wrong = format!("{name} could not be held to what is expected of it: {cause}");
-            return Some(Finding::new(Level::Note, "kept.assertion_unknown", wrong));
+            let unknown = Finding::new(Level::Note, "kept.assertion_unknown", wrong);
+            let why = "Whether it has what is built on it needs is not known";
+            let look =
+                format!("layerkeeper prewarm {name} --follow looks once more where the daemon has not looked yet");
+            return Some(unknown.why(why).mend(format!("{look}; layerkeeper status tells what it found")));
         }
         Held::To(_) | Held::Unasked => {}
     }
@@ -260,13 +265,16 @@ fn unresolvable(seen: &KeptSeen, here: bool) -> Option<Finding> {
 
 fn not_told(seen: &KeptSeen, cause: &str, here: bool) -> Finding {
     let level = if here { Level::Warning } else { Level::Problem };
-    Finding::new(
-        level,
-        "kept.unresolvable",
-        format!("{} was not found out about at its registry: {cause}", seen.keep.image),
-    )
-    .why("It cannot be refreshed, nor brought back where somebody removes it")
-    .mend("see the registries above")
+    let name = &seen.keep.image;
+    let what = format!("{name} was not found out about at its registry: {cause}");
+    Finding::new(level, "kept.unresolvable", what)
+        .why("It cannot be refreshed, nor brought back where somebody removes it")
+        .mend(format!(
+            "mend what is said of {} above; where nothing is, its login has to be one that may read {}. Then layerkeeper \
+             prewarm {name} --follow brings it, or says what is still wrong",
+            name.repository.registry(),
+            name.repository.path()
+        ))
 }
 
 #[cfg(test)]

@@ -73,7 +73,11 @@ pub fn judge(seen: &UnitSeen) -> Vec<Finding> {
         UnitSeen::Shown(shown) => shown,
         UnitSeen::Unknown(cause) => {
             let note = Finding::new(Level::Note, "unit.unknown", format!("systemd tells nothing of {UNIT}: {cause}"));
-            return vec![note.why("Whatever runs the daemon here has to restart and confine it")];
+            let mend = format!(
+                "sudo systemctl show {UNIT} says more where systemd runs; elsewhere start the daemon by what restarts it when \
+                 it ends, as a user of its own"
+            );
+            return vec![note.why("Whatever runs the daemon here has to restart and confine it").mend(mend)];
         }
     };
     let value = |key: &str| shown.get(key).map_or("", String::as_str);

@@ -24,7 +24,7 @@ pub fn at(names: &[ChangeView], at: i64, width: Width) -> String {
     format!("Here at {}:\n{}", instant(at), table.render(width))
 }
 
-/// What one name stood for, the newest first.
+/// What one name stood for, the newest first; below it how it went each time, which may take more than a line.
 pub fn of_a_name(changes: &[ChangeView], now: i64, width: Width) -> String {
     let mut table = Table::new([
         ("WHEN", Align::Left),
@@ -33,6 +33,7 @@ pub fn of_a_name(changes: &[ChangeView], now: i64, width: Width) -> String {
         ("LAYERS", Align::Right),
         ("SEEN", Align::Left),
     ]);
+    let mut went = Table::new([("", Align::Left), ("", Align::Left)]);
     for row in changes {
         let (stood, layers) = match row.image_id {
             Some(_) => (digest(row), row.layers.len().to_string()),
@@ -43,8 +44,16 @@ pub fn of_a_name(changes: &[ChangeView], now: i64, width: Width) -> String {
             None => "outside any job".to_owned(),
         };
         table.row([relative(row.at, now), stood, image(row), layers, seen]);
+        if row.image_id.is_none() {
+            let how = row.reason.clone().unwrap_or_else(|| "nothing told how".to_owned());
+            went.row([relative(row.at, now), how]);
+        }
     }
-    format!("What the name stood for:\n{}", table.render(width))
+    let mut text = format!("What the name stood for:\n{}", table.render(width));
+    if !went.is_empty() {
+        text.extend(["How it went:\n", &went.render(width)]);
+    }
+    text
 }
 
 fn digest(row: &ChangeView) -> String {

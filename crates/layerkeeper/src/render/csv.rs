@@ -29,11 +29,11 @@ const HEAD: [&str; 21] = [
     "reason",
 ];
 
-/// A line for each pull, each removal, and each job that has neither.
+/// A line for each pull, each removal, and each job that has neither; then one for each change of what a name stood for.
 ///
 /// # Errors
 /// None in practice: the writer is a buffer.
-pub fn jobs(jobs: &[JobView]) -> std::io::Result<String> {
+pub fn history(jobs: &[JobView], changes: &[ChangeView]) -> std::io::Result<String> {
     let mut lines = Vec::new();
     for job in jobs {
         let outcome = &job.outcome;
@@ -46,6 +46,7 @@ pub fn jobs(jobs: &[JobView]) -> std::io::Result<String> {
             lines.push(line(job, "job", job.image.as_deref().unwrap_or_default(), reason));
         }
     }
+    lines.extend(changes.iter().map(changed));
     text(&HEAD, lines)
 }
 
@@ -100,6 +101,17 @@ fn pulled(job: &JobView, pull: &PullRecord) -> [String; 21] {
     for (cell, value) in cells.iter_mut().skip(6).zip(told) {
         *cell = value;
     }
+    cells
+}
+
+fn changed(change: &ChangeView) -> [String; 21] {
+    let mut cells: [String; 21] = Default::default();
+    cells[0] = instant(change.at);
+    cells[1] = change.job.clone().unwrap_or_default();
+    cells[4] = if change.image_id.is_some() { "named" } else { "went" }.to_owned();
+    cells[5].clone_from(&change.name);
+    cells[6] = change.digest.clone().unwrap_or_default();
+    cells[20] = change.reason.clone().unwrap_or_default();
     cells
 }
 

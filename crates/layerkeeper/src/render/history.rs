@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use layerkeeper_http::wire::JobView;
+use layerkeeper_http::wire::{ChangeView, JobView};
 
-use super::Width;
 use super::amount::{duration_ms, instant, relative, share, size};
 use super::report;
 use super::table::{Align, Table, plain};
+use super::{Width, changes};
 
 /// The newest first, a line each, without who asked for it (JSON has it), to leave room for how it ended; `now` in milliseconds since the epoch.
 pub fn history(jobs: &[JobView], now: i64, width: Width) -> String {
@@ -41,6 +41,13 @@ pub fn history(jobs: &[JobView], now: i64, width: Width) -> String {
         ]);
     }
     table.render(width)
+}
+
+/// One image: its jobs, the newest to its last layer, and what the name stood for.
+pub fn of_image(jobs: &[JobView], stood: &[ChangeView], now: i64, width: Width) -> String {
+    let newest = jobs.first().map(|newest| job(newest, width));
+    let stood = (!stood.is_empty()).then(|| changes::of_a_name(stood, now, width));
+    [Some(history(jobs, now, width)), newest, stood].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 /// One job to its last layer.

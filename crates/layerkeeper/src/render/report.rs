@@ -131,6 +131,15 @@ fn sums(record: &PullRecord) -> Table {
         line("", size(error.unsigned_abs()), words.to_owned());
     }
     line("took", duration_ms(record.duration_ms), record.phases.map(phases).unwrap_or_default());
+    if let Some(transfer) = &record.transfer {
+        line("by", transfer.way.clone(), transfer.reason.clone());
+        let resumed = transfer.resumed_bytes;
+        let resumed = (resumed > 0).then(|| format!("{} of it lay in the spool from an attempt that was cut", size(resumed)));
+        let fallback = transfer.fallback.as_ref().map(|why| format!("the relay was given up: {why}"));
+        for words in resumed.into_iter().chain(fallback).chain(transfer.remarks.iter().cloned()) {
+            line("", String::new(), words);
+        }
+    }
     line("certainty", record.certainty.clone(), record.doubts.first().cloned().unwrap_or_default());
     for doubt in record.doubts.iter().skip(1) {
         line("", String::new(), doubt.clone());

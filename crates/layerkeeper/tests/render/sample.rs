@@ -6,7 +6,7 @@ use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, ForgottenStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
 };
 use layerkeeper_store::record::{
-    AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord,
+    AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord, TransferRecord,
     RemovalRecord,
 };
 
@@ -77,7 +77,12 @@ fn pull(image: &str, moved: usize) -> PullRecord {
             expected: None,
         }],
         duration_ms: 52_400,
-        transfer: None,
+        transfer: Some(TransferRecord {
+            way: "relay".to_owned(),
+            reason: "92 s by itself, 26 s through the relay, where one connection gives 4.00 MB/s, three give 12.0 MB/s and 16 give 64.0 MB/s".to_owned(),
+            resumed_bytes: 96_000_000,
+            ..TransferRecord::default()
+        }),
         phases: Some(PhasesRecord { resolve_ms: 310, first_byte_ms: 800, download_ms: 41_200, extract_ms: 10_400 }),
     }
 }
@@ -109,6 +114,8 @@ pub fn doubted() -> Outcome {
     pull.layers[0].size = None;
     pull.layers[0].created_by = None;
     pull.estimate = Some(estimate_record("unknown"));
+    // the layer that was expected to be here
+    pull.estimate_error_bytes = Some(104_000_000);
     pull.attempts.insert(
         0,
         AttemptRecord {
@@ -357,6 +364,9 @@ pub fn changes() -> Vec<ChangeView> {
         digest: byte.filter(|byte| *byte != 0x10).map(|byte| digest(byte + 1)),
         layers: byte.map(|byte| vec![digest(byte), digest(byte + 2)]).unwrap_or_default(),
         job: byte.filter(|byte| *byte == 0xaa).map(|_| format!("{:032x}", 3)),
+        reason: byte.is_none().then(|| {
+            "layerkeeper removed it (removed: older than the newest 3, last used 9d 2h ago (freed 214 MB))".to_owned()
+        }),
     };
     vec![
         change(2, "app:sha-2", Some(0xaa)),

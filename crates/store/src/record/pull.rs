@@ -328,3 +328,31 @@ impl From<&ReuseReport> for PullRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pulls_time_is_split_where_its_first_and_its_last_layer_byte_came() {
+        let ms = Duration::from_millis;
+        let split = |whole: u64, came: Option<(u64, u64)>| {
+            let phases = PhasesRecord::of(ms(310), ms(whole), came.map(|(first, last)| (ms(first), ms(last))));
+            assert_eq!(phases.resolve_ms, 310, "before the pull, and no part of it");
+            [phases.first_byte_ms, phases.download_ms, phases.extract_ms]
+        };
+        for (whole, came, wanted) in [
+            (52_400, Some((800, 42_000)), [800, 41_200, 10_400]),
+            // one report of bytes is all there was
+            (900, Some((400, 400)), [400, 0, 500]),
+            (900, Some((0, 900)), [0, 900, 0]),
+            // all was here
+            (900, None, [900, 0, 0]),
+            (0, None, [0, 0, 0]),
+            // nothing is negative, whatever clocks do
+            (900, Some((950, 940)), [950, 0, 0]),
+        ] {
+            assert_eq!(split(whole, came), wanted, "{whole} {came:?}");
+        }
+    }
+}

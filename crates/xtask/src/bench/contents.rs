@@ -19,6 +19,8 @@ use crate::server::{Server, Settings};
 use crate::usage::{Memory, forget_peak, processor_time, written};
 
 const TARGET_MIB: f64 = 64.0;
+/// Of a hundred bytes of the layer, so many may be written for its comparison: no copy of it.
+const TARGET_WRITTEN: f64 = 1.0;
 /// What the daemon logs when it has compared, once per layer and kept image.
 const TOLD: &str = "once more";
 
@@ -31,8 +33,11 @@ struct Round {
     processor: f64,
     /// By how much the daemon's memory grew at most, from before the deploy on.
     grew_mib: f64,
-    /// Written to a disk by the engine, and how much larger its data root is.
+    /// Its peak.
+    peak_mib: f64,
+    /// Written to a disk by the engine and by the daemon, and how much larger the engine's data root is.
     written: u64,
+    ours: u64,
     larger: i64,
     /// The same files by one thread: read and hashed.
     direct: f64,
@@ -73,15 +78,26 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
         let of = |value: &dyn Fn(&Round) -> f64| Samples::new(rounds.iter().map(value)).context("nothing was measured");
         let memory = of(&|round| round.grew_mib)?;
         section.target(&format!("memory of a comparison, most, engine {name}"), memory.most(), TARGET_MIB, " MiB", 1);
+        let written = of(&|round| round.share_written(files.each.bytes))?.most();
+        section.target(
+            &format!("written for a comparison, most, engine {name}"),
+            written,
+            TARGET_WRITTEN,
+            " % of the layer",
+            2,
+        );
         for cold in [false, true] {
             rows.push(speed(&name, cold, &rounds, files)?);
         }
         let saved = host.save()?;
+        let megabytes = |value: &dyn Fn(&Round) -> f64| of(&|round| value(round) / 1e6).map(|samples| samples.shown(2));
         costs.push(vec![
             name,
             memory.shown(1),
-            of(&|round| round.written as f64 / 1e6)?.shown(2),
-            of(&|round| round.larger as f64 / 1e6)?.shown(2),
+            of(&|round| round.peak_mib)?.shown(1),
+            megabytes(&|round| round.written as f64)?,
+            megabytes(&|round| round.ours as f64)?,
+            megabytes(&|round| round.larger as f64)?,
             format!("{:.0}", saved.0 as f64 / 1e6),
             format!("{:.2}", saved.1.as_secs_f64()),
         ]);
@@ -110,12 +126,22 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
     ];
     section.table(&head, &rows);
     section.text(
-        "Memory: the daemon's peak (VmHWM) from before the deploy to the comparison's end, less what it had before (VmRSS), in \
-         MiB. Disk, in MB: what dockerd, containerd and their children had written during the comparison (`write_bytes`), and \
-         how much larger the data root was after it. Beside it one `docker save` of the same image, read to its end, which is \
-         the other way to an image's content:",
+        "Memory, in MiB: the daemon's peak (VmHWM) from before the deploy to the comparison's end less what it had before \
+         (VmRSS), and that peak itself. Disk, in MB: what dockerd, containerd and their children had written during the \
+         comparison (`write_bytes`), what the daemon had, and how much larger the data root was after it; the target takes \
+         what both wrote, or that growth where it is more. Beside it one `docker save` of the same image, read to its end, \
+         which is the other way to an image's content:",
     );
-    let head = ["engine", "memory", "written", "data root larger", "written by `docker save`", "its seconds"];
+    let head = [
+        "engine",
+        "memory",
+        "peak",
+        "written by the engine",
+        "by the daemon",
+        "data root larger",
+        "written by `docker save`",
+        "its seconds",
+    ];
     section.table(&head, &costs);
     Ok(section)
 }
@@ -138,6 +164,15 @@ fn speed(engine: &str, cold: bool, rounds: &[Round], files: venv::Files) -> Resu
     ])
 }
 
+impl Round {
+    /// Of a hundred bytes of the layer, so many were written: by engine and daemon together, or, where that is more, what the
+    /// data root grew by. A copy of the layer would be a hundred.
+    fn share_written(&self, layer: u64) -> f64 {
+        let grown = u64::try_from(self.larger).unwrap_or_default();
+        (self.written + self.ours).max(grown) as f64 * 100.0 / layer as f64
+    }
+}
+
 impl Host<'_> {
     /// Deploys, waits for the comparison that follows, reads the same files, and removes the image again.
     fn round(&self, cold: bool, files: venv::Files) -> Result<Round> {
@@ -149,6 +184,7 @@ impl Host<'_> {
         let job = self.server.facts(&["deploy", &name, "--follow"])?;
         let job_ended = job["finished"].as_u64().context("the job's record has no end")?;
         let (processor, disk, size) = (processor_time(pid)?, self.written()?, disk::size(self.engine.data_root())?);
+        let ours = written(pid)?;
         let mut stood = Duration::ZERO;
         if cold {
             stood = self.server.frozen(|| disk::forget(&disk::places(self.engine)?))?;
@@ -160,22 +196,28 @@ impl Host<'_> {
         }
         let ended = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let seconds = (ended - Duration::from_millis(job_ended) - stood).as_secs_f64();
+        let peak_mib = Memory::of(pid)?.peak;
         let round = Round {
             cold,
             seconds,
             processor: processor_time(pid)? - processor,
-            grew_mib: Memory::of(pid)?.peak - before,
+            grew_mib: peak_mib - before,
+            peak_mib,
             written: self.written()? - disk,
+            ours: written(pid)? - ours,
             larger: disk::size(self.engine.data_root())? as i64 - size as i64,
             direct: self.direct(cold, files)?,
         };
         eprintln!(
-            "bench: {} comparison {:.2} s, read and hashed {:.2} s; memory +{:.1} MiB, written {} bytes, data root {:+} bytes",
+            "bench: {} comparison {:.2} s, read and hashed {:.2} s; memory +{:.1} MiB to {:.1} MiB, written {} and {} bytes, data \
+             root {:+} bytes",
             if cold { "cold" } else { "warm" },
             round.seconds,
             round.direct,
             round.grew_mib,
+            round.peak_mib,
             round.written,
+            round.ours,
             round.larger
         );
         self.remove()?;
@@ -230,5 +272,34 @@ impl Host<'_> {
         let read = std::io::copy(&mut save.stdout.take().context("no output")?, &mut std::io::sink())?;
         ensure!(save.wait()?.success() && read > self.runtime.layer_bytes().0 / 2, "docker save gave {read} bytes");
         Ok((self.written()? - before, begun.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_layer_misses_the_target_whoever_wrote_it_and_a_little_of_something_else_does_not() {
+        let share = |written: u64, ours: u64, larger: i64| {
+            let round = Round {
+                cold: false,
+                seconds: 1.0,
+                processor: 1.0,
+                grew_mib: 1.0,
+                peak_mib: 1.0,
+                written,
+                ours,
+                larger,
+                direct: 1.0,
+            };
+            round.share_written(1_000_000_000)
+        };
+        let missed = |share: f64| share > TARGET_WRITTEN;
+        assert_eq!(share(1_330_000, 670_000, -70_000), 0.2, "what is smaller afterwards takes nothing away");
+        for copied in [share(1_000_000_000, 0, 0), share(0, 1_000_000_000, 0), share(0, 0, 1_000_000_000)] {
+            assert_eq!((copied, missed(copied)), (100.0, true));
+        }
+        assert!(!missed(share(9_000_000, 1_000_000, 10_000_000)) && missed(share(9_000_000, 1_000_001, 0)));
     }
 }

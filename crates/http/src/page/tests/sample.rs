@@ -221,6 +221,7 @@ fn pull() -> PullRecord {
         estimate_error_bytes: Some(0),
         attempts: Vec::new(),
         duration_ms: 61_000,
+        transfer: None,
         phases: None,
     }
 }

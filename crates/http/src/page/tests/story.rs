@@ -93,6 +93,13 @@ fn pull(image: &str, error: i64) -> PullRecord {
         estimate_error_bytes: Some(error),
         attempts: vec![failed, done],
         duration_ms: 95_000,
+        transfer: Some(TransferRecord {
+            way: "engine".to_owned(),
+            reason: "92 s by itself, 26 s through the relay".to_owned(),
+            fallback: Some("no source is left for sha256:4d4d".to_owned()),
+            remarks: vec!["cache.lan:5000 was passed over: it gave wrong bytes".to_owned()],
+            ..TransferRecord::default()
+        }),
         phases: Some(PhasesRecord { resolve_ms: 180, first_byte_ms: 2_400, download_ms: 61_000, extract_ms: 10_600 }),
     }
 }
@@ -138,6 +145,7 @@ pub fn names() -> NamesData {
         digest: stands.filter(|word| *word != "made here").map(|word| digest(&format!("{word}!"))),
         layers: stands.map(|word| vec![digest("os"), digest(word)]).unwrap_or_default(),
         job: job.map(str::to_owned),
+        reason: stands.is_none().then(|| "prune: somebody pruned images".into()),
     };
     let (python, id) = ("ghcr.io/acme/base-images/cache-python:3.11", "0123456789abcdef0123456789abcdef");
     NamesData {

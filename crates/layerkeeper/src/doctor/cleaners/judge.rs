@@ -171,7 +171,9 @@ fn why(cleaner: &Cleaner, taken: Option<&Removes>, containerd: bool) -> String {
 
 fn mend(cleaner: &Cleaner) -> String {
     let command = match (&cleaner.kind, &cleaner.act) {
-        (_, Act::Podman) => return String::new(),
+        (_, Act::Podman) => {
+            return "`docker version` says whether docker is Podman here; only then, take it out".to_owned();
+        }
         (Kind::Container, Act::Kamal) => {
             return "kamal cannot be told not to prune; let no deploy of kamal's run beside one of layerkeeper's, which \
                     tries a broken pull again by itself"

@@ -132,6 +132,14 @@ fn what_cannot_be_pulled_is_mended_without_a_program_that_debian_lacks() {
 }
 
 #[test]
+fn what_its_registry_does_not_tell_is_mended_there_or_by_a_login_and_then_tried_by_a_command() {
+    let found = judge(&seen("base:1", None, Shown::Unknown("403".to_owned()), None), Some(&inventory()), None);
+    let mend = &found[0].mend;
+    assert!(mend.contains("what is said of ghcr.io above") && mend.contains("may read acme/base"), "{mend}");
+    assert!(mend.contains("layerkeeper prewarm ghcr.io/acme/base:1 --follow"), "{mend}");
+}
+
+#[test]
 fn without_the_engine_the_registrys_side_is_judged() {
     let found = judge(&seen("base:1", None, Shown::Image(digest("x")), None), None, None);
     assert_eq!((found.len(), found[0].id), (1, "kept.ok"));
