@@ -73,6 +73,8 @@ async fn how_a_name_went_is_told_beside_the_change_that_saw_it_go() {
         for lost in [1, 2] {
             ground.wind(HOUR);
             ground.engine.foreign_remove(&name("app:sha-3").to_reference()).unwrap();
+            // without winding: whether it was a prune is waited for, for two seconds that would be a minute
+            ground.here("app:sha-3").await;
             let healed = async |ground: &Ground| record(ground, "app:sha-3").await.len() == 1 + 2 * lost;
             ground.until("it came back", healed).await;
         }
