@@ -134,7 +134,8 @@ fn sums(record: &PullRecord) -> Table {
     if let Some(transfer) = &record.transfer {
         line("by", transfer.way.clone(), transfer.reason.clone());
         let resumed = transfer.resumed_bytes;
-        let resumed = (resumed > 0).then(|| format!("{} of it lay in the spool from an attempt that was cut", size(resumed)));
+        let resumed =
+            (resumed > 0).then(|| format!("{} of it lay in the spool from an attempt that was cut", size(resumed)));
         let fallback = transfer.fallback.as_ref().map(|why| format!("the relay was given up: {why}"));
         for words in resumed.into_iter().chain(fallback).chain(transfer.remarks.iter().cloned()) {
             line("", String::new(), words);

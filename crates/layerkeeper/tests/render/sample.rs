@@ -6,8 +6,8 @@ use layerkeeper_keeper::status::{
     DiskStatus, EngineStatus, ForgottenStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
 };
 use layerkeeper_store::record::{
-    AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord, TransferRecord,
-    RemovalRecord,
+    AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord,
+    RemovalRecord, TransferRecord,
 };
 
 use super::expected::estimate_record;

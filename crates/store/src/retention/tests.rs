@@ -58,6 +58,7 @@ fn report(layers: usize, n: u32) -> Outcome {
         estimate_error_bytes: Some(0),
         attempts: Vec::new(),
         duration_ms: 5,
+        transfer: None,
         phases: None,
     };
     Outcome { summary: "3.40 GB reused, 12.3 MB downloaded".to_owned(), pull: Some(pull), ..Outcome::default() }

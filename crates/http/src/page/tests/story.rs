@@ -2,7 +2,7 @@
 
 use layerkeeper_store::record::{
     AttemptRecord, CauseRecord, ErrorRecord, EstimateRecord, LayerEstimateRecord, LayerRecordJson, Outcome,
-    PhasesRecord, PullRecord, ShareRecord,
+    PhasesRecord, PullRecord, ShareRecord, TransferRecord,
 };
 
 use super::sample::{NOW, deploy, digest, prune};
