@@ -24,6 +24,22 @@ const TARGET_WRITTEN: f64 = 1.0;
 /// What the daemon logs when it has compared, once per layer and kept image.
 const TOLD: &str = "once more";
 
+const COSTS: &str = "Memory, in MiB: the daemon's peak (VmHWM) from before the deploy to the comparison's end less what it had before (VmRSS), \
+     and that peak itself. Disk, in MB: what dockerd, containerd and their children had written during the comparison \
+     (`write_bytes`), what the daemon had, and how much larger the data root was after it; the target takes what both wrote, \
+     or that growth where it is more. Beside it one `docker save` of the same image, read to its end, which is the other way \
+     to an image's content:";
+const COSTS_HEAD: [&str; 8] = [
+    "engine",
+    "memory",
+    "peak",
+    "written by the engine",
+    "by the daemon",
+    "data root larger",
+    "written by `docker save`",
+    "its seconds",
+];
+
 /// One comparison.
 struct Round {
     /// None of the files was in memory when it began.
@@ -89,18 +105,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
         for cold in [false, true] {
             rows.push(speed(&name, cold, &rounds, files)?);
         }
-        let saved = host.save()?;
-        let megabytes = |value: &dyn Fn(&Round) -> f64| of(&|round| value(round) / 1e6).map(|samples| samples.shown(2));
-        costs.push(vec![
-            name,
-            memory.shown(1),
-            of(&|round| round.peak_mib)?.shown(1),
-            megabytes(&|round| round.written as f64)?,
-            megabytes(&|round| round.ours as f64)?,
-            megabytes(&|round| round.larger as f64)?,
-            format!("{:.0}", saved.0 as f64 / 1e6),
-            format!("{:.2}", saved.1.as_secs_f64()),
-        ]);
+        costs.push(cost(name, &rounds, host.save()?)?);
     }
     section.text(format!(
         "A deploy's layer `COPY --from=python-deps /opt/venv /opt/venv` against the kept image whose `RUN pip install` made \
@@ -125,24 +130,8 @@ pub fn measure(engines: &[EngineKind], rounds: usize, patience: Patience) -> Res
         "ratio round by round",
     ];
     section.table(&head, &rows);
-    section.text(
-        "Memory, in MiB: the daemon's peak (VmHWM) from before the deploy to the comparison's end less what it had before \
-         (VmRSS), and that peak itself. Disk, in MB: what dockerd, containerd and their children had written during the \
-         comparison (`write_bytes`), what the daemon had, and how much larger the data root was after it; the target takes \
-         what both wrote, or that growth where it is more. Beside it one `docker save` of the same image, read to its end, \
-         which is the other way to an image's content:",
-    );
-    let head = [
-        "engine",
-        "memory",
-        "peak",
-        "written by the engine",
-        "by the daemon",
-        "data root larger",
-        "written by `docker save`",
-        "its seconds",
-    ];
-    section.table(&head, &costs);
+    section.text(COSTS);
+    section.table(&COSTS_HEAD, &costs);
     Ok(section)
 }
 
@@ -161,6 +150,22 @@ fn speed(engine: &str, cold: bool, rounds: &[Round], files: venv::Files) -> Resu
         direct.shown(2),
         rate(direct.median()),
         ratio.shown(2),
+    ])
+}
+
+fn cost(engine: String, rounds: &[Round], saved: (u64, Duration)) -> Result<Vec<String>> {
+    let of = |digits: usize, value: fn(&Round) -> f64| {
+        Samples::new(rounds.iter().map(value)).context("nothing was measured").map(|samples| samples.shown(digits))
+    };
+    Ok(vec![
+        engine,
+        of(1, |round| round.grew_mib)?,
+        of(1, |round| round.peak_mib)?,
+        of(2, |round| round.written as f64 / 1e6)?,
+        of(2, |round| round.ours as f64 / 1e6)?,
+        of(2, |round| round.larger as f64 / 1e6)?,
+        format!("{:.0}", saved.0 as f64 / 1e6),
+        format!("{:.2}", saved.1.as_secs_f64()),
     ])
 }
 
