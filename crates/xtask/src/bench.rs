@@ -38,6 +38,7 @@ struct Options {
     engines: Vec<EngineKind>,
     write: bool,
     quick: bool,
+    relay: bool,
     patience: Patience,
 }
 
@@ -76,6 +77,7 @@ pub fn run(args: &[&str]) -> Result<()> {
         write(&command, sections)?;
     }
     match missed.as_slice() {
+        _ if options.quick => println!("a quick look: nothing was judged"),
         [] => println!("every target was met"),
         missed => println!("missed: {}", missed.join("; ")),
     }
@@ -120,6 +122,7 @@ impl Options {
             engines: vec![EngineKind::A],
             write: false,
             quick: false,
+            relay: false,
             patience: Patience(Duration::from_secs(600)),
         };
         let mut args = args.iter().copied();
@@ -127,6 +130,7 @@ impl Options {
             match arg {
                 "--write" => options.write = true,
                 "--quick" => options.quick = true,
+                "--relay" => options.relay = true,
                 "--now" => options.patience = Patience(Duration::ZERO),
                 "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
                 "--rounds" => {
@@ -142,9 +146,14 @@ impl Options {
         if options.names.is_empty() {
             options.names = NAMES.into_iter().filter(|name| *name != TRANSFER).collect();
         }
-        ensure!(!options.quick || options.names == [TRANSFER], "--quick is for `bench transfer` alone");
+        let apart = options.quick || options.relay;
+        ensure!(!apart || options.names == [TRANSFER], "--quick and --relay are for `bench transfer` alone");
         ensure!(!(options.quick && options.write), "a quick look is nothing to write down");
         Ok(options)
+    }
+
+    fn transfer(&self) -> transfer::Wish {
+        transfer::Wish { quick: self.quick, mode: if self.relay { "relay" } else { "auto" } }
     }
 
     fn measure(&self, name: &str) -> Result<Section> {
@@ -154,7 +163,7 @@ impl Options {
             "idle" => idle::measure(self.patience),
             "estimate" => estimate::measure(&self.engines, self.rounds, self.patience),
             "contents" => contents::measure(&self.engines, self.rounds, self.patience),
-            TRANSFER => transfer::measure(&self.engines, self.rounds, self.quick, self.patience),
+            TRANSFER => transfer::measure(&self.engines, self.rounds, self.transfer(), self.patience),
             _ => plan::measure(self.patience),
         }
     }

@@ -22,8 +22,18 @@ use link::Link;
 /// Where one `docker pull` takes a quarter of an hour, there are no more rounds.
 const LONG_ROUNDS: usize = 3;
 
+/// What is to be measured, and how the daemon is to pull.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// Small images over a few links.
+    pub quick: bool,
+    /// Its `transfer`.
+    pub mode: &'static str,
+}
+
 /// Measures on each of these engines; a quick look is at small images over a few links, and judges nothing.
-pub fn measure(engines: &[EngineKind], rounds: usize, quick: bool, patience: Patience) -> Result<Section> {
+pub fn measure(engines: &[EngineKind], rounds: usize, wish: Wish, patience: Patience) -> Result<Section> {
+    let Wish { quick, mode } = wish;
     let registry = Registry::start(Auth::Open)?;
     let images = Images::push(&registry, quick)?;
     let links = if quick { Link::few() } else { Link::all() };
@@ -37,7 +47,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize, quick: bool, patience: Pat
         eprintln!("bench: transfer on {name}");
         let mut cases = Vec::new();
         for (link, kinds) in &links {
-            let host = Host::start(*link, &engine, &registry, &images, patience)?;
+            let host = Host::start((*link, mode), &engine, &registry, &images, patience)?;
             for &kind in kinds {
                 let rounds = if judge::is_long(*link, kind) { rounds.min(LONG_ROUNDS) } else { rounds };
                 cases.push(host.case(kind, rounds)?);
@@ -48,7 +58,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize, quick: bool, patience: Pat
         }
         tables.push((name, cases));
     }
-    section.text(told(&images, quick));
+    section.text(told(&images, wish));
     for (name, cases) in &tables {
         section.text(format!("Engine {name}:"));
         section.table(&judge::HEAD, &cases.iter().map(host::Case::row).collect::<Result<Vec<_>>>()?);
@@ -60,11 +70,11 @@ pub fn measure(engines: &[EngineKind], rounds: usize, quick: bool, patience: Pat
     Ok(section)
 }
 
-fn told(images: &Images, quick: bool) -> String {
-    let unpacked = "about half of it text that compresses to a fourth, the rest incompressible";
+fn told(images: &Images, Wish { quick, mode }: Wish) -> String {
+    let unpacked = "two thirds of it text that compresses well, the rest incompressible";
     let mut text = format!(
         "`docker pull` and `layerkeeper deploy REF --follow` in turn, from the start of the command to its end, which of the two \
-         goes first alternating, the image removed and the disk synced in between. `transfer = \"auto\"`; a new daemon for each \
+         goes first alternating, the image removed and the disk synced in between. `transfer = \"{mode}\"`; a new daemon for each \
          link learns it by one pull that does not count. The images: {}, files of which {unpacked}, gzip as Docker packs; {}, on \
          a host that has the version before; {} of incompressible content. Before the registry stands nginx, whose access log \
          tells the bytes, heads and all. A limit per connection is nginx's `limit_rate`, and the same rate once more by a TCP \

@@ -33,6 +33,8 @@ pub struct Ours {
     /// How many it found to be worth it.
     pub connections: Option<u64>,
     pub fell_back: Option<String>,
+    /// Why this way, in the daemon's words.
+    pub reason: String,
 }
 
 /// What came of one image over one link.
@@ -63,7 +65,7 @@ pub struct Host<'a> {
 impl<'a> Host<'a> {
     /// Lays the link, starts a daemon that knows nothing of it, and lets it learn it by a pull that does not count.
     pub fn start(
-        link: Link,
+        (link, mode): (Link, &str),
         engine: &'a Engine,
         registry: &'a Registry,
         images: &'a Images,
@@ -76,12 +78,18 @@ impl<'a> Host<'a> {
             registry: &host,
             kept: Vec::new(),
             runtime: "prune_tags = [\"sha-*\"]",
-            more: &format!("\n[registry]\ninsecure = [\"{host}\"]\n\n[pull]\ntransfer = \"auto\"\n"),
+            more: &format!("\n[registry]\ninsecure = [\"{host}\"]\n\n[pull]\ntransfer = \"{mode}\"\n"),
             profile: "release",
         })?;
         let host = Self { server, road, engine, registry, images, link, patience };
         let first = host.ours(Kind::Cold)?;
-        eprintln!("bench: {}: the first pull took {:.1} s by {}", link.named(), first.pull.seconds, first.way);
+        eprintln!(
+            "bench: {}: the first pull took {:.1} s by {}: {}",
+            link.named(),
+            first.pull.seconds,
+            first.way,
+            first.reason
+        );
         Ok(host)
     }
 
@@ -102,7 +110,7 @@ impl<'a> Host<'a> {
             };
             eprintln!(
                 "bench: {}, {kind:?}: docker pull {:.2} s, layerkeeper {:.2} s by {} ({} connections), {:.2} s of processor, \
-                 {:.1} MiB{}",
+                 {:.1} MiB; {}{}",
                 self.link.named(),
                 plain.seconds,
                 ours.pull.seconds,
@@ -110,6 +118,7 @@ impl<'a> Host<'a> {
                 ours.connections.unwrap_or_default(),
                 ours.processor,
                 ours.peak_mib,
+                ours.reason,
                 ours.fell_back.as_ref().map(|why| format!(", fell back: {why}")).unwrap_or_default(),
             );
             measured.push((plain, ours));
@@ -148,6 +157,7 @@ impl<'a> Host<'a> {
             way: way.to_owned(),
             connections: transfer["connections"].as_u64(),
             fell_back: transfer["fallback"].as_str().map(str::to_owned),
+            reason: transfer["reason"].as_str().unwrap_or_default().to_owned(),
         })
     }
 

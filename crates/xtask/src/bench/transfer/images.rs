@@ -41,7 +41,7 @@ impl Images {
     /// Makes and pushes them; small ones are for a quick look.
     pub fn push(registry: &Registry, small: bool) -> Result<Self> {
         // with less than 100 MB to fetch, the daemon would measure nothing
-        let (part, huge) = if small { (4, 130_000_000) } else { (1, 1_000_000_000) };
+        let (part, huge) = if small { (4, 100_000_000) } else { (1, 1_000_000_000) };
         let mut base = Image::new();
         for (at, size) in LAYERS.into_iter().enumerate() {
             let layer = layer(&format!("usr/lib/part-{at}"), at as u64 + 1, Bytes(size * 1_000_000 / part))?;

@@ -207,6 +207,7 @@ mod tests {
             way: "relay".to_owned(),
             connections: Some(connections),
             fell_back: None,
+            reason: String::new(),
         };
         let rounds = vec![(pull(plain), ours)];
         Case { link, kind, missing: 1_000_000_000, image: "an image".to_owned(), rounds }

@@ -51,10 +51,9 @@ impl Link {
     /// A few of them.
     pub fn few() -> Vec<(Self, Vec<Kind>)> {
         vec![
-            (Self::OPEN, vec![Kind::Cold]),
             (Self::slow(4), vec![Kind::Cold, Kind::Next, Kind::Huge]),
+            (Self::OPEN, vec![Kind::Cold]),
             (Self::CAPPED, vec![Kind::Cold]),
-            (Self::slow(4).far(50), vec![Kind::Cold]),
         ]
     }
 
