@@ -9,12 +9,13 @@ mod page;
 mod plan;
 mod report;
 mod samples;
+mod transfer;
 mod webhook;
 
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use layerkeeper_core::ImageName;
 use layerkeeper_testkit::{Auth, Chain, Engine, EngineKind, PushedChain, Registry};
 
@@ -25,7 +26,9 @@ use machine::Patience;
 use report::Section;
 
 const PAGE: &str = "docs/performance.md";
-const NAMES: [&str; 6] = ["deploy", "webhook", "idle", "plan", "estimate", "contents"];
+const NAMES: [&str; 7] = ["deploy", "webhook", "idle", "plan", "estimate", "contents", TRANSFER];
+/// Takes hours, so it is measured only where it is named.
+const TRANSFER: &str = "transfer";
 
 /// What is to be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +37,21 @@ struct Options {
     rounds: usize,
     engines: Vec<EngineKind>,
     write: bool,
+    quick: bool,
+    relay: bool,
     patience: Patience,
 }
 
-/// Measures what the arguments name; everything where they name nothing.
+/// Measures what the arguments name; everything but what takes hours where they name nothing.
 ///
 /// # Errors
 /// Something could not be measured, or did not do what it was measured at. A missed target is told, and is no error.
 pub fn run(args: &[&str]) -> Result<()> {
     let options = Options::read(args)?;
     let mut parts = vec![Part::Engine, Part::Registry, Part::Bench];
+    if options.names.contains(&TRANSFER) {
+        parts.extend([Part::Nginx, Part::Network]);
+    }
     if options.engines.len() > 1 {
         parts.push(Part::LaterEngines);
     }
@@ -69,6 +77,7 @@ pub fn run(args: &[&str]) -> Result<()> {
         write(&command, sections)?;
     }
     match missed.as_slice() {
+        _ if options.quick => println!("a quick look: nothing was judged"),
         [] => println!("every target was met"),
         missed => println!("missed: {}", missed.join("; ")),
     }
@@ -79,7 +88,14 @@ pub fn run(args: &[&str]) -> Result<()> {
 fn write(command: &str, mut sections: Vec<Section>) -> Result<()> {
     let path = top().join(PAGE);
     let mut page = machine::describe(command)?;
-    if sections.len() < NAMES.len() {
+    let everything = NAMES.iter().filter(|name| **name != TRANSFER).count();
+    if sections.len() >= everything {
+        // what is measured apart stays
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        if let Some(transfer) = page::section(&before, "Transfer") {
+            page = page::put(&page, "Transfer", transfer);
+        }
+    } else {
         page =
             fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}; without a name all is measured"))?;
         let mut told = format!("Measured apart from the rest, by `{}` on {}.", command.trim(), machine::today()?);
@@ -105,12 +121,16 @@ impl Options {
             rounds: 7,
             engines: vec![EngineKind::A],
             write: false,
+            quick: false,
+            relay: false,
             patience: Patience(Duration::from_secs(600)),
         };
         let mut args = args.iter().copied();
         while let Some(arg) = args.next() {
             match arg {
                 "--write" => options.write = true,
+                "--quick" => options.quick = true,
+                "--relay" => options.relay = true,
                 "--now" => options.patience = Patience(Duration::ZERO),
                 "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
                 "--rounds" => {
@@ -124,9 +144,16 @@ impl Options {
             }
         }
         if options.names.is_empty() {
-            options.names = NAMES.to_vec();
+            options.names = NAMES.into_iter().filter(|name| *name != TRANSFER).collect();
         }
+        let apart = options.quick || options.relay;
+        ensure!(!apart || options.names == [TRANSFER], "--quick and --relay are for `bench transfer` alone");
+        ensure!(!(options.quick && options.write), "a quick look is nothing to write down");
         Ok(options)
+    }
+
+    fn transfer(&self) -> transfer::Wish {
+        transfer::Wish { quick: self.quick, mode: if self.relay { "relay" } else { "auto" } }
     }
 
     fn measure(&self, name: &str) -> Result<Section> {
@@ -136,6 +163,7 @@ impl Options {
             "idle" => idle::measure(self.patience),
             "estimate" => estimate::measure(&self.engines, self.rounds, self.patience),
             "contents" => contents::measure(&self.engines, self.rounds, self.patience),
+            TRANSFER => transfer::measure(&self.engines, self.rounds, self.transfer(), self.patience),
             _ => plan::measure(self.patience),
         }
     }
@@ -190,8 +218,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_measured_unless_something_is_named() {
-        assert_eq!(Options::read(&[]).unwrap().names, NAMES);
+    fn everything_is_measured_unless_something_is_named_but_what_takes_hours() {
+        assert_eq!(Options::read(&[]).unwrap().names, NAMES[..6]);
+        let options = Options::read(&["transfer", "--quick"]).unwrap();
+        assert_eq!((options.names, options.quick), (vec![TRANSFER], true));
         let options = Options::read(&["idle", "--rounds", "3", "--all-engines"]).unwrap();
         assert_eq!((options.names, options.rounds, options.engines.len()), (vec!["idle"], 3, 3));
     }
@@ -199,7 +229,13 @@ mod tests {
     #[test]
     fn what_cannot_be_measured_is_refused() {
         assert!(Options::read(&["idle", "--write"]).unwrap().write);
-        for wrong in [&["idel"][..], &["--rounds"], &["--rounds", "0"]] {
+        for wrong in [
+            &["idel"][..],
+            &["--rounds"],
+            &["--rounds", "0"],
+            &["idle", "--quick"],
+            &["transfer", "--quick", "--write"],
+        ] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");
         }
     }

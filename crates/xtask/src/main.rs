@@ -26,10 +26,12 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N] [--keep]
                   fuzz what reads what strangers send, each target for a minute; --keep takes what was found over
                   into fuzz/corpus
-  bench [NAME…] [--write] [--all-engines] [--rounds N] [--now]
+  bench [NAME…] [--write] [--all-engines] [--rounds N] [--now] [--quick] [--relay]
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
-                  NAME is deploy, webhook, idle, plan, estimate or contents; --write puts the tables into
-                  docs/performance.md
+                  NAME is deploy, webhook, idle, plan, estimate or contents, or transfer, which takes hours and is
+                  measured only where it is named (--quick: a few minutes, small images, for a look;
+                  --relay: always through the relay);
+                  --write puts the tables into docs/performance.md
   soak [--hours N] [--engine A|B|C] [--seed N]
                   an hour (or N, such as 0.5) of a server's life on a slow link: a deploy a minute, and something goes
                   wrong twice a minute; prints jobs, failures by cause, memory and open files over time

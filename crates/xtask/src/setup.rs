@@ -25,6 +25,8 @@ pub enum Part {
     Registry,
     /// nginx, in front of a registry.
     Nginx,
+    /// Network namespaces and queues: `ip` and `tc`.
+    Network,
     /// A Debian tree that boots systemd in `systemd-nspawn`.
     Systemd,
     /// Prometheus and `promtool`.
@@ -47,6 +49,7 @@ pub const ALL: &[Part] = &[
     Part::LaterEngines,
     Part::Registry,
     Part::Nginx,
+    Part::Network,
     Part::Systemd,
     Part::Prometheus,
     Part::Browser,
@@ -62,6 +65,7 @@ impl Part {
             Self::LaterEngines => &["debootstrap"],
             Self::Registry => &["docker-registry", "apache2-utils", "openssl"],
             Self::Nginx => &["nginx-light"],
+            Self::Network => &["iproute2"],
             Self::Systemd => &["systemd-container", "debootstrap"],
             Self::Prometheus => &["prometheus"],
             Self::Browser => &["chromium", "fonts-dejavu-core"],

@@ -13,6 +13,12 @@ pub fn put(page: &str, title: &str, section: &str) -> String {
     parts.join("\n\n") + "\n"
 }
 
+/// The section of this title, from its `## ` on.
+pub fn section<'p>(page: &'p str, title: &str) -> Option<&'p str> {
+    let heading = format!("## {title}\n");
+    parts(page).into_iter().find(|part| part.starts_with(&heading))
+}
+
 /// The head, then each section.
 fn parts(page: &str) -> Vec<&str> {
     let mut parts = Vec::new();
@@ -34,6 +40,8 @@ mod tests {
         let page = "# P\n\nhead\n\n## A\n\na\n\n## AB\n\n```\n# no heading\n```\n";
         assert_eq!(put(page, "A", "## A\n\nnew\n"), page.replace("\na\n", "\nnew\n"));
         assert_eq!(put(page, "AB", "## AB\n\nnew\n"), "# P\n\nhead\n\n## A\n\na\n\n## AB\n\nnew\n");
+        assert_eq!(section(page, "A"), Some("## A\n\na\n"));
+        assert_eq!(section(page, "C"), None);
         assert_eq!(put(page, "C", "## C\n\nnew\n"), format!("{page}\n## C\n\nnew\n"));
     }
 }

@@ -33,13 +33,26 @@ impl Section {
 
     /// Adds a target: this figure should be at most that.
     pub fn target(&mut self, what: &str, measured: f64, most: f64, unit: &str, digits: usize) {
-        let met = measured <= most;
-        let (measured, most) = (format!("{measured:.digits$}{unit}"), format!("{most}{unit}"));
+        self.judged(
+            what,
+            measured <= most,
+            format!("{measured:.digits$}{unit}"),
+            ("most", '≤', format!("{most}{unit}")),
+        );
+    }
+
+    /// Adds a target: this figure should be at least that.
+    pub fn target_least(&mut self, what: &str, measured: f64, least: f64, unit: &str, digits: usize) {
+        let wanted = ("least", '≥', format!("{least}{unit}"));
+        self.judged(what, measured >= least, format!("{measured:.digits$}{unit}"), wanted);
+    }
+
+    fn judged(&mut self, what: &str, met: bool, measured: String, (word, sign, wanted): (&str, char, String)) {
         if !met {
-            self.missed.push(format!("{what} is {measured} and should be at most {most}"));
+            self.missed.push(format!("{what} is {measured} and should be at {word} {wanted}"));
         }
         let verdict = if met { "met" } else { "**missed**" };
-        self.targets.push(vec![what.to_owned(), measured, format!("≤ {most}"), verdict.to_owned()]);
+        self.targets.push(vec![what.to_owned(), measured, format!("{sign} {wanted}"), verdict.to_owned()]);
     }
 
     /// All of it; the targets come first.
@@ -80,10 +93,14 @@ mod tests {
         section.table(&["a", "b"], &[vec!["1".into(), "22222".into()]]);
         section.target("memory", 17.04, 16.0, " MiB", 1);
         section.target("binary", 12.0, 20.0, " MiB", 1);
+        section.target_least("faster", 2.5, 3.0, " ×", 1);
+        section.target_least("fast", 3.0, 3.0, " ×", 1);
         let text = section.markdown();
         assert!(text.starts_with("## Idle\n\n| target | measured | wanted   |            |\n|--------|"), "{text}");
         assert!(text.contains("| memory | 17.0 MiB | ≤ 16 MiB | **missed** |\n"), "{text}");
         assert!(text.ends_with("\n\n| a   | b     |\n|-----|-------|\n| 1   | 22222 |\n"), "{text}");
-        assert_eq!(section.missed, ["memory is 17.0 MiB and should be at most 16 MiB"]);
+        assert!(text.contains("| faster | 2.5 ×    | ≥ 3 ×    | **missed** |\n"), "{text}");
+        let missed = ["memory is 17.0 MiB and should be at most 16 MiB", "faster is 2.5 × and should be at least 3 ×"];
+        assert_eq!(section.missed, missed);
     }
 }
