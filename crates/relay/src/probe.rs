@@ -1,7 +1,6 @@
 //! Measures a road: what one connection gives, and what many do. What is read is thrown away.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, Repository};
@@ -31,14 +30,39 @@ pub struct Probe {
 pub struct Measured {
     /// What came.
     pub bytes: Bytes,
-    /// In which time, from the first request on.
-    pub took: Duration,
+    /// Bytes per second of all connections together, from each one's first bytes on: setting up a connection takes as long
+    /// whatever is fetched over it, and would drown the little that is read here.
+    pub rate: f64,
 }
 
-impl Measured {
-    /// Bytes per second.
-    pub fn rate(&self) -> f64 {
-        self.bytes.0 as f64 / self.took.as_secs_f64().max(1e-3)
+/// What came over one connection.
+#[derive(Debug, Default)]
+struct Came {
+    bytes: u64,
+    /// Since the first of them, and when the first and the last came.
+    after_first: u64,
+    between: Option<(Instant, Instant)>,
+}
+
+impl Came {
+    fn take(&mut self, bytes: u64, now: Instant) {
+        self.bytes += bytes;
+        match &mut self.between {
+            Some((_, last)) => {
+                self.after_first += bytes;
+                *last = now;
+            }
+            None => self.between = Some((now, now)),
+        }
+    }
+
+    /// Bytes per second; where all came at once, by the time from the request on.
+    fn rate(&self, begun: Instant) -> f64 {
+        let Some((first, last)) = self.between else { return 0.0 };
+        match (self.after_first, last - first) {
+            (bytes, time) if bytes > 0 && !time.is_zero() => bytes as f64 / time.as_secs_f64(),
+            _ => self.bytes as f64 / (last - begun).as_secs_f64().max(1e-3),
+        }
     }
 }
 
@@ -49,10 +73,10 @@ impl Measured {
 pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceError> {
     let connections = probe.connections.max(1) as u64;
     let each = (probe.bytes.0.min(probe.size.0) / connections).max(1);
-    let came = Arc::new(AtomicU64::new(0));
+    let came: Arc<[Mutex<Came>]> = (0..connections).map(|_| Mutex::default()).collect();
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
-    for at in 0..connections {
+    for (at, lane) in (0..connections).zip(0..) {
         let blob = client.blob(&probe.repository, probe.blob);
         let came = came.clone();
         let start = (at * (probe.size.0 / connections)).min(probe.size.0.saturating_sub(each));
@@ -60,8 +84,9 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
             let mut piece = blob.read(Some((start, each))).await?;
             let mut left = each;
             while let Some(chunk) = piece.chunk().await? {
-                came.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                left = left.saturating_sub(chunk.len() as u64);
+                let bytes = chunk.len() as u64;
+                lock(&came[lane]).take(bytes, Instant::now());
+                left = left.saturating_sub(bytes);
                 if left == 0 {
                     break;
                 }
@@ -79,10 +104,15 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     };
     // what has come by then is what is measured
     let _ = timeout(probe.time, all).await;
-    let measured = Measured { bytes: Bytes(came.load(Ordering::Relaxed)), took: begun.elapsed() };
     tasks.abort_all();
+    let bytes = Bytes(came.iter().map(|came| lock(came).bytes).sum());
+    let rate = came.iter().map(|came| lock(came).rate(begun)).sum();
     match failed {
-        Some(error) if measured.bytes == Bytes::ZERO => Err(error),
-        _ => Ok(measured),
+        Some(error) if bytes == Bytes::ZERO => Err(error),
+        _ => Ok(Measured { bytes, rate }),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

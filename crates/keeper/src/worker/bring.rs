@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use layerkeeper_core::job::JobKind;
-use layerkeeper_core::layers::{LayerRecord, Presence};
+use layerkeeper_core::layers::LayerRecord;
 use layerkeeper_core::plan::{Arrival, TransferChoice, Way, arrival};
 use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::reuse::account::Evidence;
 use layerkeeper_core::reuse::{Attempt, Estimate, ReuseReport, account, estimate};
-use layerkeeper_core::{Bytes, Compression, Digest, Image, ImageManifest, ImageName, Inventory, Reference, StoreKind};
+use layerkeeper_core::{Bytes, Digest, Image, ImageManifest, ImageName, Inventory, Reference, StoreKind};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, EstimateRecord, PhasesRecord, PullRecord, TransferRecord};
@@ -22,16 +22,16 @@ use crate::context::Context;
 use crate::follow::Phase;
 use crate::heal;
 use crate::job_error::JobError;
+use crate::worker::estimate::refuse_zstd;
 use crate::worker::expect::{hold, leave_behind};
 use crate::worker::explain::explained;
 use crate::worker::knowledge::{holdings, remember};
 use crate::worker::name::{allowed, give_name};
 use crate::worker::pull::Pulled;
 use crate::worker::resolve::Target;
-use crate::worker::room::{fits, make_room};
 use crate::worker::run::Run;
 use crate::worker::study::wish;
-use crate::worker::transfer::{choose, spool_needed, transfer};
+use crate::worker::transfer::{make_ready, transfer};
 
 /// For so long an explanation may take beyond its pull; then the report goes without it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -107,19 +107,6 @@ pub(super) async fn bring(
         wish(ctx, &run.job.id, name, manifest, pull);
     }
     Ok(image)
-}
-
-/// Chooses the way, and sees to it that the pull fits. Nothing is removed for the sake of the spool alone.
-async fn make_ready(run: &mut Run<'_>, job: &mut Job<'_>) -> Result<(), JobError> {
-    let mut choice = choose(run, job).await;
-    let spool = spool_needed(run, job, choice.way);
-    if spool > Bytes::ZERO && !fits(run, job.name, job.estimate.as_ref(), spool).await? {
-        let reason = format!("there is no room for the relay's spool of {spool} beside it");
-        choice = TransferChoice { way: Way::Engine, reason, ..choice };
-    }
-    make_room(run, job.name, job.estimate.as_ref(), job.kind).await?;
-    job.choice = Some(choice);
-    Ok(())
 }
 
 /// Asks the containerd store, which does not list all that it holds, for what is about to be pulled: a pull that broke off at
@@ -199,22 +186,6 @@ fn told(run: &Run<'_>, job: &Job<'_>) -> bool {
     let (image, digest) = (job.name.to_string(), job.target.digest.to_string());
     let same = |pull: &PullRecord| pull.image == image && pull.digest.as_ref() == Some(&digest);
     if job.own { run.outcome.pull.as_ref().is_some_and(same) } else { run.outcome.kept.iter().any(same) }
-}
-
-/// Engines before 23 download a zstd layer and then cannot unpack it.
-fn refuse_zstd(estimate: &Estimate, inventory: &Inventory, name: &ImageName) -> Result<(), JobError> {
-    let too_old = inventory.engine.major().is_some_and(|major| major < 23);
-    let zstd = |l: &&layerkeeper_core::reuse::LayerEstimate| {
-        l.compression == Compression::Zstd && l.presence != Presence::Here
-    };
-    match estimate.layers.iter().find(zstd) {
-        Some(layer) if too_old => Err(JobError::Refused(format!(
-            "layer {} of {name} is compressed with zstd, which Docker Engine {} cannot unpack; engines take it from 23 on. \
-             Build with gzip, or upgrade the engine",
-            layer.blob, inventory.engine.version
-        ))),
-        _ => Ok(()),
-    }
 }
 
 async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result<ReuseReport, JobError> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use layerkeeper_core::layers::Presence;
 use layerkeeper_core::plan::{Arrival, arrival};
-use layerkeeper_core::reuse::estimate as judge;
 use layerkeeper_core::reuse::explain::nearest;
-use layerkeeper_core::{ImageId, ImageManifest, Inventory, Reference, Selector, StoreKind};
+use layerkeeper_core::reuse::{Estimate, LayerEstimate, estimate as judge};
+use layerkeeper_core::{Compression, ImageId, ImageManifest, ImageName, Inventory, Reference, Selector, StoreKind};
 
 use crate::context::Context;
 use crate::handle::Estimated;
@@ -76,4 +77,18 @@ fn rests_on(
     let kept = settings.policy.keep.iter().filter_map(|keep| known.named(&keep.image));
     let nearest = nearest(manifest, known, earlier).map(|(image, _)| image);
     holders.chain(kept).chain(nearest).chain(known.find(reference)).map(|image| image.id).collect()
+}
+
+/// Engines before 23 download a zstd layer and then cannot unpack it.
+pub(super) fn refuse_zstd(estimate: &Estimate, inventory: &Inventory, name: &ImageName) -> Result<(), JobError> {
+    let too_old = inventory.engine.major().is_some_and(|major| major < 23);
+    let zstd = |l: &&LayerEstimate| l.compression == Compression::Zstd && l.presence != Presence::Here;
+    match estimate.layers.iter().find(zstd) {
+        Some(layer) if too_old => Err(JobError::Refused(format!(
+            "layer {} of {name} is compressed with zstd, which Docker Engine {} cannot unpack; engines take it from 23 on. \
+             Build with gzip, or upgrade the engine",
+            layer.blob, inventory.engine.version
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -20,6 +20,7 @@ use crate::job_error::JobError;
 use crate::settings::TransferSettings;
 use crate::worker::bring::Job;
 use crate::worker::pull::{Pulled, Relayed, pull};
+use crate::worker::room::{fits, make_room};
 use crate::worker::run::Run;
 use crate::worker::tidy::untag_alias;
 
@@ -70,8 +71,21 @@ impl Transfers {
     }
 }
 
+/// Chooses the way, and sees to it that the pull fits. Nothing is removed for the sake of the spool alone.
+pub(super) async fn make_ready(run: &mut Run<'_>, job: &mut Job<'_>) -> Result<(), JobError> {
+    let mut choice = choose(run, job).await;
+    let spool = spool_needed(run, job, choice.way);
+    if spool > Bytes::ZERO && !fits(run, job.name, job.estimate.as_ref(), spool).await? {
+        let reason = format!("there is no room for the relay's spool of {spool} beside it");
+        choice = TransferChoice { way: Way::Engine, reason, ..choice };
+    }
+    make_room(run, job.name, job.estimate.as_ref(), job.kind).await?;
+    job.choice = Some(choice);
+    Ok(())
+}
+
 /// Chooses the way for a pull.
-pub(super) async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
+async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
     let (ctx, settings) = (run.ctx, run.ctx.settings());
     let settings = &settings.transfer;
     let instance = job.inventory.engine.instance();
@@ -119,7 +133,7 @@ fn measured(run: &mut Run<'_>, job: &Job<'_>, moved: Bytes) {
 }
 
 /// What of the spool a pull this way needs.
-pub(super) fn spool_needed(run: &Run<'_>, job: &Job<'_>, way: Way) -> Bytes {
+fn spool_needed(run: &Run<'_>, job: &Job<'_>, way: Way) -> Bytes {
     if way == Way::Engine {
         return Bytes::ZERO;
     }

@@ -361,7 +361,6 @@ impl Ground {
         tags
     }
 }
-
 async fn keeper(
     engine: Arc<dyn Engine>,
     shelf: &Shelf,
@@ -372,8 +371,8 @@ async fn keeper(
 ) -> Keeper {
     let deed = deed.clone();
     let at = move |point: &str| {
-        let due = if point == "estimated" { deed.lock().unwrap().take() } else { None };
-        due.into_iter().for_each(|deed| deed());
+        let due = (point == "estimated").then(|| deed.lock().unwrap().take());
+        due.flatten().into_iter().for_each(|deed| deed());
     };
     let parts = Parts {
         engine,

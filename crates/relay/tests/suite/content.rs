@@ -1,7 +1,9 @@
 //! The bytes: the origin's very own, over many connections, and no more of them than are asked for.
 
+use std::time::Duration;
+
 use layerkeeper_core::Bytes;
-use layerkeeper_relay::{Limit, Settings};
+use layerkeeper_relay::{Limit, Probe, Settings};
 use layerkeeper_testkit::{Agent, Auth, Registry, TokenServer};
 
 use crate::{Ground, MB, Open};
@@ -61,6 +63,32 @@ async fn more_connections_are_used_while_the_total_rises() {
     let speed = open.close().await.speed;
     let (connections, many) = speed.many.unwrap();
     assert!(connections >= 4 && many > speed.one.unwrap() * 3.0, "{speed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_bytes_tell_whether_many_connections_give_more_than_one() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mut measured = Vec::new();
+    for (each, all) in [(Some(MB), None), (None, Some(MB))] {
+        ground.proxy.throttle_each(each.map(Bytes));
+        ground.proxy.throttle(all.map(Bytes));
+        for connections in [1, 4] {
+            let road = Probe {
+                repository: ground.proxied(&pushed.name.repository),
+                blob: pushed.layers[0].blob,
+                size: pushed.layers[0].size,
+                connections,
+                bytes: Bytes(100_000 * connections as u64),
+                time: Duration::from_secs(20),
+            };
+            let told = ground.relays.measure(&road).await.unwrap();
+            assert!(told.bytes <= Bytes(200_000 * connections as u64), "{told:?}");
+            measured.push(told.rate);
+        }
+    }
+    let (slow, filled) = (measured[1] / measured[0], measured[3] / measured[2]);
+    assert!(slow > 2.5 && filled < 1.8, "{measured:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

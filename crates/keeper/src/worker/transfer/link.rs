@@ -36,9 +36,11 @@ async fn since(ctx: &Context, registry: &str) -> (Link, Timestamp) {
 /// With less to fetch, measuring first would cost more than it tells.
 const WORTH_MEASURING: u64 = 100_000_000;
 
-/// Each of the two measurements takes no longer, and reads no more than this part of what is to be fetched.
+/// Each of the two measurements takes no longer, and the larger reads no more than this part of what is to be fetched. With
+/// few connections each brings enough to tell by; if they give more than one, the relay finds out how many more are worth it.
 const MEASURING_TIME: Duration = Duration::from_millis(1500);
-const MEASURING_PART: u64 = 400;
+const MEASURING_PART: u64 = 300;
+const MEASURING_CONNECTIONS: usize = 4;
 
 /// What is known of a registry; where nothing is and much is to be fetched, it is measured by a few bytes of the largest
 /// layer, over one connection and over many. Gives the bytes that this took, too.
@@ -56,14 +58,17 @@ pub(super) async fn known_or_measured(
         return (link, Bytes::ZERO);
     }
     let mut moved = Bytes::ZERO;
+    let connections = connections.min(MEASURING_CONNECTIONS);
     let mut rate = async |connections: usize| {
-        let (repository, bytes) = (repository.clone(), Bytes(total / MEASURING_PART));
+        // as much over each
+        let part = total / MEASURING_PART * connections as u64 / MEASURING_CONNECTIONS as u64;
+        let (repository, bytes) = (repository.clone(), Bytes(part));
         let road = Probe { repository, blob: *blob, size: *size, connections, bytes, time: MEASURING_TIME };
         let measured = relays.measure(&road).await;
         if let Ok(measured) = &measured {
             moved += measured.bytes;
         }
-        measured.map(|measured| measured.rate())
+        measured.map(|measured| measured.rate)
     };
     let (one, many) = (rate(1).await, rate(connections).await);
     let link = match (one, many) {
