@@ -157,8 +157,36 @@ impl Metrics {
         make.add(HistogramVec::new(options, &PULL))
     }
 
+    fn make_next_run(make: &mut Maker) -> Option<GaugeVec> {
+        make.gauges(
+            "layerkeeper_schedule_next_run_timestamp_seconds",
+            "When the kept image is refreshed next.",
+            &["image"],
+        )
+    }
+
+    /// Of the ways by which content comes.
+    fn make_transfers(make: &mut Maker) -> Option<(IntCounterVec, IntCounterVec, IntGauge)> {
+        let fallbacks = make.counters(
+            "layerkeeper_transfer_fallback_total",
+            "Pulls through the relay that were given up, so that the engine pulled by itself, by why: source, wrong_bytes, spool, spool_full, listen or engine.",
+            &["reason"],
+        )?;
+        let transfers = make.counters(
+            "layerkeeper_transfers_total",
+            "Pulls that succeeded, by the way that content came: engine or relay.",
+            &["way"],
+        )?;
+        let spool_bytes = make.int_gauge(
+            "layerkeeper_spool_bytes",
+            "Bytes in the relay's spool: pieces of pulls that were cut, or of the one under way.",
+        )?;
+        Some((fallbacks, transfers, spool_bytes))
+    }
+
     fn make(make: &mut Maker, version: &str) -> Option<Self> {
         Self::make_fixed(make, version)?;
+        let (fallbacks, transfers, spool_bytes) = Self::make_transfers(make)?;
         let with_source = ["repository", "kind", "source"];
         Some(Self {
             engine_up: make.int_gauge("layerkeeper_engine_up", "1 when the last call to the engine got an answer.")?,
@@ -229,25 +257,10 @@ impl Metrics {
                 &["path"],
             )?,
             disk_min_free: make.add(Gauge::new("layerkeeper_disk_min_free_bytes", "Bytes that must stay free."))?,
-            fallbacks: make.counters(
-                "layerkeeper_transfer_fallback_total",
-                "Pulls through the relay that were given up, so that the engine pulled by itself, by why: source, wrong_bytes, spool, spool_full, listen or engine.",
-                &["reason"],
-            )?,
-            transfers: make.counters(
-                "layerkeeper_transfers_total",
-                "Pulls that succeeded, by the way that content came: engine or relay.",
-                &["way"],
-            )?,
-            spool_bytes: make.int_gauge(
-                "layerkeeper_spool_bytes",
-                "Bytes in the relay's spool: pieces of pulls that were cut, or of the one under way.",
-            )?,
-            next_run: make.gauges(
-                "layerkeeper_schedule_next_run_timestamp_seconds",
-                "When the kept image is refreshed next.",
-                &["image"],
-            )?,
+            fallbacks,
+            transfers,
+            spool_bytes,
+            next_run: Self::make_next_run(make)?,
             registry: make.registry.clone(),
         })
     }

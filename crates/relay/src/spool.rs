@@ -215,40 +215,40 @@ mod tests {
 
     const SIZE: u64 = 1000;
 
-    fn written(spool: &Spool, digest: Digest, ranges: &[Range<u64>]) {
+    fn written(spool: &Spool, digest: Digest, ranges: &[(u64, u64)]) {
         let (spooled, _) = spool.open(digest, SIZE).unwrap();
-        for range in ranges {
-            let bytes: Vec<u8> = range.clone().map(|at| at as u8).collect();
-            write_block(&spooled.file, &spooled.pieces, range.start, &bytes).unwrap();
+        for (start, end) in ranges {
+            let bytes: Vec<u8> = (*start..*end).map(|at| at as u8).collect();
+            write_block(&spooled.file, &spooled.pieces, *start, &bytes).unwrap();
         }
     }
 
-    fn ranges(spool: &Spool, digest: Digest, size: u64) -> Vec<Range<u64>> {
-        spool.open(digest, size).unwrap().1.into_iter().map(|piece| piece.range).collect()
+    fn ranges(spool: &Spool, digest: Digest, size: u64) -> Vec<(u64, u64)> {
+        spool.open(digest, size).unwrap().1.into_iter().map(|piece| (piece.range.start, piece.range.end)).collect()
     }
 
     #[test]
     fn what_was_written_is_found_again_and_what_is_damaged_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, digest) = (Spool::new(dir.path().join("spool")), Digest::of(b"x"));
-        written(&spool, digest, &[0..100, 300..400, 900..1000]);
-        assert_eq!(ranges(&spool, digest, SIZE), [0..100, 300..400, 900..1000]);
+        written(&spool, digest, &[(0, 100), (300, 400), (900, 1000)]);
+        assert_eq!(ranges(&spool, digest, SIZE), [(0, 100), (300, 400), (900, 1000)]);
         let file = OpenOptions::new().write(true).open(spool.path(digest, BLOB)).unwrap();
         file.write_all_at(b"\xff", 350).unwrap();
-        assert_eq!(ranges(&spool, digest, SIZE), [0..100, 900..1000]);
-        assert_eq!(ranges(&spool, digest, SIZE), [0..100, 900..1000], "the damaged piece is no longer recorded");
-        assert_eq!(ranges(&spool, digest, 950), [0..100], "a piece beyond the blob's end is none of it");
+        assert_eq!(ranges(&spool, digest, SIZE), [(0, 100), (900, 1000)]);
+        assert_eq!(ranges(&spool, digest, SIZE), [(0, 100), (900, 1000)], "the damaged piece is no longer recorded");
+        assert_eq!(ranges(&spool, digest, 950), [(0, 100)], "a piece beyond the blob's end is none of it");
     }
 
     #[test]
     fn half_a_record_and_a_file_without_bytes_are_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, digest) = (Spool::new(dir.path().to_owned()), Digest::of(b"x"));
-        written(&spool, digest, &[0..100, 100..200]);
+        written(&spool, digest, &[(0, 100), (100, 200)]);
         let pieces = spool.path(digest, PIECES);
         let records = fs::read(&pieces).unwrap();
         fs::write(&pieces, &records[..RECORD + 7]).unwrap();
-        assert_eq!(ranges(&spool, digest, SIZE), [0..100]);
+        assert_eq!(ranges(&spool, digest, SIZE), [(0, 100)]);
         fs::remove_file(spool.path(digest, BLOB)).unwrap();
         assert_eq!(ranges(&spool, digest, SIZE), []);
     }
@@ -258,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::new(dir.path().to_owned());
         fs::write(dir.path().join("notes.blob"), "mine").unwrap();
-        written(&spool, Digest::of(b"x"), &[0..10]);
+        written(&spool, Digest::of(b"x"), &[(0, 10)]);
         assert_eq!(spool.entries().len(), 1);
         assert!(spool.bytes() > Bytes::ZERO);
         let (hour, now) = (Duration::from_secs(3600), SystemTime::now());
@@ -272,7 +272,7 @@ mod tests {
     fn others_may_not_look_into_it() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, digest) = (Spool::new(dir.path().join("spool")), Digest::of(b"x"));
-        written(&spool, digest, &[0..10]);
+        written(&spool, digest, &[(0, 10)]);
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(spool.dir()), mode(&spool.path(digest, BLOB))), (0o700, 0o600));
     }

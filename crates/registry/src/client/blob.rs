@@ -72,15 +72,15 @@ impl Blob {
         let storage = self.way().storage.clone();
         if let Some(url) = storage {
             // an address that has run out, or a storage that is gone, is no more than a reason to ask for another
-            if let Ok(response) = self.from_storage(url, part).await {
+            if let Ok(response) = self.ask_storage(url, part).await {
                 return self.piece(response, part);
             }
             self.way().storage = None;
         }
-        let response = match self.from_registry(part).await {
+        let response = match self.ask_registry(part).await {
             Err(Error::Unauthorized { .. }) if self.is_of_helper() => {
                 self.way().credential = None;
-                self.from_registry(part).await?
+                self.ask_registry(part).await?
             }
             answer => answer?,
         };
@@ -101,7 +101,7 @@ impl Blob {
         Ok(text(response.headers(), CONTENT_LENGTH.as_str()).and_then(number))
     }
 
-    async fn from_storage(&self, url: Url, part: Part) -> Result<Response, Error> {
+    async fn ask_storage(&self, url: Url, part: Part) -> Result<Response, Error> {
         let ask = Ask { method: Method::GET, url, accept: "*/*", authorization: None, form: None, part: Some(part) };
         let response = self.client.inner.transport.send(self.registry(), ask).await?.response;
         if response.status().is_success() {
@@ -113,7 +113,7 @@ impl Blob {
         Err(Error::Server { registry, status, retry_after: None, detail: Default::default() })
     }
 
-    async fn from_registry(&self, part: Part) -> Result<Response, Error> {
+    async fn ask_registry(&self, part: Part) -> Result<Response, Error> {
         let session = self.session().await?;
         session.ask_for(Method::GET, &self.path(), "*/*", Some(part)).await
     }
