@@ -123,7 +123,7 @@ impl TransferSettings {
         endpoints.filter_map(|at| format!("{}/{}", at.host, repository.path()).parse().ok()).collect()
     }
 
-    /// How fast bytes may come for such a job.
+    /// How fast bytes may come for such a job. A kept image that a deploy pulls first is no background.
     pub fn rate_of(&self, kind: JobKind) -> Option<Bytes> {
         let background = if kind == JobKind::Deploy { None } else { self.background_rate };
         [self.max_rate, background].into_iter().flatten().min()

@@ -3,6 +3,7 @@
 
 mod judge;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub(crate) struct Desk {
     pub(crate) told: watch::Sender<Snapshot>,
     /// In the order in which they were asked for.
     pub(crate) blobs: Vec<Fetching>,
+    /// Asked for, and waiting until the engine has had something that can go from the spool for them.
+    queued: VecDeque<Ask>,
     pub(crate) lanes: usize,
     pub(crate) tick: TickState,
     tasks: JoinSet<Ended>,
@@ -109,6 +112,7 @@ impl Desk {
             climb,
             told,
             blobs: Vec::new(),
+            queued: VecDeque::new(),
             lanes: 0,
             tick,
             tasks: JoinSet::new(),
@@ -125,7 +129,7 @@ impl Desk {
                 () = close.cancelled() => break,
                 message = messages.recv() => match message {
                     Some(Message::Ask(ask)) => self.take(ask).await,
-                    Some(Message::Served(digest)) => { self.served(digest); Ok(()) }
+                    Some(Message::Served(digest)) => self.served(digest).await,
                     None => break,
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
@@ -153,6 +157,16 @@ impl Desk {
             }
             return Ok(());
         }
+        // who came before goes first
+        if !self.queued.is_empty() || !self.make_room(ask.size) {
+            let (limit, wanted) = (self.spool_max, Bytes(ask.size));
+            if wanted > limit {
+                let error = RelayError::SpoolFull { limit, wanted };
+                return refuse(ask, error);
+            }
+            self.queued.push_back(ask);
+            return Ok(());
+        }
         match self.open(ask.digest, ask.size).await {
             Ok(mut fetching) => {
                 fetching.waiting.push(ask.answer);
@@ -160,16 +174,11 @@ impl Desk {
                 self.blobs.push(fetching);
                 Ok(())
             }
-            Err(error) => {
-                // whoever no longer waits has gone away
-                drop(ask.answer.send(Err(error.clone())));
-                Err(error)
-            }
+            Err(error) => refuse(ask, error),
         }
     }
 
-    async fn open(&mut self, digest: Digest, size: u64) -> Result<Fetching, RelayError> {
-        self.make_room(size)?;
+    async fn open(&self, digest: Digest, size: u64) -> Result<Fetching, RelayError> {
         let spool = self.spool.clone();
         let opened = tokio::task::spawn_blocking(move || spool.open(digest, size)).await;
         let (spooled, pieces) = opened
@@ -177,27 +186,29 @@ impl Desk {
         Ok(Fetching::new(digest, size, spooled, pieces))
     }
 
-    /// Lets go of what the engine has had, oldest first, until a blob of this size fits.
-    fn make_room(&mut self, size: u64) -> Result<(), RelayError> {
+    /// Lets go of what the engine has had, oldest first, until a blob of this size fits; false where it does not.
+    fn make_room(&mut self, size: u64) -> bool {
         loop {
             let held: u64 = self.blobs.iter().map(|blob| blob.size).sum();
-            let wanted = Bytes(held + size);
-            if wanted <= self.spool_max {
-                return Ok(());
+            if Bytes(held + size) <= self.spool_max {
+                return true;
             }
-            let Some(at) = self.blobs.iter().position(|blob| blob.is_ready && blob.served) else {
-                return Err(RelayError::SpoolFull { limit: self.spool_max, wanted });
-            };
+            let Some(at) = self.blobs.iter().position(|blob| blob.is_ready && blob.served) else { return false };
             let gone = self.blobs.remove(at);
             self.told.send_modify(|snapshot| snapshot.keep(&gone));
             self.spool.remove(gone.digest);
         }
     }
 
-    fn served(&mut self, digest: Digest) {
+    /// The engine has all of a blob: what waited for its room is taken up.
+    async fn served(&mut self, digest: Digest) -> Result<(), RelayError> {
         if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.digest == digest) {
             blob.served = true;
         }
+        for ask in std::mem::take(&mut self.queued) {
+            self.take(ask).await?;
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, blob: Digest, hash: impl Future<Output = Result<Digest, RelayError>> + Send + 'static) {
@@ -322,8 +333,17 @@ impl Desk {
     fn fail(mut self, error: RelayError) {
         let answer = Err(error.clone());
         self.blobs.iter_mut().for_each(|blob| blob.answer(&answer));
+        for ask in self.queued.drain(..) {
+            drop(ask.answer.send(answer.clone()));
+        }
         self.tell(Some(error));
     }
+}
+
+/// Tells who asked; whoever no longer waits has gone away.
+fn refuse(ask: Ask, error: RelayError) -> Result<(), RelayError> {
+    drop(ask.answer.send(Err(error.clone())));
+    Err(error)
 }
 
 impl Snapshot {

@@ -19,8 +19,8 @@ pub enum RelayError {
         /// The operating system's words.
         cause: String,
     },
-    /// The blobs that are in hand at once do not fit into the spool.
-    #[error("the spool holds at most {limit}, and {wanted} are wanted at once")]
+    /// A blob alone does not fit into the spool.
+    #[error("the spool holds at most {limit}, and one blob has {wanted}")]
     SpoolFull {
         /// `spool_max`.
         limit: Bytes,

@@ -36,7 +36,7 @@ pub struct Measured {
 }
 
 /// What came over one connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Came {
     bytes: u64,
     /// Since the first of them, and when the first and the last came.
@@ -55,14 +55,18 @@ impl Came {
             None => self.between = Some((now, now)),
         }
     }
+}
 
-    /// Bytes per second; where all came at once, by the time from the request on.
-    fn rate(&self, begun: Instant) -> f64 {
-        let Some((first, last)) = self.between else { return 0.0 };
-        match (self.after_first, last - first) {
-            (bytes, time) if bytes > 0 && !time.is_zero() => bytes as f64 / time.as_secs_f64(),
-            _ => self.bytes as f64 / (last - begun).as_secs_f64().max(1e-3),
-        }
+/// Bytes per second of all together, from the first bytes of any to the last; where nothing came after the first, by the
+/// time from the request on.
+fn rate<'c>(all: impl Iterator<Item = &'c Came> + Clone, begun: Instant) -> f64 {
+    let first = all.clone().filter_map(|came| came.between).map(|(first, _)| first).min();
+    let last = all.clone().filter_map(|came| came.between).map(|(_, last)| last).max();
+    let (Some(first), Some(last)) = (first, last) else { return 0.0 };
+    let after: u64 = all.clone().map(|came| came.after_first).sum();
+    match last - first {
+        time if after > 0 && !time.is_zero() => after as f64 / time.as_secs_f64(),
+        _ => all.map(|came| came.bytes).sum::<u64>() as f64 / (last - begun).as_secs_f64().max(1e-3),
     }
 }
 
@@ -105,8 +109,9 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     // what has come by then is what is measured
     let _ = timeout(probe.time, all).await;
     tasks.abort_all();
-    let bytes = Bytes(came.iter().map(|came| lock(came).bytes).sum());
-    let rate = came.iter().map(|came| lock(came).rate(begun)).sum();
+    let came: Vec<Came> = came.iter().map(|came| *lock(came)).collect();
+    let bytes = Bytes(came.iter().map(|came| came.bytes).sum());
+    let rate = rate(came.iter(), begun);
     match failed {
         Some(error) if bytes == Bytes::ZERO => Err(error),
         _ => Ok(Measured { bytes, rate }),
@@ -115,4 +120,44 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that each take so long to be set up, and then bring 1000 bytes every tenth of a second, one after the other
+    /// where they share one road.
+    fn measured(connections: u64, setup: f64, shared: bool) -> f64 {
+        let begun = Instant::now();
+        let lane = |lane: u64| {
+            let mut came = Came::default();
+            for chunk in 0..10 {
+                let turn = if shared { chunk * connections + lane } else { chunk };
+                came.take(1000, begun + Duration::from_secs_f64(setup + turn as f64 / 10.0));
+            }
+            came
+        };
+        let all: Vec<Came> = (0..connections).map(lane).collect();
+        rate(all.iter(), begun)
+    }
+
+    #[test]
+    fn what_setting_up_takes_does_not_count_and_a_shared_road_gives_no_more() {
+        let about = |rate: f64, wanted: f64| (rate / wanted - 1.0).abs() < 0.1;
+        for setup in [0.0, 5.0] {
+            assert!(about(measured(1, setup, false), 10_000.0));
+            assert!(about(measured(4, setup, false), 40_000.0));
+            assert!(about(measured(4, setup, true), 10_000.0), "{}", measured(4, setup, true));
+        }
+    }
+
+    #[test]
+    fn what_came_at_once_is_measured_from_the_request_on() {
+        let begun = Instant::now();
+        let mut came = Came::default();
+        came.take(5000, begun + Duration::from_millis(500));
+        assert_eq!(rate([came].iter(), begun), 10_000.0);
+        assert_eq!(rate([Came::default()].iter(), begun), 0.0);
+    }
 }

@@ -163,6 +163,7 @@ async fn where_the_relay_gets_nothing_the_engine_pulls_by_itself_and_the_deploy_
         assert!(outcome.warnings[0].contains("the relay was given up"), "{:?}", outcome.warnings);
         assert_eq!(Bytes(pull.downloaded_bytes), pushed.layer_bytes());
         assert_eq!(pull.attempts.len(), 2, "{pull:?}");
+        assert_eq!(host.spooled(), Bytes::ZERO);
         let metrics = host.keeper.metrics_text().await;
         assert!(metrics.contains("layerkeeper_transfer_fallback_total{reason=\"source\"} 1"), "{metrics}");
     })

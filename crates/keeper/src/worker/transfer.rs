@@ -103,7 +103,7 @@ async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
     };
     let layers: Vec<Bytes> = wanted.into_iter().map(|(_, size)| size).collect();
     let unpacks = *lock(&ctx.transfers.unpacks);
-    let limited = settings.rate_of(job.kind).is_some();
+    let limited = settings.rate_of(run.job.intent.kind()).is_some();
     let question =
         TransferQuestion { mode: settings.mode, hindrance: hindrance.as_deref(), link, layers: &layers, unpacks };
     let mut choice = choose_transfer(&question);
@@ -160,6 +160,7 @@ pub(super) async fn transfer(
     let login = ctx.registry.login(job.name.repository.registry()).await?;
     let pulled = pull(run, job.name, reference, login.as_ref(), job.estimate.as_ref(), None).await?;
     if pulled.error.is_none() {
+        clear_spool(ctx, job).await;
         ctx.transfers.unpacked(pulled.unpacks);
         let fetched = to_fetch(job).count();
         link::learn_of_engine(ctx, job.name.repository.registry(), &pulled, fetched).await;
@@ -232,7 +233,7 @@ async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, Stri
         .chain([&manifest.config])
         .map(|blob| (blob.digest, blob.size))
         .collect();
-    ctx.transfers.limit.set(settings.rate_of(job.kind).map(|rate| rate.0));
+    ctx.transfers.limit.set(settings.rate_of(run.job.intent.kind()).map(|rate| rate.0));
     let known = link::known(ctx, job.name.repository.registry()).await;
     let order = Order {
         repository: job.name.repository.clone(),
@@ -313,6 +314,18 @@ fn fell_back(run: &mut Run<'_>, job: &Job<'_>, record: &mut TransferRecord, reas
 async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
     if let Err(error) = untag_alias(run.ctx, &job.inventory.engine.instance(), alias).await {
         tracing::warn!(%alias, %error, "could not take the relay's name away; the end of a job tries again");
+    }
+}
+
+/// The engine has the image: what a relay left in the spool for it is of no use any more.
+async fn clear_spool(ctx: &Context, job: &Job<'_>) {
+    let (Some(relays), Some(manifest)) = (&ctx.transfers.relays, &job.target.manifest) else { return };
+    let spool = relays.spool().clone();
+    let blobs: Vec<Digest> =
+        manifest.layers.iter().map(|layer| layer.blob.digest).chain([manifest.config.digest]).collect();
+    let cleared = tokio::task::spawn_blocking(move || blobs.into_iter().for_each(|blob| spool.remove(blob)));
+    if let Err(error) = cleared.await {
+        tracing::warn!(%error, "could not clear the spool");
     }
 }
 
