@@ -209,9 +209,15 @@ async fn relayed(
     (ctx.at)("relay-named");
     pulled.attempt.duration += named.attempt.duration;
     pulled.error = named.error;
-    let snapshot = if pulled.error.is_none() { relay.finish().await } else { relay.close().await };
     run.changes();
-    untag(run, job, &alias).await;
+    let snapshot = if pulled.error.is_none() {
+        untag(run, job, &alias).await;
+        relay.finish().await
+    } else {
+        // the relay's name is the only one that holds the content: the next attempt goes on from it, and the end of a job
+        // takes it away once there is another
+        relay.close().await
+    };
     told(record, &snapshot);
     correct(&mut pulled.progress, &snapshot);
     pulled.progress.digest = named.progress.digest.or(pulled.progress.digest);
