@@ -168,6 +168,15 @@ impl Daemon {
 
     /// As above, with a time stamp of the sender's own.
     pub fn post_at(&self, id: &str, image: &str, seconds: i64) -> (u16, String) {
+        self.try_post_at(id, image, seconds).expect("an answer")
+    }
+
+    /// As [`Self::post`], to a daemon that may die before it has answered.
+    pub fn try_post(&self, id: &str, image: &str) -> Result<(u16, String), String> {
+        self.try_post_at(id, image, SystemClock.now().seconds())
+    }
+
+    fn try_post_at(&self, id: &str, image: &str, seconds: i64) -> Result<(u16, String), String> {
         let body = format!("{{\"image\":\"{image}\"}}");
         let secrets = Secrets::parse(SECRET.as_bytes()).expect("a secret");
         let server = Server::tcp(format!("127.0.0.1:{}", self.webhook));
@@ -178,8 +187,8 @@ impl Daemon {
             .header("webhook-timestamp", seconds.to_string())
             .header("webhook-signature", sign(id, seconds, body.as_bytes(), secrets.newest()))
             .body(body.as_bytes());
-        let answer = request.send().expect("an answer");
-        (answer.status, answer.text())
+        let answer = request.send().map_err(|error| error.to_string())?;
+        Ok((answer.status, answer.text()))
     }
 
     /// A job as the local listener tells it.

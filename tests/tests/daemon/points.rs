@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use layerkeeper_core::Bytes;
 use layerkeeper_keeper::{POINTS, RELAY_POINTS};
-use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Layer, Registry};
+use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Layer, Pushed, Registry};
 use layerkeeper_tests::daemon::Daemon;
 use serde_json::Value;
 
@@ -26,8 +26,32 @@ fn version(seed: u64, n: u64) -> Image {
     Image::new().layer(layer(0)).layer(layer(n))
 }
 
-fn pull_of(job: &Value) -> &Value {
-    if job["outcome"].is_null() { &job["report"]["pull"] } else { &job["outcome"]["pull"] }
+/// Posts a deploy to a daemon that dies at this step, and once more to the one after it, as CI does whose answer was lost.
+/// What it pulled once it has ended, all of which must be told.
+fn deploy_over(daemon: &mut Daemon, point: &str, image: &str, pushed: &Pushed) -> Value {
+    daemon.kill9();
+    daemon.die_at(Some(point));
+    daemon.start_again();
+    let request = image.replace('.', "-");
+    // the answer may be lost: the first step is taken as soon as the job is on the disk
+    let first = daemon.try_post(&request, image);
+    let limit = Duration::from_secs(60);
+    assert!(daemon.ends_within(limit), "{point}: {first:?}, and it never came to this step: {}", daemon.log());
+    daemon.die_at(None);
+    daemon.start_again();
+    let (status, again) = daemon.post(&request, image);
+    assert!(matches!(status, 200 | 202), "{point}: {status} {again}");
+    let id = |answer: &str| serde_json::from_str::<Value>(answer).unwrap()["id"].as_str().unwrap().to_owned();
+    if let Ok((_, first)) = first {
+        assert_eq!(id(&first), id(&again), "{point}: one request is one job");
+    }
+    let job = daemon.end_of(&id(&again));
+    assert_eq!(job["state"], "succeeded", "{point}: {job}");
+    let of = if job["outcome"].is_null() { &job["report"] } else { &job["outcome"] };
+    let pull = of["pull"].clone();
+    let sum = pull["reused_bytes"].as_u64().unwrap() + pull["downloaded_bytes"].as_u64().unwrap();
+    assert_eq!(Bytes(sum), pushed.layer_bytes(), "{point}: {pull}");
+    pull
 }
 
 #[test]
@@ -36,32 +60,16 @@ fn kill_9_at_every_step_of_a_job_loses_nothing() {
         let registry = Registry::start(Auth::Open).unwrap();
         let rest = runtimes(&registry.host(), &["app"]) + "keep_last = 1\nkeep_min = 1\nmin_age = \"0s\"\n";
         let mut daemon = Daemon::up(&engine.host(), &rest);
-        let mut n = 0;
-        let mut ship = |daemon: &Daemon| {
-            n += 1;
-            let pushed = version(6200 + number, n).push(&registry, &format!("acme/app:sha-{n}")).unwrap();
-            let id = daemon.notify(&format!("{}/acme/app:sha-{n}", registry.host())).unwrap();
-            (id, pushed, n)
-        };
-        let (first, ..) = ship(&daemon);
+        let push = |n| version(6200 + number, n).push(&registry, &format!("acme/app:sha-{n}")).unwrap();
+        let image = |n: u64| format!("{}/acme/app:sha-{n}", registry.host());
+        push(1);
+        let first = daemon.notify(&image(1)).unwrap();
         assert_eq!(daemon.end_of(&first)["state"], "succeeded");
-        for point in POINTS {
-            daemon.kill9();
-            daemon.die_at(Some(point));
-            daemon.start_again();
-            let (id, pushed, n) = ship(&daemon);
-            let limit = Duration::from_secs(60);
-            assert!(daemon.ends_within(limit), "{point}: the daemon never came to this step: {}", daemon.log());
-            daemon.die_at(None);
-            daemon.start_again();
-            let job = daemon.end_of(&id);
-            assert_eq!(job["state"], "succeeded", "{point}: {job}");
-            let pull = pull_of(&job);
-            let sum = pull["reused_bytes"].as_u64().unwrap() + pull["downloaded_bytes"].as_u64().unwrap();
-            assert_eq!(Bytes(sum), pushed.layer_bytes(), "{point}: {pull}");
+        for (n, point) in (2..).zip(POINTS) {
+            let pull = deploy_over(&mut daemon, point, &image(n), &push(n));
             assert_eq!(pull["attempts"].as_array().unwrap().last().unwrap()["failure"], Value::Null, "{point}: {pull}");
             let images = engine.run_docker(["images", "--format", "{{.Repository}}:{{.Tag}}"]).unwrap();
-            let here = |n: u64| images.contains(&format!("{}/acme/app:sha-{n}\n", registry.host()));
+            let here = |n| images.contains(&format!("{}\n", image(n)));
             assert!(here(n) && !here(n - 1), "{point}: {images}");
             let state = daemon.cli(&["check-state"]);
             assert!(state.status.success(), "{point}: {}", String::from_utf8_lossy(&state.stderr));
@@ -69,6 +77,7 @@ fn kill_9_at_every_step_of_a_job_loses_nothing() {
         let jobs = daemon.json("/v1/jobs?limit=100");
         let open = jobs.as_array().unwrap().iter().filter(|job| job["state"] != "succeeded").count();
         assert_eq!(open, 0, "{jobs}");
+        assert_eq!(jobs.as_array().unwrap().len(), 1 + POINTS.len(), "a request that was sent twice is one job: {jobs}");
     });
 }
 
@@ -80,19 +89,7 @@ fn kill_9_at_every_step_of_the_relay_loses_nothing_and_leaves_no_name_of_its() {
         let mut daemon = Daemon::up(&engine.host(), &rest);
         for (n, point) in (1..).zip(RELAY_POINTS) {
             let pushed = version(6400 + number, n).push(&registry, &format!("acme/app:sha-{n}")).unwrap();
-            daemon.kill9();
-            daemon.die_at(Some(point));
-            daemon.start_again();
-            let id = daemon.notify(&format!("{}/acme/app:sha-{n}", registry.host())).unwrap();
-            let limit = Duration::from_secs(60);
-            assert!(daemon.ends_within(limit), "{point}: the daemon never came to this step: {}", daemon.log());
-            daemon.die_at(None);
-            daemon.start_again();
-            let job = daemon.end_of(&id);
-            assert_eq!(job["state"], "succeeded", "{point}: {job}");
-            let pull = pull_of(&job);
-            let sum = pull["reused_bytes"].as_u64().unwrap() + pull["downloaded_bytes"].as_u64().unwrap();
-            assert_eq!(Bytes(sum), pushed.layer_bytes(), "{point}: {pull}");
+            deploy_over(&mut daemon, point, &format!("{}/acme/app:sha-{n}", registry.host()), &pushed);
             let images = engine.run_docker(["images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]);
             let images = images.unwrap();
             let digest = pushed.digest.to_string();
