@@ -33,6 +33,7 @@ use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::vouched::Vouched;
 use crate::worker::{Study, Transfers, hurry};
 use in_force::InForce;
 pub(crate) use observe::View;
@@ -65,6 +66,8 @@ pub(crate) struct InFlight {
 /// The shared state of one daemon.
 pub(crate) struct Context {
     pub engine: Arc<dyn Engine>,
+    /// The same engine: what of it stands by our word.
+    pub vouched: Arc<Vouched>,
     pub registry: Arc<dyn Registry>,
     pub transfers: Transfers,
     pub store: Store,
@@ -157,6 +160,7 @@ impl Context {
         let quarters = parts.store.quarters().await?.into_iter().collect();
         let last_prune = parts.store.last_prune().await?;
         let engine_before = parts.store.last_engine().await?.map(|engine| engine.instance);
+        let vouched = Arc::new(Vouched::new(parts.engine, parts.store.clone()).await?);
         let metrics = Metrics::new(parts.version)?;
         metrics.budgets(&parts.settings.policy.runtime);
         Ok(Self {
@@ -191,7 +195,8 @@ impl Context {
             losses: Mutex::default(),
             studies: Mutex::default(),
             tombstones: Mutex::new(tombstones.into_iter().map(|stone| (stone.image.clone(), stone)).collect()),
-            engine: parts.engine,
+            engine: vouched.clone(),
+            vouched,
             transfers: Transfers::new(parts.relays),
             registry: Arc::new(Budgeted::new(parts.registry, parts.clock.clone())),
             store: parts.store,

@@ -42,6 +42,25 @@ pub struct Status {
     /// What was removed on purpose or given up, and is not brought back.
     #[serde(default)]
     pub forgotten: Vec<ForgottenStatus>,
+    /// What came from a mirror while its registry was away, and waits for the registry's own word.
+    #[serde(default)]
+    pub from_mirrors: Vec<FromMirrorStatus>,
+    /// Bytes that lie in the relay's spool: pieces of a pull under way, or of one that was cut and will be taken up again.
+    #[serde(default)]
+    pub spool_bytes: u64,
+}
+
+/// An image that is known by its digest only by what the daemon took down of it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct FromMirrorStatus {
+    /// Its name.
+    pub image: String,
+    /// The digest by which it was pulled and verified.
+    pub digest: String,
+    /// Where its bytes came from.
+    pub source: String,
+    /// Since when.
+    pub at: i64,
 }
 
 /// An image that should be here and is not.

@@ -9,15 +9,15 @@ use layerkeeper_core::plan::{Remote, judge_kept};
 use layerkeeper_core::policy::{Keep, Runtime};
 use layerkeeper_core::{Bytes, DiffId, Image, ImageName, Inventory, JobState, Policy, Quarter, StoreKind, Template};
 
-use layerkeeper_store::Tombstone;
+use layerkeeper_store::{Provenance, Tombstone};
 
 use crate::context::{Context, View};
 use crate::disk;
 use crate::heal;
 use crate::kept::Kept;
 use crate::status::{
-    EngineStatus, ForgottenStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status, SupersededStatus,
-    TagStatus,
+    EngineStatus, ForgottenStatus, FromMirrorStatus, ImageStatus, KeptStatus, RunningStatus, RuntimeStatus, Status,
+    SupersededStatus, TagStatus,
 };
 use crate::worker::{self, REMOVED};
 
@@ -45,6 +45,7 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         Some(inventory) => worker::prune_blocked(ctx, &inventory.engine.instance()).await.ok().flatten(),
         None => Some("the engine has not been looked at yet".to_owned()),
     };
+    let spool_bytes = spooled(ctx).await;
     Status {
         version: ctx.version.to_owned(),
         started_at: ctx.started.0,
@@ -67,7 +68,23 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         losses: ctx.open_losses().values().map(heal::Open::status).collect(),
         // what a prune took is told by the prune
         forgotten: ctx.buried().values().filter(|stone| !stone.reason.starts_with(REMOVED)).map(forgotten).collect(),
+        from_mirrors: ctx.vouched.all().into_iter().map(from_mirror).collect(),
+        spool_bytes,
     }
+}
+
+fn from_mirror(record: Provenance) -> FromMirrorStatus {
+    FromMirrorStatus {
+        image: record.name.to_string(),
+        digest: record.digest.to_string(),
+        source: record.source,
+        at: record.at.0,
+    }
+}
+
+async fn spooled(ctx: &Context) -> u64 {
+    let Some(spool) = ctx.transfers.relays().map(|relays| relays.spool().clone()) else { return 0 };
+    tokio::task::spawn_blocking(move || spool.bytes().0).await.unwrap_or_default()
 }
 
 pub(crate) fn forgotten(stone: &Tombstone) -> ForgottenStatus {

@@ -11,7 +11,7 @@ use layerkeeper_core::{Intent, Inventory, Trigger};
 use layerkeeper_engine::EngineEvent;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use crate::context::Context;
+use crate::context::{Context, Running};
 use crate::disk;
 use crate::heal;
 use crate::tell;
@@ -134,6 +134,22 @@ async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
     }
     ctx.looked.store(true, Ordering::SeqCst);
     superseded_size(ctx).await;
+    settle_what_came_from_mirrors(ctx, inventory).await;
+}
+
+/// A registry that was away answers again: what came from a mirror meanwhile is to be known by the registry's own word.
+async fn settle_what_came_from_mirrors(ctx: &Context, inventory: &Inventory) {
+    for image in worker::confirmable(ctx, inventory).await {
+        let is_done = |running: &Running| running.intent.image() == Some(&image);
+        if ctx.vouched.of(&image).is_none() || ctx.running().as_ref().is_some_and(is_done) {
+            continue;
+        }
+        let registry = image.repository.registry().to_owned();
+        tracing::info!(%image, registry, "its registry answers again");
+        if let Err(error) = ctx.enqueue(Intent::Heal { image: image.clone() }, Trigger::Event).await {
+            tracing::error!(%image, %error, "could not queue what came from a mirror");
+        }
+    }
 }
 
 /// Pieces of a pull that nobody has taken up again go after a day: the next one fetches them anew.

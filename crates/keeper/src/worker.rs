@@ -11,6 +11,7 @@ mod explain;
 mod heal;
 mod knowledge;
 mod name;
+mod provenance;
 mod prune;
 mod pull;
 mod quarter;
@@ -42,6 +43,7 @@ use run::Run;
 
 pub(crate) use estimate::estimate;
 pub(crate) use expect::checked;
+pub(crate) use provenance::confirmable;
 pub(crate) use prune::{plan as plan_prune, record as prune_record};
 pub(crate) use records::blocked as prune_blocked;
 pub(crate) use remove::REMOVED;

@@ -55,6 +55,15 @@ pub struct Order {
     pub start: usize,
     /// How fast bytes may come.
     pub limit: Arc<Limit>,
+    /// The origin answers nobody: only the mirrors are asked, and only for what a digest names.
+    pub away: bool,
+}
+
+impl Order {
+    /// Who is asked, the origin first.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Repository> {
+        Some(&self.repository).filter(|_| !self.away).into_iter().chain(&self.mirrors)
+    }
 }
 
 /// An open relay. Dropping it closes it and leaves what came in the spool.
@@ -102,7 +111,7 @@ impl Relays {
         let (messages, inbox) = mpsc::channel(WAITING);
         let (desk, snapshot) = Desk::new(Setup {
             client: self.client.clone(),
-            sources: Sources::new(std::iter::once(order.repository.clone()).chain(order.mirrors.iter().cloned())),
+            sources: Sources::new(order.sources().cloned()),
             spool: self.spool.clone(),
             spool_max: settings.spool_max,
             limit: order.limit.clone(),

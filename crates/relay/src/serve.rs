@@ -45,7 +45,9 @@ pub(crate) type Body = UnsyncBoxBody<Chunk, std::io::Error>;
 /// What all requests share.
 pub(crate) struct Counter {
     client: Client,
-    /// The origin first.
+    /// What is pulled, by its real name.
+    origin: Repository,
+    /// Who is asked, the origin first where it answers.
     repositories: Vec<Repository>,
     /// Sizes of the blobs that the manifest lists.
     blobs: HashMap<Digest, Bytes>,
@@ -61,16 +63,13 @@ impl Counter {
         let key = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
         Self {
             client,
-            repositories: std::iter::once(&order.repository).chain(&order.mirrors).cloned().collect(),
+            origin: order.repository.clone(),
+            repositories: order.sources().cloned().collect(),
             blobs: order.blobs.clone(),
             key: Digest::of(key.as_bytes()),
             messages,
             documents: Mutex::default(),
         }
-    }
-
-    fn origin(&self) -> &Repository {
-        &self.repositories[0]
     }
 
     fn lets_in(&self, header: Option<&HeaderValue>) -> bool {
@@ -134,10 +133,10 @@ async fn answer(counter: &Arc<Counter>, request: Request<Incoming>) -> Response<
     }
     let parts = |kind: &str| path.rsplit_once(kind);
     match (parts("/manifests/"), parts("/blobs/")) {
-        (Some((name, reference)), _) if name == counter.origin().path() => {
+        (Some((name, reference)), _) if name == counter.origin.path() => {
             manifest::answer(counter, reference, head).await
         }
-        (_, Some((name, digest))) if name == counter.origin().path() => {
+        (_, Some((name, digest))) if name == counter.origin.path() => {
             blob::answer(counter, digest, request.headers(), head).await
         }
         (Some((name, _)), _) | (_, Some((name, _))) => {

@@ -19,6 +19,7 @@ mod links;
 mod lock;
 mod manifests;
 mod names;
+mod provenance;
 mod quarters;
 pub mod record;
 mod repeats;
@@ -46,6 +47,7 @@ pub use jobs::{
 pub use kept::{Checked, KeptState};
 pub use layerkeeper_core::plan::NameHistory;
 pub use names::{Made, MadeFor, Superseded};
+pub use provenance::Provenance;
 pub use record::Outcome;
 pub use repeats::Repeated;
 pub use retention::{Retention, Swept};

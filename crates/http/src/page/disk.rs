@@ -13,6 +13,7 @@ pub fn disk(status: &Status) -> Markup {
             h2 { "Disk" }
             @if status.disk.is_empty() { p.quiet { "Not looked at yet." } }
             @for disk in &status.disk { (entry(disk)) }
+            @if status.spool_bytes > 0 { p { b { (text::size(status.spool_bytes)) } " in the relay's spool: pieces of a pull under way, or of one that will be taken up again" } }
         }
     }
 }

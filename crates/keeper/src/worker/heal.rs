@@ -6,6 +6,7 @@ use layerkeeper_core::job::JobKind;
 use crate::follow::Phase;
 use crate::job_error::JobError;
 use crate::worker::bring::bring;
+use crate::worker::provenance::settle;
 use crate::worker::resolve::{Wanted, resolve};
 use crate::worker::run::Run;
 use crate::worker::warm;
@@ -13,6 +14,11 @@ use crate::worker::warm;
 /// The steps of a heal job.
 pub(super) async fn heal(run: &mut Run<'_>, image: &ImageName) -> Result<(), JobError> {
     let ctx = run.ctx;
+    if let Some(record) = ctx.vouched.of(image) {
+        // it is here, and its registry, which was away when it came, answers again
+        run.outcome.digest = Some(record.digest.to_string());
+        return settle(run, &record).await;
+    }
     if ctx.settings().policy.kept(image).is_some() {
         return warm::warm(run, image, None).await;
     }

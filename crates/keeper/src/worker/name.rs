@@ -11,6 +11,7 @@ use layerkeeper_store::record::AttemptRecord;
 
 use crate::job_error::JobError;
 use crate::worker::bring::{Job, check};
+use crate::worker::provenance::settle_first;
 use crate::worker::pull::{Pulled, pull};
 use crate::worker::resolve::Target;
 use crate::worker::run::Run;
@@ -127,8 +128,9 @@ fn in_vain(run: &mut Run<'_>, job: &Job<'_>, pulled: &Pulled) {
 
 /// Records what the name is about to leave behind. Before it does: after a crash in between nobody would know of it, and
 /// while the tag still shows the old digest the record changes nothing.
-async fn supersede(run: &Run<'_>, job: &Job<'_>, content: &Image) -> Result<(), JobError> {
+async fn supersede(run: &mut Run<'_>, job: &Job<'_>, content: &Image) -> Result<(), JobError> {
     let Some(old) = job.inventory.named(job.name).filter(|old| old.id != content.id) else { return Ok(()) };
+    settle_first(run, job.name).await;
     for digest in old.digests_in(&job.name.repository) {
         superseded(run, job, digest, old).await?;
         tracing::info!(image = %job.name, %digest, "superseded: the name moves on");

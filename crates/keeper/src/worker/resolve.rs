@@ -23,6 +23,8 @@ pub(crate) struct Target {
     pub overhead: Bytes,
     /// Why the daemon had to do without the registry.
     pub unreachable: Option<String>,
+    /// Nobody reaches the registry: the manifest is a mirror's, by its digest, and so will be the content.
+    pub away: bool,
     /// How long it took to find all this out.
     pub took: Duration,
 }
@@ -63,13 +65,14 @@ pub(crate) async fn resolve(
             manifest: None,
             overhead: shown.moved,
             unreachable: None,
+            away: false,
             took: Duration::ZERO,
         },
         Err(error @ RegistryError::NotFound { .. }) => match wanted {
             // the digest may be there without the tag: a rollback after the tag was cleaned up
             Some(digest) => {
                 let (overhead, took) = (Bytes::ZERO, Duration::ZERO);
-                Target { digest, tag_shows: None, manifest: None, overhead, unreachable: None, took }
+                Target { digest, tag_shows: None, manifest: None, overhead, unreachable: None, away: false, took }
             }
             None => return Err(error.into()),
         },
@@ -97,10 +100,15 @@ async fn through_the_engine(
     {
         let (digest, overhead) = (manifest.resolved, Bytes::ZERO);
         let (manifest, unreachable, took) = (Some(manifest), Some(cause), Duration::ZERO);
-        return Ok(Target { digest, tag_shows: None, manifest, overhead, unreachable, took });
+        return Ok(Target { digest, tag_shows: None, manifest, overhead, unreachable, away: false, took });
     }
     let login = ctx.registry.login(name.repository.registry()).await?;
     let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
+    if let (Err(_), Some(digest)) = (&shown, wish.digest())
+        && let Some(target) = at_a_mirror(ctx, name, digest, inventory, &cause).await
+    {
+        return Ok(target);
+    }
     let digest = match (wish.digest(), &shown) {
         (Some(digest), _) => digest,
         (None, Ok(digest)) => *digest,
@@ -118,7 +126,35 @@ async fn through_the_engine(
     };
     tracing::warn!(image = %name, %cause, "goes on without the registry's manifest, through the engine");
     let (tag_shows, overhead, took) = (shown.ok(), Bytes::ZERO, Duration::ZERO);
-    Ok(Target { digest, tag_shows, manifest: None, overhead, unreachable: Some(cause), took })
+    Ok(Target { digest, tag_shows, manifest: None, overhead, unreachable: Some(cause), away: false, took })
+}
+
+/// Neither the daemon nor the engine reaches the registry. A mirror's word counts for what is asked for by its digest.
+async fn at_a_mirror(
+    ctx: &Context,
+    name: &ImageName,
+    digest: Digest,
+    inventory: &Inventory,
+    cause: &str,
+) -> Option<Target> {
+    for mirror in ctx.settings().transfer.mirrors_of(&name.repository) {
+        match ctx.registry.image(&mirror.by_digest(digest), &inventory.engine.platform).await {
+            Ok(fetched) => {
+                tracing::warn!(image = %name, %cause, mirror = mirror.registry(), "the registry is away; a mirror has it by its digest");
+                return Some(Target {
+                    digest,
+                    tag_shows: None,
+                    manifest: Some(fetched.image),
+                    overhead: fetched.moved,
+                    unreachable: Some(cause.to_owned()),
+                    away: true,
+                    took: Duration::ZERO,
+                });
+            }
+            Err(error) => tracing::debug!(image = %name, %error, mirror = mirror.registry(), "a mirror has it not"),
+        }
+    }
+    None
 }
 
 /// The image that the name has here, where the wanted digest is the platform's manifest inside its index: what an earlier

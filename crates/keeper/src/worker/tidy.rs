@@ -1,7 +1,7 @@
 //! Keeps the record of what our own pulls left behind true, at the end of a job that changed something: what is gone or
 //! has its tag again is no longer listed, and what an abandoned pull left without a name is.
 
-use layerkeeper_core::{Image, Inventory, Reference, Selector};
+use layerkeeper_core::{Digest, Image, Inventory, Reference, Repository, Selector};
 use layerkeeper_engine::EngineError;
 use layerkeeper_store::{Made, MadeFor, Superseded};
 
@@ -31,9 +31,15 @@ async fn try_tidy(ctx: &Context, inventory: &Inventory) -> Result<(), JobError> 
             Some(_) => {}
         }
     }
-    for made in ctx.store.made(&instance).await? {
+    let all = ctx.store.made(&instance).await?;
+    let aliases: Vec<Repository> = all
+        .iter()
+        .filter(|made| made.purpose == MadeFor::TransferAlias)
+        .map(|made| made.reference.repository.clone())
+        .collect();
+    for made in all {
         match inventory.find(&made.reference) {
-            Some(image) if made.purpose == MadeFor::TransferAlias && has_another(image, &made) => {
+            Some(image) if made.purpose == MadeFor::TransferAlias && has_another(ctx, image, &aliases) => {
                 untag_alias(ctx, &instance, &made.reference).await?;
             }
             None => ctx.store.forget_made(&instance, &made.reference).await?,
@@ -44,9 +50,13 @@ async fn try_tidy(ctx: &Context, inventory: &Inventory) -> Result<(), JobError> 
     Ok(())
 }
 
-/// Is the image known by another name than the relay's, too?
-fn has_another(image: &Image, made: &Made) -> bool {
-    !image.names.is_empty() || image.digests.iter().any(|(repository, _)| *repository != made.reference.repository)
+/// Is the image known by another name than the relay's, too? A digest that we vouch for by that very name is none, and neither
+/// is another name of a relay's.
+fn has_another(ctx: &Context, image: &Image, aliases: &[Repository]) -> bool {
+    let vouched = ctx.vouched.all().into_iter().filter(|record| record.is_of(image));
+    let vouched: Vec<_> = vouched.map(|record| (record.name.repository, record.digest)).collect();
+    let other = |row: &(Repository, Digest)| !aliases.contains(&row.0) && !vouched.contains(row);
+    !image.names.is_empty() || image.digests.iter().any(other)
 }
 
 /// Takes a name of the relay's away, which nobody but us knows of. The image has another one, so it stays.

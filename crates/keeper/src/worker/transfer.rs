@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::job_error::JobError;
 use crate::settings::TransferSettings;
 use crate::worker::bring::Job;
+use crate::worker::provenance::vouch;
 use crate::worker::pull::{Pulled, Relayed, pull};
 use crate::worker::room::{fits, make_room};
 use crate::worker::run::Run;
@@ -93,6 +94,10 @@ async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
         (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &instance),
         _ => Some("the daemon could not read the manifest".to_owned()),
     };
+    if job.target.away && hindrance.is_none() && settings.mode != TransferMode::Engine {
+        let reason = "the registry is away, and a mirror has what its digest names".to_owned();
+        return TransferChoice { way: Way::Relay, engine_seconds: None, relay_seconds: None, reason };
+    }
     let wanted: Vec<(Digest, Bytes)> = to_fetch(job).collect();
     let link = if settings.mode == TransferMode::Auto && hindrance.is_none() {
         let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, settings.connections).await;
@@ -203,6 +208,15 @@ async fn relayed(
         Some(error) => return broke(run, job, relay, alias, record, Pulled { error: Some(error), ..pulled }).await,
     };
     (ctx.at)("relayed");
+    if job.target.away {
+        // nobody can tell the engine where it is from: we vouch for it until the registry can, and the end of the job takes
+        // the relay's name away, as then it has its own
+        let snapshot = relay.finish().await;
+        told(record, &snapshot);
+        correct(&mut pulled.progress, &snapshot);
+        vouch(run, job, &alias, sources(&snapshot)).await?;
+        return Ok(Some(pulled));
+    }
     // by its real name: about a kilobyte, and the engine knows where the content is from
     let login = ctx.registry.login(job.name.repository.registry()).await?;
     let named = pull(run, job.name, reference, login.as_ref(), None, None).await?;
@@ -247,6 +261,7 @@ async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, Stri
         blobs,
         start: if known.connections > 0 { known.connections } else { START },
         limit: ctx.transfers.limit.clone(),
+        away: job.target.away,
     };
     let settings = RelaySettings { spool_max: settings.spool_max, connections: settings.connections };
     relays.open(order, &settings).await.map_err(|error| (error.reason(), error.to_string()))
@@ -341,6 +356,15 @@ fn told(record: &mut TransferRecord, snapshot: &Snapshot) {
     record.sources = snapshot.sources.iter().map(source).collect();
     record.resumed_bytes = snapshot.blobs.values().map(|blob| blob.resumed.0).sum();
     record.remarks.clone_from(&snapshot.remarks);
+}
+
+/// Where the bytes came from, the most of them first.
+fn sources(snapshot: &Snapshot) -> String {
+    let mut sources: Vec<&(String, Bytes)> =
+        snapshot.sources.iter().filter(|(_, bytes)| *bytes > Bytes::ZERO).collect();
+    sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let names: Vec<&str> = sources.iter().map(|(source, _)| source.as_str()).collect();
+    if names.is_empty() { "a mirror".to_owned() } else { names.join(", ") }
 }
 
 /// The engine's stream tells what came over loopback; what came over the wire the relay knows.

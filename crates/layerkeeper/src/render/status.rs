@@ -19,6 +19,9 @@ pub fn status(status: &Status, width: Width) -> String {
     if !status.superseded.is_empty() {
         sections.push(superseded(status, width));
     }
+    if !status.from_mirrors.is_empty() {
+        sections.push(from_mirrors(status, width));
+    }
     if !status.losses.is_empty() {
         sections.push(losses(status, width));
     }
@@ -81,6 +84,10 @@ fn head(status: &Status, width: Width) -> String {
             },
         ]);
     }
+    if status.spool_bytes > 0 {
+        let spool = format!("{} of a pull under way or to be taken up again", size(status.spool_bytes));
+        table.row(["spool".to_owned(), spool]);
+    }
     text.push_str(&table.render(width));
     text
 }
@@ -128,6 +135,16 @@ fn kept(images: &[KeptStatus], now: i64, width: Width) -> String {
         let _ = writeln!(text, "{0} is here and kept no more; `docker rmi {0}` frees its room", plain(name));
     }
     text
+}
+
+fn from_mirrors(status: &Status, width: Width) -> String {
+    let mut table =
+        Table::new([("IMAGE", Align::Left), ("DIGEST", Align::Left), ("FROM", Align::Left), ("SINCE", Align::Left)]);
+    for image in &status.from_mirrors {
+        let (digest, since) = (short(&image.digest).to_owned(), relative(image.at, status.now));
+        table.row([image.image.clone(), digest, image.source.clone(), since]);
+    }
+    format!("From a mirror, as the registry was away; confirmed when it answers again:\n{}", table.render(width))
 }
 
 fn losses(status: &Status, width: Width) -> String {

@@ -3,7 +3,8 @@
 use layerkeeper_http::wire::{ChangeView, JobView, PublicError, PublicJob, PublicReport};
 use layerkeeper_keeper::Status;
 use layerkeeper_keeper::status::{
-    DiskStatus, EngineStatus, ForgottenStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus, TagStatus,
+    DiskStatus, EngineStatus, ForgottenStatus, FromMirrorStatus, LossStatus, RunningStatus, RuntimeStatus,
+    SupersededStatus, TagStatus,
 };
 use layerkeeper_store::record::{
     AttemptRecord, ErrorRecord, KeptRecord, LayerRecordJson, Outcome, PhasesRecord, PruneRecord, PullRecord,
@@ -294,6 +295,13 @@ pub fn trouble() -> Status {
         reason: "forget".to_owned(),
         at: NOW - 2 * HOUR,
     }];
+    status.from_mirrors = vec![FromMirrorStatus {
+        image: "ghcr.io/acme/app:sha-3".to_owned(),
+        digest: digest(0x77),
+        source: "mirror.lan:5000".to_owned(),
+        at: NOW - 20 * MINUTE,
+    }];
+    status.spool_bytes = 412_000_000;
     status
 }
 

@@ -56,7 +56,7 @@ async fn size(counter: &Counter, digest: Digest) -> Result<u64, Response<Body>> 
     if let Some(size) = counter.blobs.get(&digest) {
         return Ok(size.0);
     }
-    match counter.client.blob(counter.origin(), digest).size().await {
+    match counter.client.blob(&counter.origin, digest).size().await {
         Ok(Some(size)) => Ok(size),
         Ok(None) => Err(refuse(Code::BadGateway, "the registry does not say how long this blob is")),
         Err(error) => Err(of_source(&error, Code::BlobUnknown)),

@@ -60,7 +60,7 @@ async fn by_digest(counter: &Counter, digest: Digest) -> Result<Option<Arc<Docum
 
 /// Only the origin says what a tag stands for.
 async fn by_tag(counter: &Counter, tag: &str) -> Result<Option<Arc<Document>>, SourceError> {
-    let Some(reference) = tagged(counter.origin(), tag) else { return Ok(None) };
+    let Some(reference) = tagged(&counter.origin, tag) else { return Ok(None) };
     let document = Arc::new(counter.client.document(&reference).await?);
     let mut known = counter.documents.lock().unwrap_or_else(PoisonError::into_inner);
     known.insert(document.digest, document.clone());

@@ -69,6 +69,7 @@ impl Ground {
             blobs: sizes.chain([(pushed.config.digest, pushed.config.size)]).collect(),
             start: 4,
             limit: Arc::new(Limit::default()),
+            away: false,
         }
     }
 

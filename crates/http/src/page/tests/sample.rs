@@ -1,8 +1,8 @@
 //! A host where much has happened.
 
 use layerkeeper_keeper::status::{
-    DiskStatus, EngineStatus, ForgottenStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus, SupersededStatus,
-    TagStatus,
+    DiskStatus, EngineStatus, ForgottenStatus, FromMirrorStatus, KeptStatus, LossStatus, RunningStatus, RuntimeStatus,
+    SupersededStatus, TagStatus,
 };
 use layerkeeper_keeper::{LayerLine, Phase, Progress, Status};
 use layerkeeper_store::record::{
@@ -154,6 +154,13 @@ fn status() -> Status {
         prune_blocked: None,
         losses: losses(),
         forgotten: forgotten(),
+        from_mirrors: vec![FromMirrorStatus {
+            image: "ghcr.io/acme/app:sha-9f3c2aa".into(),
+            digest: digest("mirrored"),
+            source: "mirror.lan:5000".into(),
+            at: NOW - HOUR,
+        }],
+        spool_bytes: 412_000_000,
     }
 }
 
