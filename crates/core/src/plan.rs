@@ -17,4 +17,4 @@ pub use prune::{
     KeepReason, Kept, PressurePlan, PressureQuestion, PrunePlan, PruneQuestion, Removal, RemovalReason, plan_pressure,
     plan_prune, space_of,
 };
-pub use transfer::{Link, TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};
+pub use transfer::{Link, PAYS, TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};

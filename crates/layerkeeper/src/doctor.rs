@@ -11,6 +11,7 @@ pub mod finding;
 pub mod host;
 pub mod kept;
 mod look;
+pub mod path;
 pub mod registry;
 #[cfg(test)]
 mod sample;
@@ -27,6 +28,7 @@ pub use finding::{Diagnosis, Finding, Level};
 use host::HostSeen;
 use kept::KeptSeen;
 pub use look::{Root, look, missing, scheduled};
+use path::PathSeen;
 use registry::RegistrySeen;
 use unit::UnitSeen;
 
@@ -51,6 +53,8 @@ pub struct Seen {
     pub disks: Vec<Disk>,
     /// Every registry that the configuration names.
     pub registries: Vec<RegistrySeen>,
+    /// The paths to those that could be measured.
+    pub paths: Vec<PathSeen>,
     /// Every kept image.
     pub kept: Vec<KeptSeen>,
     /// Others that remove images.
@@ -71,6 +75,7 @@ pub fn judge(seen: &Seen) -> Diagnosis {
     found.extend(disk::judge(&seen.disks, seen.policy.min_free, budget));
     found.extend(seen.registries.iter().flat_map(|registry| registry::judge(registry, seen.now)));
     found.extend(clock::judge(&seen.registries));
+    found.extend(seen.paths.iter().flat_map(path::judge));
     if seen.policy.keep.is_empty() {
         found.push(
             Finding::new(Level::Note, "kept.none", "the configuration keeps no image")

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use layerkeeper_core::{Bytes, Digest};
 use layerkeeper_testkit::docker_config::DockerConfig;
-use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Layer, Registry, Scratch};
+use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Layer, Proxy, Registry, Scratch, free_port};
 use layerkeeper_tests::daemon::{Daemon, binary};
 use serde_json::Value;
 
@@ -123,6 +123,30 @@ fn a_host_that_is_well_has_nothing_worse_than_a_note_and_the_daemon_may_be_asked
     assert_eq!(code, Some(1));
     has(&found, "daemon.down", "warning", "no daemon answers");
     has(&found, "kept.ok", "ok", &kept);
+}
+
+#[test]
+fn the_path_to_a_registry_and_its_mirrors_is_measured_and_says_what_auto_would_do() {
+    let registry = Registry::start(Auth::Open).unwrap();
+    let slow = Proxy::start(&registry.host()).unwrap();
+    slow.throttle_each(Some(Bytes(1_000_000)));
+    let image = Image::new().layer(Layer::random(7100, Bytes(5_000_000)).unwrap());
+    image.push(&registry, "acme/far:1").unwrap();
+    let tree = Tree::new();
+    let (origin, dead) = (slow.host(), format!("127.0.0.1:{}", free_port().unwrap()));
+    let path = |rest: &str| {
+        let rest = format!("[[keep]]\nimage = \"{origin}/acme/far:1\"\n{rest}");
+        let config = configured(&tree, &Engines::of(EngineKind::A).host(), &rest);
+        ask(&config, &tree).1
+    };
+    let found = path("");
+    has(&found, "path.ok", "ok", "auto takes the relay");
+    let mirrors = format!("\"{}\", \"{dead}\"", registry.host());
+    let found =
+        path(&format!("[[mirror]]\nregistry = \"{origin}\"\nendpoints = [{mirrors}]\n[pull]\ntransfer = \"engine\"\n"));
+    has(&found, "path.engine", "note", "one connection gives");
+    has(&found, "path.mirror", "ok", &registry.host());
+    has(&found, "path.mirror", "warning", &dead);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod engine_process;
 mod environment;
 mod expected;
 mod files;
+mod paths;
 mod programs;
 mod quarters;
 mod registries;
@@ -16,7 +17,7 @@ mod systemd;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use layerkeeper_core::{Inventory, Policy, Timestamp};
+use layerkeeper_core::{Digest, ImageName, Inventory, Policy, Timestamp};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_engine::docker::Docker;
 use layerkeeper_http::client::{Client, ClientError};
@@ -59,7 +60,11 @@ async fn gather(
     control: &Client,
     root: &Root,
 ) -> anyhow::Result<Seen> {
-    let inventory = engine.inventory().await;
+    let daemon = daemon(control, config).await;
+    let mut inventory = engine.inventory().await;
+    if let (Ok(inventory), Some(status)) = (&mut inventory, daemon.status()) {
+        vouched_for(inventory, status);
+    }
     let facts = match &inventory {
         Ok(_) => engine.facts().await.ok(),
         Err(_) => None,
@@ -70,7 +75,7 @@ async fn gather(
     };
     let inventory = inventory.ok();
     let now = Timestamp(0).plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-    let (registries, mut kept) = registries::look(config, environment, root, inventory.as_ref(), now).await?;
+    let (registries, mut kept, paths) = registries::look(config, environment, root, inventory.as_ref(), now).await?;
     expected::look(engine, &mut kept, inventory.as_ref(), owner).await;
     let keep = kept.iter().map(|seen| seen.keep.clone()).collect();
     let mut files = Files::new(root);
@@ -83,14 +88,25 @@ async fn gather(
         disks: disk::look(config, inventory.as_ref(), root),
         engine: seen_of_engine,
         inventory,
-        daemon: daemon(control, config).await,
+        daemon,
         registries,
+        paths,
         kept,
         cleaners,
         unread: files.unread,
         host: HostSeen { facts, unpigz: engine_process::unpigz(&config.engine_host, root) },
         unit: systemd::unit(root).await,
     })
+}
+
+/// What came from a mirror the engine does not know by its digest, but the daemon does.
+fn vouched_for(inventory: &mut Inventory, status: &Status) {
+    for from in &status.from_mirrors {
+        let (Ok(name), Ok(digest)) = (from.image.parse::<ImageName>(), from.digest.parse::<Digest>()) else { continue };
+        for image in inventory.images.iter_mut().filter(|image| image.names.contains(&name)) {
+            image.digests.insert((name.repository.clone(), digest));
+        }
+    }
 }
 
 fn up(inventory: &Inventory, config: &Config) -> EngineSeen {

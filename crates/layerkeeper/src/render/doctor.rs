@@ -6,12 +6,13 @@ use super::table::{Align, Table};
 use crate::doctor::{Diagnosis, Finding, Level};
 
 /// Areas in the order in which they are looked at, as their ids name them, with their heads.
-const AREAS: [(&str, &str); 9] = [
+const AREAS: [(&str, &str); 10] = [
     ("engine", "Engine"),
     ("daemon", "Daemon"),
     ("disk", "Disk"),
     ("registry", "Registries"),
     ("clock", "Clock"),
+    ("path", "Paths"),
     ("kept", "Kept images"),
     ("cleaner", "Who else removes images"),
     ("host", "Host"),

@@ -10,8 +10,10 @@ use layerkeeper::doctor::disk::Disk;
 use layerkeeper::doctor::engine::EngineSeen;
 use layerkeeper::doctor::host::{HostSeen, Unpigz};
 use layerkeeper::doctor::kept::{Held, KeptSeen, Shown};
+use layerkeeper::doctor::path::{PathSeen, Rates};
 use layerkeeper::doctor::registry::{Access, LoginFile, RegistrySeen};
 use layerkeeper::doctor::unit::{self, UnitSeen};
+use layerkeeper_core::plan::TransferMode;
 use layerkeeper_core::{
     Bytes, Container, ContainerState, DiffId, Digest, EngineInfo, Image, ImageId, ImageName, Inventory, Platform,
     Policy, StoreKind, Timestamp,
@@ -106,6 +108,18 @@ fn registry(access: Access, ahead: i64) -> RegistrySeen {
     }
 }
 
+fn path(mode: TransferMode) -> PathSeen {
+    PathSeen {
+        registry: "ghcr.io".to_owned(),
+        image: "ghcr.io/acme/base-images/cuda:12.1".to_owned(),
+        layers: vec![Bytes(1_200_000_000), Bytes(30_000_000)],
+        origin: Ok(Rates { one: 4.1e6, many: 31.0e6 }),
+        mirrors: Vec::new(),
+        mode,
+        engine_is_here: true,
+    }
+}
+
 /// All as it should be.
 pub fn good() -> Seen {
     let (policy, inventory) = (policy(), inventory());
@@ -133,6 +147,7 @@ pub fn good() -> Seen {
         daemon: DaemonSeen::Up(Box::new(status)),
         disks: vec![disk(41, 4_000_000)],
         registries: vec![registry(Access::Granted, 300)],
+        paths: vec![path(TransferMode::Auto)],
         kept: kept.collect(),
         cleaners: Vec::new(),
         unread: Vec::new(),
@@ -181,6 +196,10 @@ pub fn bad() -> Seen {
         },
         disks: vec![disk(3, 4_000_000), Disk { path: "/srv".into(), role: "[disk] paths", ..disk(41, 90_000) }],
         registries: vec![registry(Access::Refused(refused.to_owned()), -412_000)],
+        paths: vec![PathSeen {
+            mirrors: vec![("mirror.lan:5000".to_owned(), Err("connection refused".to_owned()))],
+            ..path(TransferMode::Engine)
+        }],
         kept,
         cleaners: vec![cron, timer],
         unread: vec!["/var/spool/cron/crontabs: Permission denied (os error 13)".to_owned()],

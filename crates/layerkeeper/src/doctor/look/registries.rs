@@ -10,10 +10,12 @@ use layerkeeper_core::{Digest, Inventory, Keep, Policy, Reference, Timestamp};
 use layerkeeper_registry::{Client, Error, Login, Settings, Source};
 
 use super::files::Root;
+use super::paths;
 use super::quarters::{self, QuartersSeen};
 use super::systemd::is_installed;
 use crate::config::{Config, Environment};
 use crate::doctor::kept::{Held, KeptSeen, Shown};
+use crate::doctor::path::PathSeen;
 use crate::doctor::registry::{Access, LoginFile, OF_THE_UNIT, RegistrySeen};
 use crate::run::registry_settings;
 
@@ -23,14 +25,14 @@ const NO_LOGINS: &str = "/dev/null";
 const PATIENCE: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Asks them, one after the other.
+/// Asks them, one after the other; and measures the path to each that let us in.
 pub async fn look(
     config: &Config,
     environment: &Environment,
     root: &Root,
     inventory: Option<&Inventory>,
     now: Timestamp,
-) -> anyhow::Result<(Vec<RegistrySeen>, Vec<KeptSeen>)> {
+) -> anyhow::Result<(Vec<RegistrySeen>, Vec<KeptSeen>, Vec<PathSeen>)> {
     let file = logins(config, environment, root);
     let is_named = config.registry.docker_config.is_some();
     let login_file = file.clone().map(|path| LoginFile { is_there: is_there(&path), path, is_named });
@@ -45,9 +47,12 @@ pub async fn look(
     // of a series any name will do here
     let effective = config.settings.at(&BTreeMap::new(), now);
     let policy = &effective.policy;
-    let mut registries = Vec::new();
+    let (mut registries, mut paths) = (Vec::new(), Vec::new());
     for (_, asked) in to_ask(policy, inventory) {
         let seen = registry(&client, &asked, may_ask_helpers(&config.state.dir)).await;
+        if let (Access::Granted, Some(inventory)) = (&seen.access, inventory) {
+            paths.extend(paths::look(&client, &asked, inventory, &config.settings.transfer).await);
+        }
         registries.push(RegistrySeen { file: login_file.clone(), ..seen });
     }
     let mut kept = Vec::new();
@@ -69,7 +74,7 @@ pub async fn look(
         };
         kept.push(KeptSeen { others, ..judged });
     }
-    Ok((registries, kept))
+    Ok((registries, kept, paths))
 }
 
 /// The file that counts for the daemon, there or not; none where it is that of whoever runs it. Systemd copies the unit's
