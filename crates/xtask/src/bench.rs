@@ -39,6 +39,7 @@ struct Options {
     write: bool,
     quick: bool,
     relay: bool,
+    targets: bool,
     patience: Patience,
 }
 
@@ -123,6 +124,7 @@ impl Options {
             write: false,
             quick: false,
             relay: false,
+            targets: false,
             patience: Patience(Duration::from_secs(600)),
         };
         let mut args = args.iter().copied();
@@ -131,6 +133,7 @@ impl Options {
                 "--write" => options.write = true,
                 "--quick" => options.quick = true,
                 "--relay" => options.relay = true,
+                "--targets" => options.targets = true,
                 "--now" => options.patience = Patience(Duration::ZERO),
                 "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
                 "--rounds" => {
@@ -146,14 +149,20 @@ impl Options {
         if options.names.is_empty() {
             options.names = NAMES.into_iter().filter(|name| *name != TRANSFER).collect();
         }
-        let apart = options.quick || options.relay;
-        ensure!(!apart || options.names == [TRANSFER], "--quick and --relay are for `bench transfer` alone");
+        let apart = options.quick || options.relay || options.targets;
+        ensure!(!apart || options.names == [TRANSFER], "--quick, --targets and --relay are for `bench transfer` alone");
+        ensure!(!(options.quick && options.targets), "a quick look judges no target");
         ensure!(!(options.quick && options.write), "a quick look is nothing to write down");
         Ok(options)
     }
 
     fn transfer(&self) -> transfer::Wish {
-        transfer::Wish { quick: self.quick, mode: if self.relay { "relay" } else { "auto" } }
+        let extent = match (self.quick, self.targets) {
+            (true, _) => transfer::Extent::Quick,
+            (_, true) => transfer::Extent::Targets,
+            _ => transfer::Extent::All,
+        };
+        transfer::Wish { extent, mode: if self.relay { "relay" } else { "auto" } }
     }
 
     fn measure(&self, name: &str) -> Result<Section> {

@@ -19,24 +19,44 @@ use host::Host;
 use images::{Images, Kind};
 use link::Link;
 
-/// Where one `docker pull` takes a quarter of an hour, there are no more rounds.
-const LONG_ROUNDS: usize = 3;
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Every link and image: hours.
+    All,
+    /// What the targets are of; where one `docker pull` takes a quarter of an hour, once.
+    Targets,
+    /// Small images over a few links, once each, for a look: judges nothing.
+    Quick,
+}
+
+impl Extent {
+    /// Where one `docker pull` takes a quarter of an hour, there are no more rounds.
+    fn long_rounds(self) -> usize {
+        if self == Self::All { 3 } else { 1 }
+    }
+}
 
 /// What is to be measured, and how the daemon is to pull.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {
-    /// Small images over a few links.
-    pub quick: bool,
+    /// How much.
+    pub extent: Extent,
     /// Its `transfer`.
     pub mode: &'static str,
 }
 
 /// Measures on each of these engines; a quick look is at small images over a few links, and judges nothing.
 pub fn measure(engines: &[EngineKind], rounds: usize, wish: Wish, patience: Patience) -> Result<Section> {
-    let Wish { quick, mode } = wish;
+    let Wish { extent, mode } = wish;
+    let quick = extent == Extent::Quick;
     let registry = Registry::start(Auth::Open)?;
     let images = Images::push(&registry, quick)?;
-    let links = if quick { Link::few() } else { Link::all() };
+    let links = match extent {
+        Extent::All => Link::all(),
+        Extent::Targets => Link::targets(),
+        Extent::Quick => Link::few(),
+    };
     let rounds = if quick { 1 } else { rounds };
     let mut section = Section::new("Transfer");
     let mut tables = Vec::new();
@@ -49,7 +69,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize, wish: Wish, patience: Pati
         for (link, kinds) in &links {
             let host = Host::start((*link, mode), &engine, &registry, &images, patience)?;
             for &kind in kinds {
-                let rounds = if judge::is_long(*link, kind) { rounds.min(LONG_ROUNDS) } else { rounds };
+                let rounds = if judge::is_long(*link, kind) { rounds.min(extent.long_rounds()) } else { rounds };
                 cases.push(host.case(kind, rounds)?);
             }
         }
@@ -70,7 +90,7 @@ pub fn measure(engines: &[EngineKind], rounds: usize, wish: Wish, patience: Pati
     Ok(section)
 }
 
-fn told(images: &Images, Wish { quick, mode }: Wish) -> String {
+fn told(images: &Images, Wish { extent, mode }: Wish) -> String {
     let unpacked = "two thirds of it text that compresses well, the rest incompressible";
     let mut text = format!(
         "`docker pull` and `layerkeeper deploy REF --follow` in turn, from the start of the command to its end, which of the two \
@@ -86,7 +106,10 @@ fn told(images: &Images, Wish { quick, mode }: Wish) -> String {
         images.named(Kind::Next),
         images.named(Kind::Huge),
     );
-    if quick {
+    if extent == Extent::Targets {
+        text += " **Only what the targets are of.**";
+    }
+    if extent == Extent::Quick {
         text += " **A quick look at small images, one round each: nothing is judged.**";
     }
     text

@@ -48,6 +48,16 @@ impl Link {
         near.chain(far.into_iter().map(|link| (link, vec![Kind::Cold, Kind::Next]))).collect()
     }
 
+    /// What the targets are of. What takes longest comes last.
+    pub fn targets() -> Vec<(Self, Vec<Kind>)> {
+        vec![
+            (Self::slow(4), vec![Kind::Cold, Kind::Next]),
+            (Self::OPEN, vec![Kind::Cold]),
+            (Self::CAPPED, vec![Kind::Cold]),
+            (Self::slow(1), vec![Kind::Huge]),
+        ]
+    }
+
     /// A few of them.
     pub fn few() -> Vec<(Self, Vec<Kind>)> {
         vec![
