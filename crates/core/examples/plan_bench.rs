@@ -194,6 +194,7 @@ impl Host {
 
 fn engine() -> EngineInfo {
     EngineInfo {
+        rootless: false,
         id: "ENGINE".to_owned(),
         version: "29.0.0".to_owned(),
         store: StoreKind::Containerd,

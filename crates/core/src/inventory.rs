@@ -33,6 +33,8 @@ pub struct EngineInfo {
     pub data_root: String,
     /// What this engine runs; images are resolved to it.
     pub platform: Platform,
+    /// It runs without root, in a network namespace of its own: this host's loopback is not its own.
+    pub rootless: bool,
 }
 
 impl EngineInfo {
@@ -238,6 +240,7 @@ mod tests {
     #[test]
     fn an_image_that_is_put_in_takes_its_names_from_the_others() {
         let engine = EngineInfo {
+            rootless: false,
             id: "e".to_owned(),
             version: "26.1.5".to_owned(),
             store: StoreKind::Containerd,

@@ -60,6 +60,7 @@ pub(crate) fn diff(word: &str) -> DiffId {
 /// An engine with this store.
 pub(crate) fn engine(store: StoreKind) -> EngineInfo {
     EngineInfo {
+        rootless: false,
         id: "ENGINE".to_owned(),
         version: "26.1.5".to_owned(),
         store,

@@ -12,6 +12,7 @@ mod quarter;
 mod queue;
 mod refused;
 mod relay;
+mod relay_cut;
 mod reuse;
 mod stalled;
 mod state;

@@ -16,7 +16,7 @@ use crate::reuse::layers;
 const MB: u64 = 1_000_000;
 
 /// A keeper that keeps nothing, and pulls through the relay wherever it can.
-async fn relaying(engine: &Engine, registry: &str) -> Host {
+pub(crate) async fn relaying(engine: &Engine, registry: &str) -> Host {
     let store = Store::open_in_memory(Options::default()).unwrap();
     Host::over(engine, registry, store, |settings, _| {
         settings.policy.keep.clear();
@@ -27,7 +27,7 @@ async fn relaying(engine: &Engine, registry: &str) -> Host {
 }
 
 /// The base with the application's layer of this version on top.
-fn version(number: u64, version: u64) -> Image {
+pub(crate) fn version(number: u64, version: u64) -> Image {
     let base = |at, size| layer(60, number, at, Bytes(size)).created_by("RUN apt-get install cuda");
     Image::new()
         .layer(base(1, 3 * MB))
@@ -47,7 +47,7 @@ fn shown(engine: &Engine, name: &str) -> serde_json::Value {
 }
 
 /// Every row that the engine lists for this repository path, at whatever host.
-fn rows(engine: &Engine, path: &str) -> Vec<String> {
+pub(crate) fn rows(engine: &Engine, path: &str) -> Vec<String> {
     let listed = engine.run_docker([
         "images",
         "--digests",

@@ -29,6 +29,7 @@ pub fn against(
         created: Timestamp(0),
     };
     let engine = EngineInfo {
+        rootless: false,
         id: String::new(),
         version: String::new(),
         store,

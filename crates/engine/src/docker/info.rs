@@ -23,6 +23,7 @@ pub(super) fn read(info: &SystemInfo) -> Result<EngineInfo, EngineError> {
         store: if containerd { StoreKind::Containerd } else { StoreKind::Graphdriver },
         driver: field("Driver", &info.driver)?,
         data_root: field("DockerRootDir", &info.docker_root_dir)?,
+        rootless: info.security_options.iter().flatten().any(|option| option == "name=rootless"),
         platform: platform(&field("OSType", &info.os_type)?, &field("Architecture", &info.architecture)?),
     })
 }
@@ -66,6 +67,14 @@ mod tests {
         assert_eq!(read(&info).unwrap().store, StoreKind::Containerd);
         assert_eq!(read(&info).unwrap().platform.to_string(), "linux/amd64");
         assert_eq!(platform("linux", "armv7l").to_string(), "linux/arm/v7");
+    }
+
+    #[test]
+    fn an_engine_without_root_says_so() {
+        let mut info = sample();
+        assert!(!read(&info).unwrap().rootless);
+        info.security_options = Some(vec!["name=seccomp,profile=builtin".to_owned(), "name=rootless".to_owned()]);
+        assert!(read(&info).unwrap().rootless);
     }
 
     #[test]

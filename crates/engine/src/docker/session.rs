@@ -283,6 +283,7 @@ mod tests {
     fn what_the_engine_said_of_itself_is_forgotten_with_the_connection_and_with_time() {
         let session = Session::new("unix:///run/docker.sock").unwrap();
         let info = EngineInfo {
+            rootless: false,
             id: "x".to_owned(),
             version: "26.1.5".to_owned(),
             store: layerkeeper_core::StoreKind::Graphdriver,

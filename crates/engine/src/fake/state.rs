@@ -66,6 +66,7 @@ impl State {
         };
         Self {
             info: EngineInfo {
+                rootless: false,
                 id: "FAKE".to_owned(),
                 version: "26.1.5".to_owned(),
                 store,

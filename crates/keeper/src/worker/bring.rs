@@ -295,7 +295,12 @@ fn failed(run: &mut Run<'_>, job: &Job<'_>, attempt: &Attempt, error: JobError) 
     run.outcome.moved_bytes += attempt.moved.0;
     run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
     // counted as wasted when the job ends, in its report or without one
-    run.outcome.attempts.push(AttemptRecord { image: job.name.to_string(), ..AttemptRecord::from(attempt) });
+    run.outcome.attempts.push(AttemptRecord {
+        image: job.name.to_string(),
+        // the content may be here all the same
+        expected: job.estimate.as_ref().filter(|_| attempt.cut).map(EstimateRecord::from),
+        ..AttemptRecord::from(attempt)
+    });
     match error {
         JobError::Engine(cause @ EngineError::NoSpace(_)) => {
             JobError::DiskFull { cause, moved: attempt.moved, store: job.inventory.engine.store }

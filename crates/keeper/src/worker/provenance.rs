@@ -17,14 +17,14 @@ const YOUNG: Duration = Duration::from_secs(3600);
 /// The kind under which all of this stands in the audit trail.
 const KIND: &str = "provenance";
 
-/// The engine has the content under the relay's name: takes down where it came from, before it gets its own.
+/// The engine has the content under the relay's name alone: takes down what it is and where it came from, before it gets its own.
 pub(super) async fn vouch(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference, source: String) -> Result<(), JobError> {
     let ctx = run.ctx;
     let image = ctx.engine.image(alias).await?;
     let image = image.ok_or_else(|| JobError::Unverified(format!("{alias} is not on the engine after its pull")))?;
     let (name, digest) = (job.name.clone(), job.target.digest);
     let (subject, job) = (name.to_string(), run.job.id.clone());
-    let told = format!("{digest} came from {source}, as {} is away", name.repository.registry());
+    let told = format!("{digest} came from {source}, and {} has yet to confirm it", name.repository.registry());
     let record = Provenance {
         name,
         digest,

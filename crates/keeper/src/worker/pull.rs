@@ -5,9 +5,8 @@
 mod pace;
 mod unpacking;
 
-use std::time::Duration;
-
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use layerkeeper_core::progress::{PullEvent, PullProgress};
@@ -23,6 +22,7 @@ use crate::context::InFlight;
 use crate::follow::Progress;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
+use crate::worker::transfer::MEASURED;
 use pace::Pace;
 use unpacking::Unpacking;
 
@@ -265,7 +265,8 @@ impl Due {
 /// left alone.
 fn patience(run: &Run<'_>, name: &ImageName) -> Duration {
     let image = name.to_string();
-    let failed = run.outcome.attempts.iter().filter(|attempt| attempt.image == image).count();
+    let pulls = run.outcome.attempts.iter().filter(|attempt| attempt.failure.as_deref() != Some(MEASURED));
+    let failed = pulls.filter(|attempt| attempt.image == image).count();
     run.ctx.settings().stall_timeout.saturating_mul(1 << failed.min(5))
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use layerkeeper_core::layers::Presence;
 use layerkeeper_core::plan::{TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};
 use layerkeeper_core::progress::PullProgress;
-use layerkeeper_core::{Bytes, Digest, Reference};
+use layerkeeper_core::{Bytes, Digest, EngineInfo, Reference};
 use layerkeeper_engine::{EngineError, Login};
 use layerkeeper_relay::{Limit, Order, Relay, Relays, Settings as RelaySettings, Snapshot};
 use layerkeeper_store::MadeFor;
@@ -28,6 +28,9 @@ use crate::worker::tidy::untag_alias;
 /// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
 /// what one gives.
 const START: usize = 1;
+
+/// As what the bytes of a measurement stand among the attempts: they moved for nothing, and no pull failed.
+pub(super) const MEASURED: &str = "measured what the link to the registry gives";
 
 /// What transfers share over a daemon's life.
 #[derive(Debug, Default)]
@@ -51,7 +54,7 @@ impl Transfers {
     }
 
     /// Why no relay can be used with this engine.
-    fn hindrance(&self, settings: &TransferSettings, instance: &str) -> Option<String> {
+    fn hindrance(&self, settings: &TransferSettings, engine: &EngineInfo) -> Option<String> {
         if self.relays.is_none() {
             return Some("there is no relay here".to_owned());
         }
@@ -60,7 +63,10 @@ impl Transfers {
                 "the engine is reached over the network, so this machine's loopback is not its own".to_owned(),
             );
         }
-        lock(&self.out_of_reach).get(instance).cloned()
+        if engine.rootless {
+            return Some("the engine runs rootless, and has a loopback of its own".to_owned());
+        }
+        lock(&self.out_of_reach).get(&engine.instance()).cloned()
     }
 
     /// The engine has unpacked so much in a second.
@@ -89,9 +95,8 @@ pub(super) async fn make_ready(run: &mut Run<'_>, job: &mut Job<'_>) -> Result<(
 async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
     let (ctx, settings) = (run.ctx, run.ctx.settings());
     let settings = &settings.transfer;
-    let instance = job.inventory.engine.instance();
     let hindrance = match (&job.estimate, &job.target.manifest) {
-        (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &instance),
+        (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &job.inventory.engine),
         _ => Some("the daemon could not read the manifest".to_owned()),
     };
     if job.target.away && hindrance.is_none() && settings.mode != TransferMode::Engine {
@@ -132,7 +137,7 @@ fn measured(run: &mut Run<'_>, job: &Job<'_>, moved: Bytes) {
     run.outcome.attempts.push(AttemptRecord {
         image: job.name.to_string(),
         moved_bytes: moved.0,
-        failure: Some("measured what the link to the registry gives".to_owned()),
+        failure: Some(MEASURED.to_owned()),
         ..AttemptRecord::default()
     });
 }
@@ -222,18 +227,19 @@ async fn relayed(
     let named = pull(run, job.name, reference, login.as_ref(), None, None).await?;
     (ctx.at)("relay-named");
     pulled.attempt.duration += named.attempt.duration;
-    pulled.error = named.error;
     run.changes();
-    let snapshot = if pulled.error.is_none() {
-        untag(run, job, &alias).await;
-        relay.finish().await
-    } else {
-        // the relay's name is the only one that holds the content: the next attempt goes on from it, and the end of a job
-        // takes it away once there is another
-        relay.close().await
-    };
+    let snapshot = relay.finish().await;
     told(record, &snapshot);
     correct(&mut pulled.progress, &snapshot);
+    if let Some(error) = named.error {
+        // the relay's name is the only one that holds the content: the next attempt only names it, and the end of that job
+        // takes the relay's away
+        vouch(run, job, &alias, sources(&snapshot)).await?;
+        (pulled.attempt.failure, pulled.attempt.cut) = (Some(error.to_string()), true);
+        pulled.error = Some(error);
+        return Ok(Some(pulled));
+    }
+    untag(run, job, &alias).await;
     pulled.progress.digest = named.progress.digest.or(pulled.progress.digest);
     ctx.transfers.unpacked(pulled.unpacks);
     link::learn_of_relay(ctx, job.name.repository.registry(), &snapshot).await;

@@ -24,8 +24,8 @@ pub struct PathSeen {
     pub mirrors: Vec<(String, Given)>,
     /// What the configuration says (`transfer`).
     pub mode: TransferMode,
-    /// The engine is on this host, so that it can pull from its loopback.
-    pub engine_is_here: bool,
+    /// Why the engine cannot pull from this host's loopback, if so.
+    pub hindrance: Option<&'static str>,
 }
 
 /// What a place gave, in bytes per second over one connection and over [`MANY`]; or why it gave nothing.
@@ -72,7 +72,7 @@ fn chosen(seen: &PathSeen, rates: Rates) -> Finding {
     let best = seen.mirrors.iter().filter_map(|(_, given)| given.as_ref().ok()).map(|rates| rates.many);
     let many = best.fold(rates.many, f64::max);
     let link = Link { one: Some(rates.one), three: None, many: Some(many), connections: MANY };
-    let hindrance = (!seen.engine_is_here).then_some("the engine is on another host");
+    let hindrance = seen.hindrance;
     let question = |mode| TransferQuestion { mode, hindrance, link, layers: &seen.layers, unpacks: None };
     let choice = choose_transfer(&question(TransferMode::Auto));
     let size: Bytes = seen.layers.iter().copied().sum();
@@ -147,7 +147,7 @@ mod tests {
             origin: Ok(Rates { one: one * MB, many: many * MB }),
             mirrors: Vec::new(),
             mode: TransferMode::Auto,
-            engine_is_here: true,
+            hindrance: None,
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
         assert!(what.starts_with("ghcr.io: one connection gives 4.00 MB/s, 8 give 30.0 MB/s; all 400 MB"), "{what}");
         assert!(what.ends_with("auto takes the relay"), "{what}");
         assert!(judged(&seen(100.0, 110.0)).2.ends_with("auto leaves it to the engine"));
-        let remote = PathSeen { engine_is_here: false, ..seen(4.0, 30.0) };
+        let remote = PathSeen { hindrance: Some("the engine is on another host"), ..seen(4.0, 30.0) };
         assert!(judged(&remote).2.ends_with("no relay, as the engine is on another host"), "{}", judged(&remote).2);
     }
 

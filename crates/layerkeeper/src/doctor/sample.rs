@@ -60,6 +60,7 @@ pub fn inventory() -> Inventory {
 /// An engine.
 pub fn engine(store: StoreKind) -> EngineInfo {
     EngineInfo {
+        rootless: false,
         id: "e".to_owned(),
         version: "26.1.5".to_owned(),
         store,

@@ -73,6 +73,7 @@ fn inventory() -> Inventory {
     };
     let platform = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
     let engine = EngineInfo {
+        rootless: false,
         id: "e".to_owned(),
         version: "29.7.2".to_owned(),
         store: StoreKind::Containerd,
@@ -116,7 +117,7 @@ fn path(mode: TransferMode) -> PathSeen {
         origin: Ok(Rates { one: 4.1e6, many: 31.0e6 }),
         mirrors: Vec::new(),
         mode,
-        engine_is_here: true,
+        hindrance: None,
     }
 }
 

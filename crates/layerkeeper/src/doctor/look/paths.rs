@@ -40,7 +40,11 @@ pub(super) async fn look(
         origin,
         mirrors,
         mode: settings.mode,
-        engine_is_here: settings.engine_is_here,
+        hindrance: match (settings.engine_is_here, inventory.engine.rootless) {
+            (false, _) => Some("the engine is on another host"),
+            (_, true) => Some("the engine runs rootless, and has a loopback of its own"),
+            (true, false) => None,
+        },
     })
 }
 
