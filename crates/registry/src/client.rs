@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Selector};
 
+pub(crate) use blob::content_range;
 pub use blob::{Blob, Piece};
 pub use document::Document;
 pub use probe::Probe;

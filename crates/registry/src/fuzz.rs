@@ -34,3 +34,8 @@ pub fn image(reference: &Reference, engine: &Platform, documents: &[&[u8]]) -> R
         index_size,
     })
 }
+
+/// First, last and length of a `Content-Range`; none where it is none.
+pub fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    crate::client::content_range(text)
+}

@@ -11,6 +11,8 @@ mod climb;
 mod desk;
 mod error;
 mod fetching;
+#[doc(hidden)]
+pub mod fuzz;
 mod gaps;
 mod limit;
 mod piece;

@@ -4,7 +4,7 @@
 
 mod blob;
 mod manifest;
-mod range;
+pub(crate) mod range;
 mod refusal;
 
 use std::collections::HashMap;

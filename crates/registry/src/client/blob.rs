@@ -201,7 +201,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// `bytes 0-99/1000` or `bytes 0-99/*` (RFC 9110, 14.4): first, last, and how long the whole is.
-fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last) = (number(first)?, number(last)?);
