@@ -161,7 +161,8 @@ impl Daemon {
         answer["id"].as_str().map(str::to_owned).ok_or(text)
     }
 
-    /// Posts a signed deploy with an id of its own, and nothing around it: no retry, no waiting. Status and body.
+    /// Posts a signed deploy (`NAME:TAG` or `NAME:TAG@DIGEST`) with an id of its own, and nothing around it: no retry, no
+    /// waiting. Status and body.
     pub fn post(&self, id: &str, image: &str) -> (u16, String) {
         self.post_at(id, image, SystemClock.now().seconds())
     }
@@ -177,7 +178,10 @@ impl Daemon {
     }
 
     fn try_post_at(&self, id: &str, image: &str, seconds: i64) -> Result<(u16, String), String> {
-        let body = format!("{{\"image\":\"{image}\"}}");
+        let body = match image.split_once('@') {
+            Some((image, digest)) => format!("{{\"image\":\"{image}\",\"digest\":\"{digest}\"}}"),
+            None => format!("{{\"image\":\"{image}\"}}"),
+        };
         let secrets = Secrets::parse(SECRET.as_bytes()).expect("a secret");
         let server = Server::tcp(format!("127.0.0.1:{}", self.webhook));
         let request = server

@@ -34,4 +34,4 @@ pub use registry::Registry;
 pub use settings::{Endpoint, KeepSchedule, KeepSeries, Mirror, Settings, TransferSettings};
 pub use status::Status;
 pub use went::Changed;
-pub use worker::{POINTS, RELAY_POINTS};
+pub use worker::{AWAY_POINTS, POINTS, RELAY_POINTS};

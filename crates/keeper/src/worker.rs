@@ -58,6 +58,10 @@ pub const POINTS: [&str; 10] =
 /// its real one, too.
 pub const RELAY_POINTS: [&str; 3] = ["relay-open", "relayed", "relay-named"];
 
+/// The same, where it comes from a mirror while the registry is away: the engine has it under the relay's name; it is written
+/// down what it is; it has its name.
+pub const AWAY_POINTS: [&str; 3] = ["relayed", "relay-vouched", "named"];
+
 /// How a job's steps ended.
 enum Ended {
     /// With this final state.

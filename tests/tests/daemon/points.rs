@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use layerkeeper_core::Bytes;
-use layerkeeper_keeper::{POINTS, RELAY_POINTS};
+use layerkeeper_keeper::{AWAY_POINTS, POINTS, RELAY_POINTS};
 use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Layer, Pushed, Registry};
 use layerkeeper_tests::daemon::Daemon;
 use serde_json::Value;
@@ -101,6 +101,31 @@ fn kill_9_at_every_step_of_the_relay_loses_nothing_and_leaves_no_name_of_its() {
             assert_eq!(images.lines().find(strange), None, "{point}: {images}");
             assert!(images.contains(&format!("{}/acme/app sha-{n}", registry.host())), "{point}: {images}");
         }
+    });
+}
+
+#[test]
+fn kill_9_at_every_step_while_the_registry_is_away_loses_nothing_and_leaves_no_name_of_the_relays() {
+    on_each(|engine, number| {
+        let (mut origin, mirror) = (Registry::start(Auth::Open).unwrap(), Registry::start(Auth::Open).unwrap());
+        let rest = format!("[[mirror]]\nregistry = \"{}\"\nendpoints = [\"{}\"]\n", origin.host(), mirror.host());
+        let mut daemon = Daemon::up(&engine.host(), &(rest + &runtimes(&origin.host(), &["app"])));
+        origin.stop();
+        for (n, point) in (1..).zip(AWAY_POINTS) {
+            let pushed = version(6500 + number, n).push(&mirror, &format!("acme/app:sha-{n}")).unwrap();
+            let image = format!("{}/acme/app:sha-{n}", origin.host());
+            deploy_over(&mut daemon, point, &format!("{image}@{}", pushed.digest), &pushed);
+            let images =
+                engine.run_docker(["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]);
+            let images = images.unwrap();
+            assert!(images.contains(&format!("{image} ")), "{point}: {images}");
+            let digest = pushed.digest.to_string();
+            let strange = |row: &&str| row.contains(&digest) && !row.starts_with(&origin.host());
+            assert_eq!(images.lines().find(strange), None, "{point}: {images}");
+        }
+        let from = daemon.json("/v1/status")["from_mirrors"].as_array().unwrap().len();
+        assert_eq!(from, AWAY_POINTS.len(), "each of them waits for its registry");
+        origin.start_again().unwrap();
     });
 }
 

@@ -220,6 +220,7 @@ async fn relayed(
         told(record, &snapshot);
         correct(&mut pulled.progress, &snapshot);
         vouch(run, job, &alias, sources(&snapshot)).await?;
+        (ctx.at)("relay-vouched");
         return Ok(Some(pulled));
     }
     // by its real name: about a kilobyte, and the engine knows where the content is from
