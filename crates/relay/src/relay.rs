@@ -49,6 +49,8 @@ pub struct Order {
     pub repository: Repository,
     /// The same repository at mirrors: `mirror.lan:5000/owner/name`.
     pub mirrors: Vec<Repository>,
+    /// The same repository at pull-through caches, which are asked first, and alone as long as they can be.
+    pub caches: Vec<Repository>,
     /// Sizes of the blobs that the manifest lists, config included.
     pub blobs: HashMap<Digest, Bytes>,
     /// So many connections to begin with.
@@ -102,7 +104,8 @@ impl Relays {
         let (messages, inbox) = mpsc::channel(WAITING);
         let (desk, snapshot) = Desk::new(Setup {
             client: self.client.clone(),
-            sources: Sources::new(std::iter::once(order.repository.clone()).chain(order.mirrors.iter().cloned())),
+            sources: Sources::new(std::iter::once(order.repository.clone()).chain(order.mirrors.iter().cloned()))
+                .and_caches(order.caches.iter().cloned()),
             spool: self.spool.clone(),
             spool_max: settings.spool_max,
             limit: order.limit.clone(),

@@ -61,7 +61,11 @@ impl Counter {
         let key = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
         Self {
             client,
-            repositories: std::iter::once(&order.repository).chain(&order.mirrors).cloned().collect(),
+            repositories: std::iter::once(&order.repository)
+                .chain(&order.mirrors)
+                .chain(&order.caches)
+                .cloned()
+                .collect(),
             blobs: order.blobs.clone(),
             key: Digest::of(key.as_bytes()),
             messages,

@@ -77,7 +77,11 @@ fn kill_9_at_every_step_of_a_job_loses_nothing() {
         let jobs = daemon.json("/v1/jobs?limit=100");
         let open = jobs.as_array().unwrap().iter().filter(|job| job["state"] != "succeeded").count();
         assert_eq!(open, 0, "{jobs}");
-        assert_eq!(jobs.as_array().unwrap().len(), 1 + POINTS.len(), "a request that was sent twice is one job: {jobs}");
+        assert_eq!(
+            jobs.as_array().unwrap().len(),
+            1 + POINTS.len(),
+            "a request that was sent twice is one job: {jobs}"
+        );
     });
 }
 

@@ -223,6 +223,8 @@ pub const KEYS: &[Key] = &[
         "The registry, as references name it.").such_as("\"ghcr.io\""),
     key("mirror", "endpoints", "list of registry hosts", Required,
         "The mirrors, as HOST or HOST:PORT. They are asked for the same repositories as the registry, with credentials of their own. One that speaks plain HTTP stands in registry.insecure too.").such_as("[\"registry-cache.lan:5000\"]"),
+    key("mirror", "cache", "true or false", Is("false"),
+        "They are pull-through caches, as in deploy/lan-cache: each blob is fetched through them, and from the registry only where they fail. Every pull of 2 MB and more then goes through the relay, unless pull.transfer is \"engine\"."),
 ];
 
 /// The key with this name in this table.
