@@ -64,7 +64,7 @@ pub fn summary(image: &str, servers: &[ServerTold]) -> String {
         let why = server.job.as_ref().and_then(|job| job.error.as_ref()).map(|error| &error.message);
         let why = why.or(server.error.as_ref()).map(|why| format!(": {}", cell(why))).unwrap_or_default();
         let (url, state) = (code(&server.url), cell(&server.state));
-        let amounts = match &server.job {
+        let amounts = match server.job.as_ref().and_then(|job| job.report.as_ref()) {
             Some(_) => format!("{} | {} | {}", size(moved), size(here), share(here, moved + here)),
             None => " | | ".to_owned(),
         };
