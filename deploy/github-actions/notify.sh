@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Tells layerkeeper on a server to deploy an image: posts a signed webhook, then follows the job to its end.
+# Tells layerkeeper on a server to deploy an image: posts a signed webhook, then follows the job to its end. With many servers,
+# all at once.
 # Needs bash, curl, openssl and coreutils, nothing else.
 #
-#   LAYERKEEPER_URL       where the server listens, such as https://deploy.example.com
+#   LAYERKEEPER_URL       where the server listens, such as https://deploy.example.com; or many such addresses, with white
+#                         space between them, of servers that have the same secret
 #   LAYERKEEPER_SECRET    the shared secret, raw or whsec_…; of two lines the first is used
 #   LAYERKEEPER_IMAGE     the image, such as ghcr.io/acme/app:sha-1a2b3c4
 #   LAYERKEEPER_DIGEST    what the tag must be, sha256:… (optional, and the best protection against a tag that moves)
@@ -11,17 +13,21 @@
 #   LAYERKEEPER_PATIENCE  how long to try while the server cannot be reached or is busy, in seconds (default 300)
 #
 # Exit codes: 0 succeeded (or accepted, without waiting) · 1 failed · 2 wrong usage · 3 the server cannot be reached ·
-# 4 refused · 5 superseded by a newer deploy.
-# In GitHub Actions it leaves the outputs id, state and moved-bytes.
+# 4 refused · 5 superseded by a newer deploy. Of many servers, the worst: 2 over 3, 1, 4, 5.
+# In GitHub Actions it leaves the outputs id, state and moved-bytes. Of many servers these are an id and a state for each, in the
+# order of the addresses and with a space between them (- where there is none), and the sum of the bytes.
 set -euo pipefail
 
-say() { printf '%s\n' "$*" >&2; }
+# Which of many servers this is about; empty where there is one.
+server=''
+
+say() { printf '%s\n' "${server:+$server: }$*" >&2; }
 
 # die CODE WORDS: the words reach the log, and in GitHub Actions the run's summary
 die() {
     local prefix='layerkeeper: '
     [[ -z ${GITHUB_ACTIONS:-} ]] || prefix='::error title=layerkeeper::'
-    say "$prefix$2"
+    printf '%s\n' "$prefix${server:+$server: }$2" >&2
     exit "$1"
 }
 
@@ -188,28 +194,9 @@ report() {
     say "moved $((moved / 1000000)).$(printf '%02d' $((moved / 10000 % 100))) MB"
 }
 
-main() {
-    local secret=${LAYERKEEPER_SECRET:-} image=${LAYERKEEPER_IMAGE:-} digest=${LAYERKEEPER_DIGEST:-} status_url
-    url=${LAYERKEEPER_URL:-} wait=${LAYERKEEPER_WAIT:-true}
-    timeout=${LAYERKEEPER_TIMEOUT:-1800} patience=${LAYERKEEPER_PATIENCE:-300}
-    # no child of ours needs it
-    unset LAYERKEEPER_SECRET
-    url=${url%/}
-    [[ $url =~ ^https?://[^[:space:]]+$ ]] || die 2 'LAYERKEEPER_URL must be an address such as https://deploy.example.com'
-    secret=$(first_line "$secret")
-    [[ -n $secret ]] || die 2 'LAYERKEEPER_SECRET is empty; pull requests from forks do not get secrets'
-    [[ $image =~ ^[A-Za-z0-9._:/@-]+$ ]] || die 2 'LAYERKEEPER_IMAGE must be an image reference such as ghcr.io/acme/app:sha-1a2b3c4'
-    [[ -z $digest || $digest =~ ^sha256:[0-9a-f]{64}$ ]] || die 2 'LAYERKEEPER_DIGEST must be sha256: and 64 hexadecimal digits'
-    [[ $timeout =~ ^[0-9]{1,6}$ && $patience =~ ^[0-9]{1,6}$ ]] || die 2 'LAYERKEEPER_TIMEOUT and LAYERKEEPER_PATIENCE are seconds'
-    # a leading zero does not make them octal
-    timeout=$((10#$timeout)) patience=$((10#$patience))
-    [[ $wait == true || $wait == false ]] || die 2 'LAYERKEEPER_WAIT must be true or false'
-    key=$(key_hex "$secret")
-    ((${#key} >= 32)) || die 2 'LAYERKEEPER_SECRET is shorter than 16 bytes, or whsec_ without base64 after it'
-
-    payload="{\"image\":\"$image\"${digest:+,\"digest\":\"$digest\"}}"
-    scratch=$(mktemp -d)
-    trap 'rm -rf -- "$scratch"' EXIT
+# Posts to $url, and follows there; ends this shell with the result.
+deliver() {
+    local status_url
     post "msg_$(openssl rand -hex 16)"
     case $status in
     202) ;;
@@ -234,6 +221,81 @@ main() {
     refused) die 4 "refused: $(text_of message "$body")" ;;
     *) die 1 "failed: $(text_of message "$body")" ;;
     esac
+    exit 0
+}
+
+# left NAME FILE: the value of an output that a server left
+left() { [[ ! -f $2 ]] || sed -n "s/^$1=//p" "$2"; }
+
+# worse CODE CODE: is the first exit code worse than the second?
+worse() {
+    local order=054132
+    local first=${order%%"$1"*} second=${order%%"$2"*}
+    ((${#first} > ${#second}))
+}
+
+# deliver_all URL...: to all at once, and tells of each; ends with the worst result
+deliver_all() {
+    local all=("$@") root=$scratch pids=() worst=0 good=0 moved=0 ids='' states='' i code one
+    for i in "${!all[@]}"; do
+        (
+            url=${all[i]}
+            server=$url
+            scratch=$root/$i
+            mkdir "$scratch"
+            GITHUB_OUTPUT=$scratch/outputs
+            deliver
+        ) &
+        pids+=("$!")
+    done
+    for i in "${!all[@]}"; do
+        code=0
+        wait "${pids[i]}" || code=$?
+        ((code != 0)) || good=$((good + 1))
+        ! worse "$code" "$worst" || worst=$code
+        one=$(left id "$root/$i/outputs")
+        ids+="${ids:+ }${one:--}"
+        one=$(left state "$root/$i/outputs")
+        states+="${states:+ }${one:--}"
+        one=$(left moved-bytes "$root/$i/outputs")
+        moved=$((moved + ${one:-0}))
+    done
+    output id "$ids"
+    output state "$states"
+    [[ $wait == false ]] || output moved-bytes "$moved"
+    say "$good of ${#all[@]} servers done"
+    exit "$worst"
+}
+
+main() {
+    local secret=${LAYERKEEPER_SECRET:-} digest=${LAYERKEEPER_DIGEST:-} urls=() i
+    image=${LAYERKEEPER_IMAGE:-} wait=${LAYERKEEPER_WAIT:-true}
+    timeout=${LAYERKEEPER_TIMEOUT:-1800} patience=${LAYERKEEPER_PATIENCE:-300}
+    # no child of ours needs it
+    unset LAYERKEEPER_SECRET
+    read -r -d '' -a urls <<<"${LAYERKEEPER_URL:-}" || true
+    ((${#urls[@]})) || die 2 'LAYERKEEPER_URL is empty'
+    for i in "${!urls[@]}"; do
+        urls[i]=${urls[i]%/}
+        [[ ${urls[i]} =~ ^https?://. ]] || die 2 'LAYERKEEPER_URL must be an address such as https://deploy.example.com'
+    done
+    secret=$(first_line "$secret")
+    [[ -n $secret ]] || die 2 'LAYERKEEPER_SECRET is empty; pull requests from forks do not get secrets'
+    [[ $image =~ ^[A-Za-z0-9._:/@-]+$ ]] || die 2 'LAYERKEEPER_IMAGE must be an image reference such as ghcr.io/acme/app:sha-1a2b3c4'
+    [[ -z $digest || $digest =~ ^sha256:[0-9a-f]{64}$ ]] || die 2 'LAYERKEEPER_DIGEST must be sha256: and 64 hexadecimal digits'
+    [[ $timeout =~ ^[0-9]{1,6}$ && $patience =~ ^[0-9]{1,6}$ ]] || die 2 'LAYERKEEPER_TIMEOUT and LAYERKEEPER_PATIENCE are seconds'
+    # a leading zero does not make them octal
+    timeout=$((10#$timeout)) patience=$((10#$patience))
+    [[ $wait == true || $wait == false ]] || die 2 'LAYERKEEPER_WAIT must be true or false'
+    key=$(key_hex "$secret")
+    ((${#key} >= 32)) || die 2 'LAYERKEEPER_SECRET is shorter than 16 bytes, or whsec_ without base64 after it'
+
+    payload="{\"image\":\"$image\"${digest:+,\"digest\":\"$digest\"}}"
+    scratch=$(mktemp -d)
+    trap 'rm -rf -- "$scratch"' EXIT
+    ((${#urls[@]} == 1)) || deliver_all "${urls[@]}"
+    url=${urls[0]}
+    deliver
 }
 
 main "$@"

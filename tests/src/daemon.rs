@@ -12,7 +12,7 @@ use layerkeeper_http::signature::sign;
 use layerkeeper_keeper::{Clock, SystemClock};
 use layerkeeper_testkit::eventually::eventually_blocking;
 use layerkeeper_testkit::http::Server;
-use layerkeeper_testkit::{Process, Program, Scratch, free_port};
+use layerkeeper_testkit::{Net, Process, Program, Scratch, free_port};
 use serde_json::Value;
 
 use crate::clock::FakeClock;
@@ -50,25 +50,37 @@ impl Daemon {
     /// Writes the configuration (ours for engine, listeners, secret and state; the test's `rest`) and starts the binary.
     /// Does not wait.
     pub fn start(engine: &str, rest: &str) -> Self {
-        Self::with(engine, rest, &[])
+        Self::with(engine, rest, &[], None)
+    }
+
+    /// As above, in this network, where it takes webhooks at this address. Waits until it serves.
+    pub fn within(net: &Net, address: &str, engine: &str, rest: &str) -> Self {
+        let daemon = Self::with(engine, rest, &[], Some((net, address)));
+        // the local listener is out of reach here, and the control socket is not
+        eventually_blocking(Duration::from_secs(20), || {
+            let output = daemon.cli(&["status"]);
+            if output.status.success() { Ok(()) } else { Err(format!("{output:?}\n{}", daemon.log())) }
+        });
+        daemon
     }
 
     /// As above, on a wall clock of its own, and waits until it serves.
     pub fn on_clock(engine: &str, rest: &str, clock: &FakeClock) -> Self {
-        let mut daemon = Self::with(engine, rest, &clock.env());
+        let mut daemon = Self::with(engine, rest, &clock.env(), None);
         daemon.until_healthy();
         daemon
     }
 
-    fn with(engine: &str, rest: &str, env: &[(&str, String)]) -> Self {
+    fn with(engine: &str, rest: &str, env: &[(&str, String)], net: Option<(&Net, &str)>) -> Self {
         let scratch = Scratch::new("daemon").expect("a scratch folder");
         let dir = scratch.path().to_owned();
         fs::create_dir_all(dir.join("state")).expect("a folder");
         let (webhook, status) = (free_port().expect("a port"), free_port().expect("a port"));
         write_private(&dir.join("secret"), SECRET);
         let config = dir.join("layerkeeper.toml");
+        let address = net.map_or("127.0.0.1", |(_, address)| address);
         let text = format!(
-            "[engine]\nhost = \"{engine}\"\n[listen]\nwebhook = \"127.0.0.1:{webhook}\"\nstatus = \"127.0.0.1:{status}\"\n\
+            "[engine]\nhost = \"{engine}\"\n[listen]\nwebhook = \"{address}:{webhook}\"\nstatus = \"127.0.0.1:{status}\"\n\
              control = \"{dir}/control.sock\"\n[webhook]\nsecret_file = \"{dir}/secret\"\n[state]\ndir = \"{dir}/state\"\n\
              {rest}\n",
             dir = dir.display()
@@ -80,6 +92,7 @@ impl Daemon {
             .env("LAYERKEEPER_LOG", "info")
             .env("DOCKER_HOST", "");
         let program = env.iter().fold(program, |program, (key, value)| program.env(key, value));
+        let program = net.into_iter().fold(program, |program, (net, _)| program.within(net.path()));
         let process = program.start(&scratch).expect("the daemon starts");
         Self { process, program, config, webhook, status, scratch }
     }

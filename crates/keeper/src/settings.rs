@@ -88,6 +88,8 @@ pub struct TransferSettings {
 pub struct Mirror {
     /// `ghcr.io`
     pub registry: String,
+    /// They are pull-through caches, and are asked before the registry.
+    pub cache: bool,
     /// The mirrors.
     pub endpoints: Vec<Endpoint>,
 }
@@ -116,9 +118,19 @@ impl Default for TransferSettings {
 }
 
 impl TransferSettings {
-    /// A repository at the mirrors of its registry.
+    /// A repository at the mirrors of its registry that are no caches.
     pub fn mirrors_of(&self, repository: &Repository) -> Vec<Repository> {
-        let mirrors = self.mirrors.iter().filter(|mirror| mirror.registry == repository.registry());
+        self.at(repository, false)
+    }
+
+    /// A repository at the pull-through caches of its registry.
+    pub fn caches_of(&self, repository: &Repository) -> Vec<Repository> {
+        self.at(repository, true)
+    }
+
+    fn at(&self, repository: &Repository, cache: bool) -> Vec<Repository> {
+        let registry = repository.registry();
+        let mirrors = self.mirrors.iter().filter(|mirror| mirror.registry == registry && mirror.cache == cache);
         let endpoints = mirrors.flat_map(|mirror| &mirror.endpoints);
         endpoints.filter_map(|at| format!("{}/{}", at.host, repository.path()).parse().ok()).collect()
     }

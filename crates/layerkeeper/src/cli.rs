@@ -86,8 +86,9 @@ pub enum Command {
     /// kept image with `expect` is read through a container, which is made, never started and removed. Exits with 1 where
     /// something is a warning or a problem, with 0 where all is well or worth a note.
     Doctor(DoctorArgs),
-    /// Post a signed deploy to a server's webhook, as CI does. With --follow, a step of GitHub Actions gets a table in its
-    /// summary and the outputs bytes_downloaded, bytes_reused and reuse_ratio.
+    /// Post a signed deploy to a server's webhook, or to those of many servers at once, as CI does. With --follow, a step of
+    /// GitHub Actions gets a table in its summary and the outputs bytes_downloaded, bytes_reused and reuse_ratio; for many
+    /// servers a row for each, the sums, and the outputs servers and servers_done.
     Notify(NotifyArgs),
     /// Print a completion script.
     Completions {
@@ -251,9 +252,11 @@ pub struct NotifyArgs {
     pub image: Tagged,
 
     #[allow(rustdoc::bare_urls, reason = "this is the help text")]
-    /// The server's public listener, such as https://deploy-1.example.net:9317.
-    #[arg(long, value_name = "URL")]
-    pub url: String,
+    /// The server's public listener, such as https://deploy-1.example.net:9317. May be given many times, or hold many
+    /// addresses with white space between them: all have the same secret, --json gives a list, and the worst result is
+    /// the exit code (2 over 3, 1, 4, 5).
+    #[arg(long, value_name = "URL", required = true)]
+    pub url: Vec<String>,
 
     /// The file that holds the webhook's secret.
     #[arg(long, value_name = "FILE", required_unless_present = "secret_env")]

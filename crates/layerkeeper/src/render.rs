@@ -11,6 +11,7 @@ pub mod pin;
 pub mod prune;
 pub mod public;
 pub mod report;
+pub mod servers;
 pub mod state;
 pub mod status;
 pub mod table;

@@ -6,11 +6,12 @@ mod render {
     pub mod expected;
     mod kept;
     pub mod sample;
+    pub mod servers;
     pub mod state;
 }
 
 use layerkeeper::render::{
-    Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, state, status,
+    Width, changes, csv, doctor, estimate, history, markdown, prune, public, report, servers, state, status,
 };
 use layerkeeper_http::wire::{ChangeView, JobView};
 use layerkeeper_store::record::PullRecord;
@@ -119,6 +120,19 @@ fn a_deploy_as_a_step_of_github_actions_shows_it() {
     );
     let nothing = layerkeeper_http::wire::PublicJob { report: None, ..shipped };
     assert_eq!(markdown::outputs(&nothing), "bytes_downloaded=0\nbytes_reused=0\nreuse_ratio=1.0000\n");
+}
+
+#[test]
+fn a_deploy_to_many_servers_has_a_row_for_each_and_the_sums() {
+    let told = render::servers::servers();
+    insta::assert_snapshot!("servers", servers::text(&told, Width::Unbounded));
+    insta::assert_snapshot!("servers_json", json(&told[2..].to_vec()));
+    insta::assert_snapshot!("servers_markdown", servers::summary("ghcr.io/acme/app:sha-2", &told));
+    assert_eq!(
+        servers::outputs(&told),
+        "bytes_downloaded=216100000\nbytes_reused=6610000000\nreuse_ratio=0.9683\nservers=4\nservers_done=2\n"
+    );
+    assert!(servers::summary("a:1", &told[..1]).starts_with("### ✅ `a:1`: 1 of 1 servers\n"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The desk: one task that knows everything of a pull and sends others for the pieces. It hands out work, takes in what
 //! came, watches how many connections are worth it, and answers those who wait for a blob.
 
+mod cache;
 mod judge;
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use crate::piece::{Fetched, Order, Trouble, fetch};
 use crate::snapshot::{BlobSnapshot, Snapshot, Speed};
 use crate::source::Sources;
 use crate::spool::Spool;
+use cache::Turn;
 
 /// How often the number of connections is thought about.
 const TICK: Duration = Duration::from_millis(250);
@@ -241,7 +243,12 @@ impl Desk {
                 continue;
             }
             let barred = self.blobs[at].barred(count);
-            let Some(source) = self.sources.choose(&barred, now) else {
+            let chosen = match self.turn(at, &barred, now) {
+                Turn::Wait => continue,
+                Turn::Cache(cache) => Some(cache),
+                Turn::Elsewhere => self.sources.choose(&barred, now),
+            };
+            let Some(source) = chosen else {
                 if self.sources.is_hopeless(&barred) && self.blobs[at].asked == 0 {
                     let reasons = self.sources.reasons(&barred);
                     return Err(RelayError::NoSource { blob: self.blobs[at].digest.to_string(), reasons });
@@ -269,6 +276,7 @@ impl Desk {
             size: blob.size,
             range,
             whole,
+            cache: self.sources.get(source).cache,
             file: blob.spooled.file.clone(),
             pieces: blob.spooled.pieces.clone(),
             path: blob.spooled.path().to_owned(),
@@ -299,6 +307,7 @@ impl Desk {
             blob.absent.insert(source);
         }
         blob.landed(source, &fetched);
+        self.look(digest, source, &fetched);
         match fetched.trouble {
             Some(Trouble::Spool(error)) => Err(error),
             _ => Ok(()),
@@ -326,6 +335,7 @@ impl Desk {
             snapshot.speed = Speed::of(self.climb.seen());
             snapshot.sources = self.sources.iter().map(|s| (s.name().to_owned(), Bytes(s.came))).collect();
             snapshot.remarks = self.sources.remarks();
+            snapshot.filling = self.is_filling();
             snapshot.failure = failure;
         });
     }

@@ -11,6 +11,7 @@ use layerkeeper_core::Digest;
 use layerkeeper_registry::Blob;
 use ring::digest::{Context, SHA256};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::error::RelayError;
 use crate::gaps::Gaps;
@@ -37,6 +38,15 @@ pub(crate) struct Again {
     pub before: Vec<(Piece, Option<usize>)>,
 }
 
+/// A cache does not have the blob yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// When it was first seen not to.
+    pub first: Instant,
+    /// When it is looked at again.
+    pub next: Instant,
+}
+
 /// A blob on its way.
 #[derive(Debug)]
 pub(crate) struct Fetching {
@@ -48,6 +58,10 @@ pub(crate) struct Fetching {
     pub readers: BTreeMap<usize, Blob>,
     /// Sources that do not have it.
     pub absent: BTreeSet<usize>,
+    /// Caches that have given some of it, so they have it.
+    pub warm: BTreeSet<usize>,
+    /// The cache is looked at until it has it.
+    pub look: Option<Look>,
     /// Which source gave which bytes, with their CRC: who lied is found out by them.
     pub from: Vec<(Piece, Option<usize>)>,
     /// Each source's mark for the content, as it first came.
@@ -93,6 +107,8 @@ impl Fetching {
             spooled,
             readers: BTreeMap::new(),
             absent: BTreeSet::new(),
+            warm: BTreeSet::new(),
+            look: None,
             from,
             etags: BTreeMap::new(),
             changed: BTreeSet::new(),

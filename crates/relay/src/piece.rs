@@ -14,6 +14,9 @@ use crate::error::RelayError;
 use crate::limit::Limit;
 use crate::spool::{BLOCK, at, write_block};
 
+/// So little is read from a cache whether it has it or not: to ask again would cost as much.
+const TINY: u64 = 64 << 10;
+
 /// What is to be fetched.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -25,6 +28,8 @@ pub(crate) struct Order {
     pub range: Range<u64>,
     /// The server has no ranges: the whole is asked for, and what lies before the range is read and dropped.
     pub whole: bool,
+    /// The server is a pull-through cache: see [`Trouble::Filling`].
+    pub cache: bool,
     pub file: Arc<std::fs::File>,
     /// What was written is taken down here.
     pub pieces: Arc<std::fs::File>,
@@ -58,6 +63,9 @@ pub(crate) enum Trouble {
     Lie(String),
     /// The source sends the whole blob instead of a part.
     NoRanges,
+    /// A cache does the same: it has only begun to fetch the blob for itself. What it sends meanwhile it fetches from the origin
+    /// once more, for this request alone, so it is not read.
+    Filling,
     /// It cannot be written down.
     Spool(RelayError),
 }
@@ -74,12 +82,13 @@ pub(crate) async fn fetch(order: Order) -> Fetched {
 
 async fn receive(order: &Order, fetched: &mut Fetched) -> Result<(), Trouble> {
     let wanted = order.range.end - order.range.start;
-    let all = order.range == (0..order.size);
+    // a cache shows by its answer to a range whether it has the blob
+    let all = order.range == (0..order.size) && !(order.cache && order.size > TINY);
     let asked = if order.whole || all { None } else { Some((order.range.start, wanted)) };
     let mut piece = order.blob.read(asked).await.map_err(Trouble::Source)?;
     fetched.etag = piece.etag.clone();
     if piece.is_whole && asked.is_some() {
-        return Err(Trouble::NoRanges);
+        return Err(if order.cache { Trouble::Filling } else { Trouble::NoRanges });
     }
     if let Some(total) = piece.total.filter(|total| *total != order.size) {
         return Err(Trouble::Lie(format!(

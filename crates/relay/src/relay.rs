@@ -49,18 +49,20 @@ pub struct Order {
     pub repository: Repository,
     /// The same repository at mirrors: `mirror.lan:5000/owner/name`.
     pub mirrors: Vec<Repository>,
+    /// The same repository at pull-through caches, which are asked first, and alone as long as they can be.
+    pub caches: Vec<Repository>,
     /// Sizes of the blobs that the manifest lists, config included.
     pub blobs: HashMap<Digest, Bytes>,
     /// So many connections to begin with.
     pub start: usize,
     /// How fast bytes may come.
     pub limit: Arc<Limit>,
-    /// The origin answers nobody: only the mirrors are asked, and only for what a digest names.
+    /// The origin answers nobody: only mirrors and caches are asked, and only for what a digest names.
     pub away: bool,
 }
 
 impl Order {
-    /// Who is asked, the origin first.
+    /// Who is asked, the origin first, but for caches.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Repository> {
         Some(&self.repository).filter(|_| !self.away).into_iter().chain(&self.mirrors)
     }
@@ -111,7 +113,7 @@ impl Relays {
         let (messages, inbox) = mpsc::channel(WAITING);
         let (desk, snapshot) = Desk::new(Setup {
             client: self.client.clone(),
-            sources: Sources::new(order.sources().cloned()),
+            sources: Sources::new(order.sources().cloned()).and_caches(order.caches.iter().cloned()),
             spool: self.spool.clone(),
             spool_max: settings.spool_max,
             limit: order.limit.clone(),

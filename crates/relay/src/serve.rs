@@ -64,7 +64,7 @@ impl Counter {
         Self {
             client,
             origin: order.repository.clone(),
-            repositories: order.sources().cloned().collect(),
+            repositories: order.sources().chain(&order.caches).cloned().collect(),
             blobs: order.blobs.clone(),
             key: Digest::of(key.as_bytes()),
             messages,

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub sources: Vec<(String, Bytes)>,
     /// Sources that were passed over, a sentence each.
     pub remarks: Vec<String>,
+    /// A blob waits for a cache that is fetching it for itself. Nothing comes meanwhile, and nothing is stuck.
+    pub filling: bool,
     /// Why it cannot go on.
     pub failure: Option<RelayError>,
 }

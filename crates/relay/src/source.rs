@@ -1,9 +1,10 @@
-//! Where blobs come from: the origin, and mirrors of it. Which one is asked next goes by what each has given so far.
+//! Where blobs come from: the origin, mirrors of it, and pull-through caches. Which one is asked next goes by what each has
+//! given so far, but for caches: they come first.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use layerkeeper_core::{Bytes, Repository};
+use layerkeeper_core::{Bytes, Digest, Repository};
 use layerkeeper_registry::Error as SourceError;
 use tokio::time::Instant;
 
@@ -11,6 +12,13 @@ use crate::piece::{Fetched, Trouble};
 
 /// After so many failures in a row a source is not asked again.
 const MOST_FAILURES: u32 = 6;
+
+/// A cache has the origin behind it, so it is waited for less.
+const MOST_FAILURES_OF_CACHE: u32 = 4;
+
+/// A cache that gives nothing at all may take so long for a blob, and a second more for each so many bytes of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LEAST_RATE: f64 = 1e6;
 
 /// A source that gives less than this part of what the best one gives is slow.
 const SLOW: f64 = 0.25;
@@ -28,6 +36,10 @@ pub(crate) struct Source {
     pub repository: Repository,
     /// It answers a request for a part with a part.
     pub ranges: bool,
+    /// It is a pull-through cache: being asked makes it fetch a blob from the origin, and keep it for others.
+    pub cache: bool,
+    /// Since when it has been fetching for itself and has given nothing.
+    filling_since: Option<Instant>,
     /// Why it is not asked any more in this pull.
     pub passed_over: Option<String>,
     /// Bytes per second of one connection, as its last pieces came.
@@ -47,6 +59,26 @@ pub(crate) struct Sources {
 }
 
 impl Source {
+    fn new(repository: Repository) -> Self {
+        Self {
+            repository,
+            ranges: true,
+            cache: false,
+            filling_since: None,
+            passed_over: None,
+            rate: None,
+            measured: 0,
+            failures: 0,
+            rests_until: None,
+            came: 0,
+        }
+    }
+
+    /// It failed just now, and is left alone for a moment.
+    pub fn rests(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| until > now)
+    }
+
     /// `host[:port]`
     pub fn name(&self) -> &str {
         self.repository.registry()
@@ -55,17 +87,14 @@ impl Source {
 
 impl Sources {
     pub fn new(repositories: impl IntoIterator<Item = Repository>) -> Self {
-        let source = |repository| Source {
-            repository,
-            ranges: true,
-            passed_over: None,
-            rate: None,
-            measured: 0,
-            failures: 0,
-            rests_until: None,
-            came: 0,
-        };
-        Self { all: repositories.into_iter().map(source).collect(), asked: 0 }
+        Self { all: repositories.into_iter().map(Source::new).collect(), asked: 0 }
+    }
+
+    /// These too, which are caches.
+    pub fn and_caches(mut self, repositories: impl IntoIterator<Item = Repository>) -> Self {
+        let cache = |repository| Source { cache: true, ..Source::new(repository) };
+        self.all.extend(repositories.into_iter().map(cache));
+        self
     }
 
     pub fn get(&self, at: usize) -> &Source {
@@ -85,10 +114,18 @@ impl Sources {
         self.all.iter().filter(|source| source.passed_over.is_none()).filter_map(|source| source.rate).reduce(f64::max)
     }
 
+    /// The cache that a blob of which these have nothing is to come from, though it may rest. Whoever goes elsewhere meanwhile
+    /// brings over the uplink what the cache brings for all.
+    pub fn cache(&self, absent: &BTreeSet<usize>) -> Option<usize> {
+        let usable =
+            |(at, source): &(usize, &Source)| source.cache && source.passed_over.is_none() && !absent.contains(at);
+        self.all.iter().enumerate().find(usable).map(|(at, _)| at)
+    }
+
     /// Which source is asked for the next piece; none while all that could be are resting, see [`Self::is_hopeless`].
     pub fn choose(&mut self, absent: &BTreeSet<usize>, now: Instant) -> Option<usize> {
         let usable = |(at, source): &(usize, &Source)| {
-            source.passed_over.is_none() && !absent.contains(at) && source.rests_until.is_none_or(|until| until <= now)
+            source.passed_over.is_none() && !absent.contains(at) && !source.rests(now)
         };
         let mut usable: Vec<(usize, &Source)> = self.all.iter().enumerate().filter(usable).collect();
         // the unmeasured first, then the fastest; the origin before mirrors that are as good
@@ -111,6 +148,9 @@ impl Sources {
     pub fn fetched(&mut self, at: usize, fetched: &Fetched, now: Instant) -> bool {
         let source = &mut self.all[at];
         source.came += fetched.came;
+        if fetched.landed > 0 {
+            source.filling_since = None;
+        }
         if fetched.landed >= TELLING || (fetched.trouble.is_none() && fetched.landed >= TELLING / 4) {
             let rate = fetched.landed as f64 / fetched.took.as_secs_f64().max(1e-6);
             source.rate = Some(source.rate.map_or(rate, |before| before * 0.7 + rate * 0.3));
@@ -120,7 +160,8 @@ impl Sources {
             None => source.failures = 0,
             Some(Trouble::NoRanges) => source.ranges = false,
             Some(Trouble::Lie(what)) => source.pass_over(what.clone()),
-            Some(Trouble::Spool(_)) => {}
+            // the desk sees to that
+            Some(Trouble::Spool(_) | Trouble::Filling) => {}
             Some(Trouble::Source(SourceError::NotFound { .. } | SourceError::Missing { .. })) => return true,
             Some(Trouble::Source(error)) => source.failed(error, fetched.landed > 0, now),
         }
@@ -161,17 +202,27 @@ impl Source {
         self.passed_over.get_or_insert(why);
     }
 
+    /// This cache is fetching a blob of this size for itself, as it says, and gives nothing meanwhile. One that cannot keep what
+    /// it fetches, on a full disk, would say so for ever.
+    pub fn is_filling(&mut self, blob: Digest, size: u64, now: Instant) {
+        let patience = PATIENCE + Duration::from_secs_f64(size as f64 / LEAST_RATE);
+        if now - *self.filling_since.get_or_insert(now) > patience {
+            let took = patience.as_secs();
+            self.pass_over(format!("gave nothing for {took} s, and still does not have {}", blob.short()));
+        }
+    }
+
     /// A failure that gave some bytes all the same is a bad road, not a dead end.
     fn failed(&mut self, error: &SourceError, gave: bool, now: Instant) {
         if !error.is_transient() {
             return self.pass_over(format!("refuses: {error}"));
         }
-        if self.rests_until.is_some_and(|until| until > now) {
+        if self.rests(now) {
             // many connections broke off at once, which is one failure
             return;
         }
         self.failures = if gave { 1 } else { self.failures + 1 };
-        if self.failures >= MOST_FAILURES {
+        if self.failures >= if self.cache { MOST_FAILURES_OF_CACHE } else { MOST_FAILURES } {
             return self.pass_over(format!("failed {} times in a row: {error}", self.failures));
         }
         let pause = Duration::from_millis(200 << self.failures.min(6));
@@ -242,6 +293,39 @@ mod tests {
             reasons[0].contains("failed 6 times in a row") && reasons[1].ends_with("does not have it"),
             "{reasons:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cache_comes_before_all_and_is_waited_for_while_it_gives_anything() {
+        let mut sources = sources().and_caches(["cache.lan/a".parse().unwrap()]);
+        let (none, now) = (BTreeSet::new(), Instant::now());
+        assert_eq!(sources.cache(&none), Some(2));
+        assert_eq!(sources.cache(&BTreeSet::from([2])), None, "it does not have it");
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
+        fills(0);
+        fills(99);
+        sources.fetched(2, &piece(MB, 1.0, None), at(100));
+        let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
+        fills(101);
+        fills(201);
+        assert_eq!(sources.cache(&none), Some(2), "it gave something in between");
+        sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(202));
+        assert_eq!((sources.cache(&none), sources.choose(&none, at(202))), (None, Some(0)));
+        assert!(sources.remarks()[0].contains("cache.lan was passed over: it gave nothing for 100 s"), "{sources:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_cache_is_waited_for_three_seconds() {
+        let mut sources = sources().and_caches(["cache.lan/a".parse().unwrap()]);
+        let (begun, mut now) = (Instant::now(), Instant::now());
+        while sources.cache(&BTreeSet::new()).is_some() {
+            if !sources.get(2).rests(now) {
+                sources.fetched(2, &piece(0, 0.0, unreachable()), now);
+            }
+            now += Duration::from_millis(50);
+        }
+        assert!((2..4).contains(&(now - begun).as_secs()), "{:?}", now - begun);
     }
 
     #[tokio::test(start_paused = true)]

@@ -64,6 +64,8 @@ pub struct EngineOptions {
     pub env: Vec<(String, String)>,
     /// Keep the data here (an existing directory, on a file system of your choice) and not in the engine's own place.
     pub data_root: Option<PathBuf>,
+    /// The network that it is in: see [`crate::Net::path`].
+    pub net: Option<PathBuf>,
 }
 
 /// A running (or stopped) engine; dropping it ends everything it started and removes all it stored.
@@ -138,6 +140,7 @@ impl Engine {
             .env("LK_TREE", kind.tree()?)
             .prepare(PREPARE);
         let program = options.env.iter().fold(program, |program, (key, value)| program.env(key, value));
+        let program = options.net.iter().fold(program, |program, net| program.within(net));
         let process = program.start(&scratch)?;
         let mut engine = Self { process, program, kind, socket, data_root, scratch };
         engine.until_ready()?;

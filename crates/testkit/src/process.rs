@@ -45,6 +45,7 @@ pub struct Program {
     command: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     prepare: String,
+    net: Option<PathBuf>,
 }
 
 /// A program that runs.
@@ -86,6 +87,12 @@ impl Program {
         self
     }
 
+    /// Runs it in this network: see [`crate::Net::path`].
+    pub fn within(mut self, net: &Path) -> Self {
+        self.net = Some(net.to_owned());
+        self
+    }
+
     /// Starts it. Its standard output and error are appended to `NAME.out` and `NAME.err` in the directory.
     pub fn start(&self, scratch: &Scratch) -> Result<Process> {
         if !rustix::process::geteuid().is_root() {
@@ -96,6 +103,7 @@ impl Program {
         command
             .args(["--shared", "--no-fork"])
             .arg(scratch.running_lock())
+            .args(self.net.iter().flat_map(|net| ["nsenter".into(), format!("--net={}", net.display()), "--".into()]))
             .args(["unshare", "--mount", "--propagation", "private"])
             .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", FIRST_PROCESS, "layerkeeper-first"])

@@ -159,8 +159,13 @@ impl Registry {
         self.process.err()
     }
 
+    /// Where its storage is, for another registry that is to serve the same.
+    pub fn root(&self) -> PathBuf {
+        self.scratch.path().join("storage")
+    }
+
     fn storage(&self) -> PathBuf {
-        self.scratch.path().join("storage/docker/registry/v2")
+        self.root().join("docker/registry/v2")
     }
 
     fn until_ready(&mut self) -> Result<()> {

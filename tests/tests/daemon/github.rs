@@ -16,14 +16,21 @@ struct Step {
 impl Step {
     /// Runs `notify --follow` as a step does; its exit code and what it printed.
     fn notify(&self, daemon: &Daemon, image: &str, more: &[&str]) -> (Option<i32>, String) {
+        let (code, stdout, stderr) = self.notify_all(&[&daemon.webhook_url()], daemon, image, more);
+        (code, stdout + &stderr)
+    }
+
+    /// The same for many servers, with the secret of this daemon; both streams apart.
+    fn notify_all(&self, urls: &[&str], daemon: &Daemon, image: &str, more: &[&str]) -> (Option<i32>, String, String) {
         let secret = daemon.dir().join("secret").display().to_string();
-        let url = daemon.webhook_url();
-        let args = ["notify", image, "--follow", "--url", &url, "--secret-file", &secret];
         let mut command = Command::new(binary());
-        command.args(args).args(more).env("GITHUB_STEP_SUMMARY", self.scratch.path().join("summary"));
+        command.args(["notify", image, "--follow", "--secret-file", &secret]).args(more);
+        command.args(urls.iter().flat_map(|url| ["--url", url]));
+        command.env("GITHUB_STEP_SUMMARY", self.scratch.path().join("summary"));
         command.env("GITHUB_OUTPUT", self.scratch.path().join("output"));
         let Output { status, stdout, stderr } = command.output().unwrap();
-        (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (status.code(), text(&stdout), text(&stderr))
     }
 
     /// What the step left since it was last asked.
@@ -76,4 +83,46 @@ fn a_step_shows_the_table_and_hands_on_the_bytes_and_a_deploy_over_its_limit_nee
 
     let (code, told) = step.notify(&daemon, &second.name.to_string(), &["--override", "disk"]);
     assert_eq!(code, Some(2), "{told}");
+}
+
+#[test]
+fn many_servers_are_told_at_once_and_what_goes_wrong_with_one_keeps_no_other_from_it() {
+    let registry = Registry::start(Auth::Open).unwrap();
+    let layer = Layer::random(6950, Bytes(70_000)).unwrap();
+    let pushed = Image::new().layer(layer).push(&registry, "acme/fleet:sha-1").unwrap();
+    let image = pushed.name.to_string();
+    let daemon = |kind, name: &str| Daemon::up(&Engines::of(kind).host(), &runtimes(&registry.host(), &[name]));
+    let (one, two) = (daemon(EngineKind::A, "fleet"), daemon(EngineKind::B, "fleet"));
+    let other = daemon(EngineKind::A, "other");
+    let (first, second, third) = (one.webhook_url(), two.webhook_url(), other.webhook_url());
+    let step = Step { scratch: Scratch::new("step").unwrap() };
+
+    // one in an argument of its own, two in a variable
+    let both = format!("{second}/v1/deploys\n {third}/");
+    let (code, stdout, stderr) = step.notify_all(&[&first, &both], &one, &image, &["--json"]);
+    assert_eq!(code, Some(4), "{stdout}{stderr}");
+    let told: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let of = |at: usize| (told[at]["url"].as_str(), told[at]["exit_code"].as_u64(), told[at]["state"].as_str());
+    assert_eq!(of(0), (Some(&*first), Some(0), Some("succeeded")), "{told:#}");
+    assert_eq!(of(1), (Some(&*second), Some(0), Some("succeeded")), "{told:#}");
+    assert_eq!(of(2), (Some(&*third), Some(4), Some("refused")), "{told:#}");
+    assert_eq!(told[0]["job"]["image"], image, "{told:#}");
+    assert!(told[2]["job"].is_null() && told[2]["error"].as_str().unwrap().starts_with("refused: "), "{told:#}");
+    for url in [&first, &second] {
+        assert!(stderr.contains(&format!("{url}: succeeded\n")), "{stderr}");
+    }
+    let bytes = 2 * pushed.layer_bytes().0;
+    let sums = format!("bytes_downloaded={bytes}\nbytes_reused=0\nreuse_ratio=0.0000\nservers=3\nservers_done=2\n");
+    assert_eq!(step.left("output"), sums);
+    let summary = step.left("summary");
+    assert!(summary.starts_with(&format!("### ❌ `{image}`: 2 of 3 servers\n")), "{summary}");
+
+    let (code, stdout, _) = step.notify_all(&[&first, &second], &one, &image, &[]);
+    assert!(code == Some(0) && stdout.ends_with("2 of 2 servers done.\n"), "{stdout}");
+    assert!(stdout.contains(&format!("{first}: succeeded\n{image}: succeeded\n")), "{stdout}");
+
+    for urls in [&[&*first, &*first][..], &[" "], &[&*first, "deploy.example.com"]] {
+        let (code, stdout, stderr) = step.notify_all(urls, &one, &image, &[]);
+        assert_eq!(code, Some(2), "{urls:?}: {stdout}{stderr}");
+    }
 }

@@ -5,6 +5,7 @@
 mod deploy_script;
 mod grafana;
 mod install;
+mod lan_cache;
 mod migration;
 mod nginx;
 mod notify;

@@ -156,6 +156,41 @@ fn the_end_of_the_job_is_its_exit_code() {
 }
 
 #[test]
+fn many_servers_are_told_at_once_and_each_is_reported() {
+    let report = |bytes: u64| job("succeeded", &format!(r#""report":{{"moved_bytes":{bytes}}},"error":null"#));
+    let failed = job("failed", r#""report":null,"error":{"class":"disk","message":"too little room"}"#);
+    // the first is done only after the last was asked: one after the other they would not end
+    let first = Stub::new(vec![accepted(), job("running", r#""report":null"#), report(1_000_000)]);
+    let second = Stub::new(vec![accepted(), report(2_000_000)]);
+    let third = Stub::new(vec![accepted(), failed]);
+    let gone = Stub::new(vec![]).url();
+    let dir = tempfile::tempdir().unwrap();
+    let outputs = dir.path().join("outputs");
+    let run = |urls: &[&str]| {
+        let _ = fs::remove_file(&outputs);
+        let more = [("GITHUB_OUTPUT", outputs.to_str().unwrap()), ("LAYERKEEPER_PATIENCE", "1")];
+        (notify(&urls.join("\n"), &more), fs::read_to_string(&outputs).unwrap())
+    };
+    let (output, left) = run(&[&first.url(), &format!("{}/ ", second.url())]);
+    ends(&output, 0, "2 of 2 servers done");
+    ends(&output, 0, &format!("{}: moved 2.00 MB", second.url()));
+    assert_eq!(left, format!("id={ID} {ID}\nstate=succeeded succeeded\nmoved-bytes=3000000\n"));
+    let ids: Vec<_> = [&first, &second].iter().map(|stub| signed(&stub.asked()[0], SECRET.as_bytes()).0).collect();
+    assert_ne!(ids[0], ids[1], "each is told by a message of its own");
+
+    let second = Stub::new(vec![accepted(), report(2_000_000)]);
+    let (output, left) = run(&[&third.url(), &second.url()]);
+    ends(&output, 1, "1 of 2 servers done");
+    ends(&output, 1, &format!("{}: failed: too little room", third.url()));
+    assert_eq!(left, format!("id={ID} {ID}\nstate=failed succeeded\nmoved-bytes=2000000\n"));
+
+    let third = Stub::new(vec![accepted(), job("refused", r#""error":{"message":"too large"}"#)]);
+    let (output, left) = run(&[&third.url(), &gone]);
+    ends(&output, 3, &format!("{gone}: gave up after 1 s"));
+    assert_eq!(left, format!("id={ID} -\nstate=refused -\nmoved-bytes=0\n"));
+}
+
+#[test]
 fn a_leading_zero_is_no_octal_number() {
     let stub = Stub::new(vec![accepted(), job("running", "")]);
     let more = [("LAYERKEEPER_TIMEOUT", "02"), ("LAYERKEEPER_PATIENCE", "08")];
@@ -169,6 +204,8 @@ fn wrong_usage_is_told_before_anything_is_sent() {
     let stub = Stub::new(vec![accepted()]);
     for (key, value) in [
         ("LAYERKEEPER_URL", "deploy.example.com"),
+        ("LAYERKEEPER_URL", "\n"),
+        ("LAYERKEEPER_URL", "http://127.0.0.1:9 deploy.example.com"),
         ("LAYERKEEPER_SECRET", ""),
         ("LAYERKEEPER_SECRET", "short"),
         ("LAYERKEEPER_SECRET", "whsec_!"),

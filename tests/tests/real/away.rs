@@ -48,7 +48,7 @@ impl Places {
             settings.policy.keep.truncate(1);
             settings.policy.runtime[0].keep_last = 9;
             let endpoints = vec![Endpoint { host: self.mirror.host(), plain: true }];
-            settings.transfer.mirrors = vec![Mirror { registry: self.origin.host(), endpoints }];
+            settings.transfer.mirrors = vec![Mirror { registry: self.origin.host(), cache: false, endpoints }];
             change(settings);
         })
         .await

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod container;
+mod lan_cache;
 mod service;
 
 use std::fs;
@@ -36,6 +37,7 @@ fn the_unit_starts_serves_reloads_recovers_and_stops() {
     a_stop_takes_as_long_as_it_may_whatever_the_unit_says(&service, &mut engine);
     a_stop_is_clean(&service);
     another_state_directory_needs_the_drop_in_that_the_documents_show(&service);
+    lan_cache::it_serves_keeps_and_waits_for_its_registry(&container);
 }
 
 fn a_missing_secret_is_told_and_not_tried_again(service: &Service) {

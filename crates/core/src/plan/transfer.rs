@@ -46,6 +46,8 @@ pub struct TransferQuestion<'q> {
     pub mode: TransferMode,
     /// Why the relay cannot be used at all.
     pub hindrance: Option<&'q str>,
+    /// A pull-through cache stands before the registry.
+    pub cached: bool,
     /// What the link gave.
     pub link: Link,
     /// Sizes of the layers that are to be fetched, in the image's order.
@@ -93,6 +95,9 @@ pub fn choose_transfer(question: &TransferQuestion<'_>) -> TransferChoice {
         (_, None) if total == Bytes::ZERO => choice(Way::Engine, "no layer is to be fetched".to_owned()),
         (TransferMode::Relay, None) => choice(Way::Relay, "transfer = \"relay\"".to_owned()),
         (TransferMode::Auto, None) if total < LEAST => choice(Way::Engine, format!("only {total} are to be fetched")),
+        (TransferMode::Auto, None) if question.cached => {
+            choice(Way::Relay, "a cache is set, which only the relay asks".to_owned())
+        }
         (TransferMode::Auto, None) => match (engine, relay) {
             (Some(engine), Some(relay)) => {
                 let way = if engine >= relay * PAYS { Way::Relay } else { Way::Engine };
@@ -206,9 +211,13 @@ mod tests {
     }
 
     fn ask(link: Link, layers: &[u64]) -> TransferChoice {
+        ask_with(link, false, layers)
+    }
+
+    fn ask_with(link: Link, cached: bool, layers: &[u64]) -> TransferChoice {
         let layers: Vec<Bytes> = layers.iter().map(|mb| Bytes(mb * MB)).collect();
         let mode = TransferMode::Auto;
-        choose_transfer(&TransferQuestion { mode, hindrance: None, link, layers: &layers, unpacks: None })
+        choose_transfer(&TransferQuestion { mode, hindrance: None, cached, link, layers: &layers, unpacks: None })
     }
 
     #[test]
@@ -246,13 +255,24 @@ mod tests {
         let layers = [Bytes(300 * MB)];
         let link = link(1.0, 3.0, 16.0);
         let with = |mode, hindrance| {
-            choose_transfer(&TransferQuestion { mode, hindrance, link, layers: &layers, unpacks: None })
+            let cached = false;
+            choose_transfer(&TransferQuestion { mode, hindrance, cached, link, layers: &layers, unpacks: None })
         };
         assert_eq!(with(TransferMode::Relay, Some("the engine is elsewhere")).way, Way::Engine);
         assert_eq!(with(TransferMode::Engine, None).way, Way::Engine);
         assert_eq!(with(TransferMode::Relay, None).way, Way::Relay);
-        let nothing = TransferQuestion { mode: TransferMode::Relay, hindrance: None, link, layers: &[], unpacks: None };
+        let mode = TransferMode::Relay;
+        let nothing = TransferQuestion { mode, hindrance: None, cached: false, link, layers: &[], unpacks: None };
         assert_eq!(choose_transfer(&nothing).way, Way::Engine);
+    }
+
+    #[test]
+    fn a_cache_is_gone_through_whatever_the_link_gives() {
+        for link in [Link::default(), link(4.0, 4.1, 4.2)] {
+            let choice = ask_with(link, true, &[300]);
+            assert_eq!((choice.way, &*choice.reason), (Way::Relay, "a cache is set, which only the relay asks"));
+            assert_eq!(ask_with(link, true, &[1]).way, Way::Engine, "too little to win");
+        }
     }
 
     proptest! {

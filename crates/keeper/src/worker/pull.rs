@@ -149,7 +149,9 @@ impl<'h> Hand<'h> {
                     if watched.as_ref().is_some_and(|watched| watched.borrow().failure.is_some()) {
                         return Some(EngineError::Other("the relay cannot go on".to_owned()).into());
                     }
-                    due.heard(self.moved() > before);
+                    // the relay bounds by itself how long it waits for a cache
+                    let filling = watched.as_ref().is_some_and(|watched| watched.borrow().filling);
+                    due.heard(filling || self.moved() > before);
                 }
                 Heard::Silence if due.alive.elapsed() >= patience => return Some(stalled(run, patience).await),
                 Heard::Silence => {}

@@ -137,7 +137,10 @@ async fn at_a_mirror(
     inventory: &Inventory,
     cause: &str,
 ) -> Option<Target> {
-    for mirror in ctx.settings().transfer.mirrors_of(&name.repository) {
+    let settings = ctx.settings();
+    let (mirrors, caches) =
+        (settings.transfer.mirrors_of(&name.repository), settings.transfer.caches_of(&name.repository));
+    for mirror in caches.into_iter().chain(mirrors) {
         match ctx.registry.image(&mirror.by_digest(digest), &inventory.engine.platform).await {
             Ok(fetched) => {
                 tracing::warn!(image = %name, %cause, mirror = mirror.registry(), "the registry is away; a mirror has it by its digest");

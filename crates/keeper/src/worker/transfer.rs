@@ -104,7 +104,8 @@ async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
         return TransferChoice { way: Way::Relay, engine_seconds: None, relay_seconds: None, reason };
     }
     let wanted: Vec<(Digest, Bytes)> = to_fetch(job).collect();
-    let link = if settings.mode == TransferMode::Auto && hindrance.is_none() {
+    let cached = !settings.caches_of(&job.name.repository).is_empty();
+    let link = if settings.mode == TransferMode::Auto && hindrance.is_none() && !cached {
         let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, settings.connections).await;
         measured(run, job, moved);
         link
@@ -114,8 +115,9 @@ async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
     let layers: Vec<Bytes> = wanted.into_iter().map(|(_, size)| size).collect();
     let unpacks = *lock(&ctx.transfers.unpacks);
     let limited = settings.rate_of(run.job.intent.kind()).is_some();
+    let hindered = hindrance.as_deref();
     let question =
-        TransferQuestion { mode: settings.mode, hindrance: hindrance.as_deref(), link, layers: &layers, unpacks };
+        TransferQuestion { mode: settings.mode, hindrance: hindered, cached, link, layers: &layers, unpacks };
     let mut choice = choose_transfer(&question);
     if limited && choice.way == Way::Engine && hindrance.is_none() && settings.mode == TransferMode::Auto {
         // the engine's own pull keeps to no rate
@@ -243,7 +245,10 @@ async fn relayed(
     untag(run, job, &alias).await;
     pulled.progress.digest = named.progress.digest.or(pulled.progress.digest);
     ctx.transfers.unpacked(pulled.unpacks);
-    link::learn_of_relay(ctx, job.name.repository.registry(), &snapshot).await;
+    if run.ctx.settings().transfer.caches_of(&job.name.repository).is_empty() {
+        // a cache on the LAN says nothing of the link to the registry
+        link::learn_of_relay(ctx, job.name.repository.registry(), &snapshot).await;
+    }
     Ok(Some(pulled))
 }
 
@@ -265,6 +270,7 @@ async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, Stri
     let order = Order {
         repository: job.name.repository.clone(),
         mirrors: settings.mirrors_of(&job.name.repository),
+        caches: settings.caches_of(&job.name.repository),
         blobs,
         start: if known.connections > 0 { known.connections } else { START },
         limit: ctx.transfers.limit.clone(),

@@ -8,6 +8,7 @@ use layerkeeper_http::wire::PublicJob;
 
 use super::trouble::Trouble;
 use crate::render::markdown;
+use crate::render::servers::{self, ServerTold};
 
 /// Appends the table to the file `$GITHUB_STEP_SUMMARY`, and the outputs to `$GITHUB_OUTPUT`.
 ///
@@ -16,6 +17,15 @@ use crate::render::markdown;
 pub fn leave(job: &PublicJob) -> Result<(), Trouble> {
     append("GITHUB_STEP_SUMMARY", &markdown::summary(job))?;
     append("GITHUB_OUTPUT", &markdown::outputs(job))
+}
+
+/// The same for a deploy to many servers.
+///
+/// # Errors
+/// As above.
+pub fn leave_all(image: &str, servers: &[ServerTold]) -> Result<(), Trouble> {
+    append("GITHUB_STEP_SUMMARY", &servers::summary(image, servers))?;
+    append("GITHUB_OUTPUT", &servers::outputs(servers))
 }
 
 fn append(variable: &str, text: &str) -> Result<(), Trouble> {

@@ -1,5 +1,8 @@
 //! `layerkeeper notify`: CI's side of the webhook. Signs, posts, and follows where wanted.
 
+mod many;
+
+use std::future::Future;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,10 +29,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub async fn notify(args: &NotifyArgs, output: &mut Output) -> Result<Exit, Trouble> {
     let body = body(args)?;
     let secrets = secrets(args)?;
-    let url = args.url.trim_end_matches('/');
-    let public = Public(Client::web(url.strip_suffix("/v1/deploys").unwrap_or(url))?);
+    let servers = servers(args)?;
+    let [(url, public)] = &servers[..] else { return many::notify(args, &servers, &secrets, &body, output).await };
     let work = async {
-        let accepted = post(&public, &secrets, &body).await?;
+        let accepted = post(public, &secrets, &body).await?;
         if !args.follow {
             output.facts(&accepted, |accepted, _| {
                 format!("{} is {}: {url}{}\n", body.image, accepted.state, accepted.status_url)
@@ -37,7 +40,7 @@ pub async fn notify(args: &NotifyArgs, output: &mut Output) -> Result<Exit, Trou
             return Ok(Exit::Done);
         }
         let mut watcher = watcher();
-        let ended = follow(&public, &accepted.id, watcher.as_mut()).await;
+        let ended = follow(public, &accepted.id, watcher.as_mut()).await;
         watcher.leave();
         let ended = ended?;
         if let Err(trouble) = github::leave(&ended.job) {
@@ -47,10 +50,33 @@ pub async fn notify(args: &NotifyArgs, output: &mut Output) -> Result<Exit, Trou
         output.facts(&ended.job, render::public::job)?;
         Ok(ended.exit)
     };
+    within(args, work).await
+}
+
+/// Waits for no longer than is wanted.
+async fn within<T>(args: &NotifyArgs, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     tokio::time::timeout(args.timeout, work).await.unwrap_or_else(|_| {
         let after = layerkeeper_core::time::human(args.timeout);
         Err(Trouble::Failed(format!("no end after {after}; the server goes on with it")))
     })
+}
+
+/// The servers, each once. All of the addresses are read before any is posted to.
+fn servers(args: &NotifyArgs) -> Result<Vec<(String, Public)>, Trouble> {
+    let mut servers: Vec<(String, Public)> = Vec::new();
+    // a variable of CI may hold many
+    for url in args.url.iter().flat_map(|urls| urls.split_whitespace()) {
+        let url = url.trim_end_matches('/');
+        let url = url.strip_suffix("/v1/deploys").unwrap_or(url);
+        if servers.iter().any(|(known, _)| known == url) {
+            return Err(Trouble::Usage(format!("{url} is named twice")));
+        }
+        servers.push((url.to_owned(), Public(Client::web(url)?)));
+    }
+    if servers.is_empty() {
+        return Err(Trouble::Usage("--url is empty".to_owned()));
+    }
+    Ok(servers)
 }
 
 fn body(args: &NotifyArgs) -> Result<DeployBody, Trouble> {

@@ -169,7 +169,7 @@ pub const KEYS: &[Key] = &[
         "Connections that one sender may have to the webhook at once; more are closed. This machine itself is not counted, for a proxy may sit there; a proxy on another machine is one sender. 0: no limit but the 256 of all together."),
 
     key("pull", "transfer", "\"auto\", \"engine\" or \"relay\"", Is("\"auto\""),
-        "\"engine\": the engine's own pull, over one connection per layer. \"relay\": through layerkeeper's relay on loopback, over as many connections as are worth it. \"auto\": the relay where it was measured to be at least a fifth faster. Whatever goes wrong with the relay, the engine pulls by itself."),
+        "\"engine\": the engine's own pull, over one connection per layer. \"relay\": through layerkeeper's relay on loopback, over as many connections as are worth it. \"auto\": the relay where it was measured to be at least a fifth faster, or where a mirror is a cache. Whatever goes wrong with the relay, the engine pulls by itself."),
     key("pull", "connections", "whole number", Is("16"),
         "The most connections at once that the relay uses for one pull."),
     key("pull", "max_rate", "size", Is("\"\""),
@@ -223,6 +223,8 @@ pub const KEYS: &[Key] = &[
         "The registry, as references name it.").such_as("\"ghcr.io\""),
     key("mirror", "endpoints", "list of registry hosts", Required,
         "The mirrors, as HOST or HOST:PORT. They are asked for the same repositories as the registry, with credentials of their own. One that speaks plain HTTP stands in registry.insecure too.").such_as("[\"registry-cache.lan:5000\"]"),
+    key("mirror", "cache", "true or false", Is("false"),
+        "They are pull-through caches, as in deploy/lan-cache: each blob is fetched through them, and from the registry only where they fail. Every pull of 2 MB and more then goes through the relay, unless pull.transfer is \"engine\"."),
 ];
 
 /// The key with this name in this table.

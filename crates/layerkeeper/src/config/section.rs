@@ -194,6 +194,12 @@ impl<'t> Section<'_, 't> {
         self.take(key, found.place, parsed.ok_or_else(wrong))
     }
 
+    /// True or false.
+    pub fn truth(&self, key: &str) -> Option<bool> {
+        let found = self.find(key)?;
+        found.value.as_bool().or_else(|| self.mistyped(key, &found.value, found.place))
+    }
+
     /// A list of texts, each read by `parse`.
     pub fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<Vec<T>> {
         let found = self.find(key)?;
@@ -275,7 +281,7 @@ fn with_article(kind: &str) -> String {
     match kind.chars().next() {
         Some('a' | 'e' | 'i' | 'o' | 'u' | 'I') => format!("an {kind}"),
         Some('"') => kind.to_owned(),
-        _ if kind.starts_with("six") => kind.to_owned(),
+        _ if kind.starts_with("six") || kind == "true or false" => kind.to_owned(),
         _ => format!("a {kind}"),
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, engine_is_he
 fn mirror(section: &Section<'_, '_>) -> Option<Mirror> {
     let registry = section.text("registry", value::registry_host);
     let endpoints = section.list("endpoints", endpoint);
-    Some(Mirror { registry: registry?, endpoints: endpoints? })
+    let cache = section.truth("cache");
+    Some(Mirror { registry: registry?, cache: cache?, endpoints: endpoints? })
 }
 
 /// `HOST[:PORT]`, or the same as an address with a scheme.
@@ -101,6 +102,21 @@ mod tests {
         assert_eq!(mirrors, ["10.0.0.2:5000/acme/app", "cache.lan/acme/app", "b.lan:5001/acme/app"]);
         assert_eq!(config.settings.transfer.mirrors_of(&"docker.io/library/a".parse().unwrap()), []);
         assert_eq!(config.registry.insecure, ["10.0.0.2:5000"]);
+    }
+
+    #[test]
+    fn caches_stand_apart_from_mirrors() {
+        let mirror =
+            |host: &str, more: &str| format!("[[mirror]]\nregistry = \"ghcr.io\"\nendpoints = [\"{host}\"]\n{more}");
+        let config = read(&(mirror("a.lan", "") + &mirror("http://10.0.0.2:5000", "cache = true\n"))).unwrap();
+        let (transfer, repository) = (&config.settings.transfer, "ghcr.io/acme/app".parse().unwrap());
+        let names = |repositories: Vec<layerkeeper_core::Repository>| {
+            repositories.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(names(transfer.mirrors_of(&repository)), ["a.lan/acme/app"]);
+        assert_eq!(names(transfer.caches_of(&repository)), ["10.0.0.2:5000/acme/app"]);
+        let error = read(&mirror("a.lan", "cache = \"yes\"\n")).unwrap_err();
+        assert!(error.contains("this is a text, not true or false"), "{error}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct PathSeen {
     pub origin: Given,
     /// The same of each mirror, in the order of the configuration.
     pub mirrors: Vec<(String, Given)>,
+    /// Its pull-through caches, and why one gives nothing: of them no speed is measured, for whatever is read there they fetch.
+    pub caches: Vec<(String, Result<(), String>)>,
     /// What the configuration says (`transfer`).
     pub mode: TransferMode,
     /// Why the engine cannot pull from this host's loopback, if so.
@@ -64,6 +66,7 @@ pub fn judge(seen: &PathSeen) -> Vec<Finding> {
         ),
     }
     found.extend(seen.mirrors.iter().map(|(mirror, given)| mirrored(seen, mirror, given)));
+    found.extend(seen.caches.iter().map(|(cache, given)| cached(seen, cache, given)));
     found
 }
 
@@ -73,8 +76,9 @@ fn chosen(seen: &PathSeen, rates: Rates) -> Finding {
     let many = best.fold(rates.many, f64::max);
     let link = Link { one: Some(rates.one), three: None, many: Some(many), connections: MANY };
     let hindrance = seen.hindrance;
-    let question = |mode| TransferQuestion { mode, hindrance, link, layers: &seen.layers, unpacks: None };
-    let choice = choose_transfer(&question(TransferMode::Auto));
+    let (mode, cached) = (TransferMode::Auto, !seen.caches.is_empty());
+    let question = TransferQuestion { mode, hindrance, cached, link, layers: &seen.layers, unpacks: None };
+    let choice = choose_transfer(&question);
     let size: Bytes = seen.layers.iter().copied().sum();
     let seconds = |seconds: Option<f64>| seconds.map_or("?".to_owned(), |s| format!("{s:.0} s"));
     let measured = format!(
@@ -102,11 +106,30 @@ fn chosen(seen: &PathSeen, rates: Rates) -> Finding {
             Finding::ok("path.ok", format!("{measured}; transfer = \"engine\" takes the engine's own pull"))
         }
         (TransferMode::Relay, _) => Finding::ok("path.ok", format!("{measured}; transfer = \"relay\" takes the relay")),
+        (TransferMode::Auto, Way::Relay) if cached => {
+            Finding::ok("path.ok", format!("{measured}; auto takes the relay, which asks the cache"))
+        }
         (TransferMode::Auto, Way::Relay) => Finding::ok("path.ok", format!("{measured}; auto takes the relay")),
         (TransferMode::Auto, Way::Engine) => match hindrance {
             Some(hindrance) => Finding::ok("path.ok", format!("{measured}; no relay, as {hindrance}")),
             None => Finding::ok("path.ok", format!("{measured}; auto leaves it to the engine")),
         },
+    }
+}
+
+fn cached(seen: &PathSeen, cache: &str, given: &Result<(), String>) -> Finding {
+    let registry = &seen.registry;
+    match given {
+        Ok(()) => Finding::ok("path.cache", format!("the cache {cache} of {registry} has or fetches {}", seen.image)),
+        Err(cause) => Finding::new(
+            Level::Warning,
+            "path.cache",
+            format!("the cache {cache} of {registry} does not give {}: {cause}", seen.image),
+        )
+        .why("Each server then moves what one would have moved for all")
+        .mend(format!(
+            "look whether it runs and reaches {registry}; plain HTTP needs {cache} in registry.insecure; deploy/lan-cache/README.md has the rest"
+        )),
     }
 }
 
@@ -146,6 +169,7 @@ mod tests {
             layers: vec![Bytes(300_000_000), Bytes(100_000_000)],
             origin: Ok(Rates { one: one * MB, many: many * MB }),
             mirrors: Vec::new(),
+            caches: Vec::new(),
             mode: TransferMode::Auto,
             hindrance: None,
         }
@@ -200,6 +224,10 @@ mod tests {
         );
         // the mirror is what makes the relay pay
         assert!(found[0].what.ends_with("auto takes the relay"), "{}", found[0].what);
+        let caches = vec![("a.lan:5000".to_owned(), Ok(())), ("b.lan:5000".to_owned(), Err("refused".to_owned()))];
+        let found = judge(&PathSeen { caches, ..seen(100.0, 110.0) });
+        assert!(found[0].what.ends_with("which asks the cache"), "{}", found[0].what);
+        assert_eq!((found[1].id, found[1].level, found[2].level), ("path.cache", Level::Ok, Level::Warning));
         let away = PathSeen { origin: Err("timed out".to_owned()), ..all };
         assert_eq!((judge(&away)[0].id, judge(&away)[0].level), ("path.unmeasured", Level::Warning));
     }

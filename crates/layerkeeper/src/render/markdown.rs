@@ -33,16 +33,27 @@ pub fn summary(job: &PublicJob) -> String {
 
 /// `bytes_downloaded`, `bytes_reused` and `reuse_ratio` of the whole job, `NAME=VALUE` a line.
 pub fn outputs(job: &PublicJob) -> String {
-    let pulls = job.report.iter().flat_map(|report| report.kept.iter().chain(&report.pull));
-    let (downloaded, reused) =
-        pulls.fold((0u64, 0u64), |(moved, here), pull| (moved + pull.downloaded_bytes, here + pull.reused_bytes));
+    outputs_of([job])
+}
+
+/// All that a job pulled.
+pub(super) fn pulls(job: &PublicJob) -> impl Iterator<Item = &PublicPull> {
+    job.report.iter().flat_map(|report| report.kept.iter().chain(&report.pull))
+}
+
+/// The same of many jobs together.
+pub(super) fn outputs_of<'j>(jobs: impl IntoIterator<Item = &'j PublicJob>) -> String {
+    let (downloaded, reused) = jobs
+        .into_iter()
+        .flat_map(pulls)
+        .fold((0u64, 0u64), |(moved, here), pull| (moved + pull.downloaded_bytes, here + pull.reused_bytes));
     let whole = downloaded + reused;
     // nothing had to move, so all of it was here
     let ratio = if whole == 0 { 1.0 } else { reused as f64 / whole as f64 };
     format!("bytes_downloaded={downloaded}\nbytes_reused={reused}\nreuse_ratio={ratio:.4}\n")
 }
 
-fn mark(job: &PublicJob) -> &'static str {
+pub(super) fn mark(job: &PublicJob) -> &'static str {
     match (job.state.as_str(), job.report.as_ref().is_some_and(|report| report.over_budget)) {
         ("succeeded", false) => "✅",
         ("succeeded", true) => "⚠️",
@@ -101,10 +112,10 @@ fn layers(pull: &PublicPull) -> String {
 }
 
 /// In a table a bar ends the cell, and a line feed the row.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     plain(text).replace('|', "\\|").replace('<', "&lt;")
 }
 
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     format!("`{}`", plain(text).replace(['`', '|'], "'"))
 }

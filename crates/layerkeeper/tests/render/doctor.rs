@@ -116,6 +116,7 @@ fn path(mode: TransferMode) -> PathSeen {
         layers: vec![Bytes(1_200_000_000), Bytes(30_000_000)],
         origin: Ok(Rates { one: 4.1e6, many: 31.0e6 }),
         mirrors: Vec::new(),
+        caches: Vec::new(),
         mode,
         hindrance: None,
     }

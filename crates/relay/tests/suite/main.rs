@@ -2,6 +2,7 @@
 //! connections, and that it lives with every fault on the way.
 #![allow(clippy::unwrap_used)] // clippy knows tests by their attribute only, and this is all test
 
+mod cache;
 mod conformance;
 mod content;
 mod fault;
@@ -66,6 +67,7 @@ impl Ground {
         Order {
             repository: self.proxied(&pushed.name.repository),
             mirrors: Vec::new(),
+            caches: Vec::new(),
             blobs: sizes.chain([(pushed.config.digest, pushed.config.size)]).collect(),
             start: 4,
             limit: Arc::new(Limit::default()),

@@ -58,6 +58,11 @@ impl Access {
         }
     }
 
+    /// All of what a registry wrote to its standard output.
+    pub fn all(log: &str) -> Vec<Self> {
+        log.lines().filter_map(Self::parse).collect()
+    }
+
     /// Reads `host - user [time] "METHOD path PROTOCOL" status bytes "referer" "user agent"`.
     fn parse(line: &str) -> Option<Self> {
         let mut quoted = line.split('"');
@@ -98,7 +103,7 @@ pub(super) fn settle(log: &Path) {
 pub(super) fn read(log: &Path, since: Mark) -> Vec<Access> {
     let text = fs::read(log).unwrap_or_default();
     let new = text.get(since.0 as usize..).unwrap_or_default();
-    String::from_utf8_lossy(new).lines().filter_map(Access::parse).collect()
+    Access::all(&String::from_utf8_lossy(new))
 }
 
 fn size(log: &Path) -> u64 {

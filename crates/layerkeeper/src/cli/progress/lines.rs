@@ -76,9 +76,16 @@ fn duration(seconds: u64) -> String {
     }
 }
 
+impl Printer {
+    /// The lines that this state is worth now.
+    pub fn lines(&mut self, progress: &Progress) -> Vec<String> {
+        self.0.of(progress, Instant::now())
+    }
+}
+
 impl Watcher for Printer {
     fn see(&mut self, progress: &Progress) {
-        for line in self.0.of(progress, Instant::now()) {
+        for line in self.lines(progress) {
             self.note(&line);
         }
     }

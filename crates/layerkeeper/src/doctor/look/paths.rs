@@ -33,12 +33,18 @@ pub(super) async fn look(
     for mirror in settings.mirrors_of(&image.repository) {
         mirrors.push((mirror.registry().to_owned(), given(client, &mirror, largest).await));
     }
+    let mut caches = Vec::new();
+    for cache in settings.caches_of(&image.repository) {
+        let asked = client.resolve(&cache.by_digest(manifest.resolved)).await;
+        caches.push((cache.registry().to_owned(), asked.map(drop).map_err(|error| error.to_string())));
+    }
     Some(PathSeen {
         registry: image.repository.registry().to_owned(),
         image: image.to_string(),
         layers: layers.into_iter().map(|(_, size)| size).collect(),
         origin,
         mirrors,
+        caches,
         mode: settings.mode,
         hindrance: match (settings.engine_is_here, inventory.engine.rootless) {
             (false, _) => Some("the engine is on another host"),
