@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod auth;
+mod cache;
 mod expect;
 mod explain;
 mod keep;
