@@ -3,6 +3,7 @@
 
 mod auth;
 mod away;
+mod cache;
 mod expect;
 mod explain;
 mod keep;
