@@ -33,8 +33,7 @@ use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::vouched::Vouched;
-use crate::worker::{Study, Transfers, hurry};
+use crate::worker::{Study, Transfers, Vouched, hurry};
 use in_force::InForce;
 pub(crate) use observe::View;
 

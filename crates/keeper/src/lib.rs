@@ -20,7 +20,6 @@ pub mod settings;
 pub mod status;
 mod tell;
 mod unlisted;
-mod vouched;
 mod watch;
 mod went;
 mod worker;

@@ -23,6 +23,7 @@ mod run;
 mod study;
 mod tidy;
 mod transfer;
+mod vouched;
 mod warm;
 
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub(crate) use records::blocked as prune_blocked;
 pub(crate) use remove::REMOVED;
 pub(crate) use study::Study;
 pub(crate) use transfer::{Transfers, hurry};
+pub(crate) use vouched::Vouched;
 
 /// The steps between which a job can be cut, as [`crate::Parts::at`] is told of them.
 pub const POINTS: [&str; 10] =

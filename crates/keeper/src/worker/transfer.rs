@@ -2,18 +2,18 @@
 //! middle, the engine's own pull is behind it.
 
 mod link;
+mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use layerkeeper_core::layers::Presence;
 use layerkeeper_core::plan::{TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};
-use layerkeeper_core::progress::PullProgress;
 use layerkeeper_core::{Bytes, Digest, EngineInfo, Reference};
 use layerkeeper_engine::{EngineError, Login};
-use layerkeeper_relay::{Limit, Order, Relay, Relays, Settings as RelaySettings, Snapshot};
+use layerkeeper_relay::{Limit, Order, Relay, Relays, Settings as RelaySettings};
 use layerkeeper_store::MadeFor;
-use layerkeeper_store::record::{AttemptRecord, SourceRecord, TransferRecord};
+use layerkeeper_store::record::{AttemptRecord, TransferRecord};
 
 use crate::context::Context;
 use crate::job_error::JobError;
@@ -24,6 +24,7 @@ use crate::worker::pull::{Pulled, Relayed, pull};
 use crate::worker::room::{fits, make_room};
 use crate::worker::run::Run;
 use crate::worker::tidy::untag_alias;
+use told::{correct, sources, told};
 
 /// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
 /// what one gives.
@@ -360,34 +361,6 @@ async fn clear_spool(ctx: &Context, job: &Job<'_>) {
     let cleared = tokio::task::spawn_blocking(move || blobs.into_iter().for_each(|blob| spool.remove(blob)));
     if let Err(error) = cleared.await {
         tracing::warn!(%error, "could not clear the spool");
-    }
-}
-
-fn told(record: &mut TransferRecord, snapshot: &Snapshot) {
-    record.connections = snapshot.speed.many.map(|(connections, _)| connections);
-    let source = |(source, bytes): &(String, Bytes)| SourceRecord { source: source.clone(), bytes: bytes.0 };
-    record.sources = snapshot.sources.iter().map(source).collect();
-    record.resumed_bytes = snapshot.blobs.values().map(|blob| blob.resumed.0).sum();
-    record.remarks.clone_from(&snapshot.remarks);
-}
-
-/// Where the bytes came from, the most of them first.
-fn sources(snapshot: &Snapshot) -> String {
-    let mut sources: Vec<&(String, Bytes)> =
-        snapshot.sources.iter().filter(|(_, bytes)| *bytes > Bytes::ZERO).collect();
-    sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let names: Vec<&str> = sources.iter().map(|(source, _)| source.as_str()).collect();
-    if names.is_empty() { "a mirror".to_owned() } else { names.join(", ") }
-}
-
-/// The engine's stream tells what came over loopback; what came over the wire the relay knows.
-fn correct(progress: &mut PullProgress, snapshot: &Snapshot) {
-    for (digest, blob) in &snapshot.blobs {
-        if let Some(layer) = progress.layers.get_mut(&digest.short()) {
-            layer.moved = blob.came;
-            layer.spooled = blob.resumed;
-            layer.resumed_at = None;
-        }
     }
 }
 
