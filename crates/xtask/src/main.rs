@@ -30,7 +30,8 @@ usage: cargo xtask COMMAND
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
                   NAME is deploy, webhook, idle, plan, estimate or contents, or transfer, which takes hours and is
                   measured only where it is named (--quick: a few minutes, small images, for a look;
-                  --targets: half an hour, only what the targets are of;
+                  --targets: half an hour, only what the targets are of; with fewer than 5 rounds a quarter of an
+                  hour, and not what takes longest;
                   --relay: always through the relay);
                   --write puts the tables into docs/performance.md
   soak [--hours N] [--engine A|B|C] [--seed N]

@@ -128,6 +128,23 @@ async fn a_pin_that_somebody_removed_comes_back_from_a_mirror_and_counts_as_kept
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_from_a_mirror_and_was_removed_comes_back_from_there() {
+    on_each(|engine, number| async move {
+        let mut places = Places::new();
+        let pushed = places.push(|| version(number + 30, 1), "acme/app:sha-1");
+        let host = places.host(engine, |settings| settings.look_every = Duration::from_secs(1)).await;
+        places.origin.stop();
+        host.ship("sha-1", Some(pushed.digest)).await;
+        let name = host.name("app:sha-1").to_string();
+        engine.run_docker(["rmi", &name]).unwrap();
+        assert!(!host.has("app:sha-1").await);
+        eventually(LONG, async || host.has("app:sha-1").await).await;
+        assert_eq!(host.store().provenance().await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_moves_on_leaves_its_digest_from_the_mirror_under_a_name() {
     on_each(|engine, number| async move {
         let mut places = Places::new();

@@ -21,6 +21,7 @@ pub(crate) async fn relaying(engine: &Engine, registry: &str) -> Host {
     Host::over(engine, registry, store, |settings, _| {
         settings.policy.keep.clear();
         settings.policy.runtime[0].keep_last = 9;
+        settings.max_attempts = 20;
         settings.transfer.mode = TransferMode::Relay;
     })
     .await

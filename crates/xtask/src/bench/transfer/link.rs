@@ -48,14 +48,17 @@ impl Link {
         near.chain(far.into_iter().map(|link| (link, vec![Kind::Cold, Kind::Next]))).collect()
     }
 
-    /// What the targets are of. What takes longest comes last.
-    pub fn targets() -> Vec<(Self, Vec<Kind>)> {
-        vec![
+    /// What the targets are of, with that which takes longest or without it.
+    pub fn targets(long: bool) -> Vec<(Self, Vec<Kind>)> {
+        let mut links = vec![
             (Self::slow(4), vec![Kind::Cold, Kind::Next]),
             (Self::OPEN, vec![Kind::Cold]),
             (Self::CAPPED, vec![Kind::Cold]),
-            (Self::slow(1), vec![Kind::Huge]),
-        ]
+        ];
+        if long {
+            links.push((Self::slow(1), vec![Kind::Huge]));
+        }
+        links
     }
 
     /// A few of them.
