@@ -34,6 +34,7 @@ pub(crate) async fn watch(ctx: Arc<Context>) {
         () = ctx.stop.cancelled() => {}
         () = listen(&ctx) => {}
         () = look(&ctx) => {}
+        () = confirm_mirrored(&ctx) => {}
     }
 }
 
@@ -134,11 +135,20 @@ async fn seen(ctx: &Context, before: &mut heal::Before, inventory: &Inventory) {
     }
     ctx.looked.store(true, Ordering::SeqCst);
     superseded_size(ctx).await;
-    settle_what_came_from_mirrors(ctx, inventory).await;
 }
 
-/// A registry that was away answers again: what came from a mirror meanwhile is to be known by the registry's own word.
-async fn settle_what_came_from_mirrors(ctx: &Context, inventory: &Inventory) {
+/// A registry that was away answers again: what came from a mirror meanwhile is to be known by the registry's own word. Beside the
+/// looks, for a registry may take its time to give no answer.
+async fn confirm_mirrored(ctx: &Context) {
+    loop {
+        sleep(ctx.settings().look_every).await;
+        if let Some(inventory) = ctx.view().inventory {
+            queue_confirmable(ctx, &inventory).await;
+        }
+    }
+}
+
+async fn queue_confirmable(ctx: &Context, inventory: &Inventory) {
     for image in worker::confirmable(ctx, inventory).await {
         let is_done = |running: &Running| running.intent.image() == Some(&image);
         if ctx.vouched.of(&image).is_none() || ctx.running().as_ref().is_some_and(is_done) {
