@@ -4,7 +4,8 @@
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::{Image, Layer, Pushed, Registry, Result};
 
-/// A layer whose content belongs to this test (a number of its own), on this engine, as its nth.
+/// A layer whose content belongs to this test (a number of its own), on this engine, as its nth. Whoever adds tens to the
+/// engine's number leaves as many of the tests' numbers after its own free.
 pub fn layer(test: u64, engine: u64, n: u64, size: Bytes) -> Layer {
     Layer::random(50_000_000 + test * 1000 + engine * 100 + n, size).expect("a layer")
 }

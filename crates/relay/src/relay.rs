@@ -166,10 +166,7 @@ impl Relay {
     pub async fn finish(self) -> Snapshot {
         let (spool, blobs) = (self.spool.clone(), self.blobs.clone());
         let snapshot = self.close().await;
-        let removed = tokio::task::spawn_blocking(move || blobs.into_iter().for_each(|blob| spool.remove(blob)));
-        if let Err(error) = removed.await {
-            tracing::warn!(%error, "could not clear the spool");
-        }
+        spool.clear(blobs).await;
         snapshot
     }
 }

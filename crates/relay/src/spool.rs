@@ -112,6 +112,15 @@ impl Spool {
         }
     }
 
+    /// Removes these blobs' files: the engine has them.
+    pub async fn clear(&self, blobs: Vec<Digest>) {
+        let spool = self.clone();
+        let removed = tokio::task::spawn_blocking(move || blobs.into_iter().for_each(|blob| spool.remove(blob)));
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "could not clear the spool");
+        }
+    }
+
     /// Everything in it; what is not there is empty. Blocks.
     pub fn entries(&self) -> Vec<Entry> {
         let Ok(files) = fs::read_dir(&*self.dir) else { return Vec::new() };

@@ -19,8 +19,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn version(number: u64, version: u64) -> Image {
     Image::new()
-        .layer(layer(66, number, 1, Bytes(2_000_000)).created_by("RUN apt-get install cuda"))
-        .layer(layer(67, number, version, Bytes(300_000)).created_by("COPY app /app"))
+        .layer(layer(200, number, 1, Bytes(2_000_000)).created_by("RUN apt-get install cuda"))
+        .layer(layer(210, number, version, Bytes(300_000)).created_by("COPY app /app"))
 }
 
 /// A registry, and a mirror that has the same.
@@ -113,7 +113,7 @@ async fn a_deploy_by_digest_comes_from_a_mirror_and_is_confirmed_when_its_regist
 async fn a_pin_that_somebody_removed_comes_back_from_a_mirror_and_counts_as_kept() {
     on_each(|engine, number| async move {
         let mut places = Places::new();
-        let base = || Image::new().layer(layer(68, number, 1, Bytes(900_000)));
+        let base = || Image::new().layer(layer(220, number, 1, Bytes(900_000)));
         let pushed = places.push(base, "acme/base:1");
         let host = places.host(engine, |settings| settings.policy.keep[0].pin = Some(pushed.digest)).await;
         places.origin.stop();

@@ -29,12 +29,12 @@ pub(crate) async fn relaying(engine: &Engine, registry: &str) -> Host {
 
 /// The base with the application's layer of this version on top.
 pub(crate) fn version(number: u64, version: u64) -> Image {
-    let base = |at, size| layer(60, number, at, Bytes(size)).created_by("RUN apt-get install cuda");
+    let base = |at, size| layer(230, number, at, Bytes(size)).created_by("RUN apt-get install cuda");
     Image::new()
         .layer(base(1, 3 * MB))
         .layer(base(2, 200_000))
         .layer(base(3, 5 * MB))
-        .layer(layer(61, number, version, Bytes(700_000)).created_by("COPY app /app"))
+        .layer(layer(250, number, version, Bytes(700_000)).created_by("COPY app /app"))
 }
 
 /// What the engine's API shows of an image, but for when it came.
@@ -237,7 +237,7 @@ async fn auto_takes_the_way_that_the_link_was_measured_to_be_worth() {
 async fn a_rate_is_kept_to_by_the_relay_and_lifted_when_a_deploy_waits() {
     on_each(|engine, number| async move {
         let registry = Registry::start(Auth::Open).unwrap();
-        let base = Image::new().layer(layer(62, number, 1, Bytes(6 * MB)));
+        let base = Image::new().layer(layer(270, number, 1, Bytes(6 * MB)));
         base.push(&registry, "acme/base:1").unwrap();
         version(number + 80, 1).push(&registry, "acme/app:sha-1").unwrap();
         let store = Store::open_in_memory(Options::default()).unwrap();

@@ -29,6 +29,21 @@ pub(crate) struct Target {
     pub took: Duration,
 }
 
+impl Target {
+    /// This digest, of which nothing else is known.
+    fn of(digest: Digest) -> Self {
+        Self {
+            digest,
+            tag_shows: None,
+            manifest: None,
+            overhead: Bytes::ZERO,
+            unreachable: None,
+            away: false,
+            took: Duration::ZERO,
+        }
+    }
+}
+
 /// What a name is to stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -60,20 +75,13 @@ pub(crate) async fn resolve(
     let (begun, wanted) = (Instant::now(), wish.digest());
     let mut target = match ctx.registry.resolve(&name.to_reference()).await {
         Ok(shown) => Target {
-            digest: wanted.unwrap_or(shown.digest),
             tag_shows: Some(shown.digest),
-            manifest: None,
             overhead: shown.moved,
-            unreachable: None,
-            away: false,
-            took: Duration::ZERO,
+            ..Target::of(wanted.unwrap_or(shown.digest))
         },
         Err(error @ RegistryError::NotFound { .. }) => match wanted {
             // the digest may be there without the tag: a rollback after the tag was cleaned up
-            Some(digest) => {
-                let (overhead, took) = (Bytes::ZERO, Duration::ZERO);
-                Target { digest, tag_shows: None, manifest: None, overhead, unreachable: None, away: false, took }
-            }
+            Some(digest) => Target::of(digest),
             None => return Err(error.into()),
         },
         Err(error) if error.is_unreachable() => through_the_engine(ctx, name, wish, inventory, error).await?,
@@ -98,9 +106,8 @@ async fn through_the_engine(
     if let Wanted::Content(digest) = wish
         && let Some(manifest) = here_under_its_index(ctx, name, digest, inventory).await
     {
-        let (digest, overhead) = (manifest.resolved, Bytes::ZERO);
-        let (manifest, unreachable, took) = (Some(manifest), Some(cause), Duration::ZERO);
-        return Ok(Target { digest, tag_shows: None, manifest, overhead, unreachable, away: false, took });
+        let target = Target::of(manifest.resolved);
+        return Ok(Target { manifest: Some(manifest), unreachable: Some(cause), ..target });
     }
     let login = ctx.registry.login(name.repository.registry()).await?;
     let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
@@ -125,8 +132,7 @@ async fn through_the_engine(
         (None, Err(_)) => return Err(JobError::NoDigest { cause, here: digest_here(name, inventory) }),
     };
     tracing::warn!(image = %name, %cause, "goes on without the registry's manifest, through the engine");
-    let (tag_shows, overhead, took) = (shown.ok(), Bytes::ZERO, Duration::ZERO);
-    Ok(Target { digest, tag_shows, manifest: None, overhead, unreachable: Some(cause), away: false, took })
+    Ok(Target { tag_shows: shown.ok(), unreachable: Some(cause), ..Target::of(digest) })
 }
 
 /// Neither the daemon nor the engine reaches the registry. A mirror's word counts for what is asked for by its digest.
@@ -145,13 +151,11 @@ async fn at_a_mirror(
             Ok(fetched) => {
                 tracing::warn!(image = %name, %cause, mirror = mirror.registry(), "the registry is away; a mirror has it by its digest");
                 return Some(Target {
-                    digest,
-                    tag_shows: None,
                     manifest: Some(fetched.image),
                     overhead: fetched.moved,
                     unreachable: Some(cause.to_owned()),
                     away: true,
-                    took: Duration::ZERO,
+                    ..Target::of(digest)
                 });
             }
             Err(error) => tracing::debug!(image = %name, %error, mirror = mirror.registry(), "a mirror has it not"),

@@ -355,13 +355,8 @@ async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
 /// The engine has the image: what a relay left in the spool for it is of no use any more.
 async fn clear_spool(ctx: &Context, job: &Job<'_>) {
     let (Some(relays), Some(manifest)) = (&ctx.transfers.relays, &job.target.manifest) else { return };
-    let spool = relays.spool().clone();
-    let blobs: Vec<Digest> =
-        manifest.layers.iter().map(|layer| layer.blob.digest).chain([manifest.config.digest]).collect();
-    let cleared = tokio::task::spawn_blocking(move || blobs.into_iter().for_each(|blob| spool.remove(blob)));
-    if let Err(error) = cleared.await {
-        tracing::warn!(%error, "could not clear the spool");
-    }
+    let blobs = manifest.layers.iter().map(|layer| layer.blob.digest).chain([manifest.config.digest]).collect();
+    relays.spool().clear(blobs).await;
 }
 
 /// Distinct layers that are to be fetched, in the image's order.

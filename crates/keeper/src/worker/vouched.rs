@@ -239,13 +239,19 @@ mod tests {
     #[tokio::test]
     async fn another_image_under_the_name_is_not_vouched_for() {
         let (fake, vouched, record) = ground().await;
-        let other = FakeImage::new("other", &[("base", 100), ("other", 10)]);
-        fake.load(&record.name, &other);
-        assert!(!vouched.stands(&record).await.unwrap());
-        let shown = vouched.image(&record.name.to_reference()).await.unwrap().unwrap();
-        assert!(!shown.has_digest(&record.name.repository, record.digest));
-        let inventory = vouched.inventory().await.unwrap();
-        assert!(!inventory.named(&record.name).unwrap().has_digest(&record.name.repository, record.digest));
+        // other content, and the same layers with another configuration
+        let others = [
+            FakeImage::new("other", &[("base", 100), ("other", 10)]),
+            FakeImage::new("rebuilt", &[("base", 100), ("app", 10)]),
+        ];
+        for other in others {
+            fake.load(&record.name, &other);
+            assert!(!vouched.stands(&record).await.unwrap());
+            let shown = vouched.image(&record.name.to_reference()).await.unwrap().unwrap();
+            assert!(!shown.has_digest(&record.name.repository, record.digest));
+            let inventory = vouched.inventory().await.unwrap();
+            assert!(!inventory.named(&record.name).unwrap().has_digest(&record.name.repository, record.digest));
+        }
     }
 
     #[tokio::test]
