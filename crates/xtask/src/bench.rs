@@ -40,6 +40,8 @@ struct Options {
     quick: bool,
     relay: bool,
     targets: bool,
+    /// Only links whose name has this in it.
+    links: Option<String>,
     patience: Patience,
 }
 
@@ -93,8 +95,8 @@ fn write(command: &str, mut sections: Vec<Section>) -> Result<()> {
     if sections.len() >= everything {
         // what is measured apart stays
         let before = fs::read_to_string(&path).unwrap_or_default();
-        if let Some(transfer) = page::section(&before, "Transfer") {
-            page = page::put(&page, "Transfer", transfer);
+        for (title, transfer) in page::sections(&before, "Transfer") {
+            page = page::put(&page, title, transfer);
         }
     } else {
         page =
@@ -125,6 +127,7 @@ impl Options {
             quick: false,
             relay: false,
             targets: false,
+            links: None,
             patience: Patience(Duration::from_secs(600)),
         };
         let mut args = args.iter().copied();
@@ -134,6 +137,10 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--relay" => options.relay = true,
                 "--targets" => options.targets = true,
+                "--links" => {
+                    let links = args.next().map(str::to_owned);
+                    options.links = Some(links.context("--links takes a part of a link's name, such as \"ms\"")?);
+                }
                 "--now" => options.patience = Patience(Duration::ZERO),
                 "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
                 "--rounds" => {
@@ -149,20 +156,24 @@ impl Options {
         if options.names.is_empty() {
             options.names = NAMES.into_iter().filter(|name| *name != TRANSFER).collect();
         }
-        let apart = options.quick || options.relay || options.targets;
-        ensure!(!apart || options.names == [TRANSFER], "--quick, --targets and --relay are for `bench transfer` alone");
+        let apart = options.quick || options.relay || options.targets || options.links.is_some();
+        ensure!(
+            !apart || options.names == [TRANSFER],
+            "--quick, --targets, --links and --relay are for `bench transfer` alone"
+        );
         ensure!(!(options.quick && options.targets), "a quick look judges no target");
         ensure!(!(options.quick && options.write), "a quick look is nothing to write down");
         Ok(options)
     }
 
-    fn transfer(&self) -> transfer::Wish {
+    fn transfer(&self) -> transfer::Wish<'_> {
         let extent = match (self.quick, self.targets) {
             (true, _) => transfer::Extent::Quick,
             (_, true) => transfer::Extent::Targets,
             _ => transfer::Extent::All,
         };
-        transfer::Wish { extent, mode: if self.relay { "relay" } else { "auto" } }
+        let mode = if self.relay { "relay" } else { "auto" };
+        transfer::Wish { extent, mode, only: self.links.as_deref() }
     }
 
     fn measure(&self, name: &str) -> Result<Section> {

@@ -26,12 +26,14 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N] [--keep]
                   fuzz what reads what strangers send, each target for a minute; --keep takes what was found over
                   into fuzz/corpus
-  bench [NAME…] [--write] [--all-engines] [--rounds N] [--now] [--quick] [--targets] [--relay]
+  bench [NAME…] [--write] [--all-engines] [--rounds N] [--now] [--quick] [--targets]
+        [--links TEXT] [--relay]
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
                   NAME is deploy, webhook, idle, plan, estimate or contents, or transfer, which takes hours and is
                   measured only where it is named (--quick: a few minutes, small images, for a look;
                   --targets: half an hour, only what the targets are of; with fewer than 5 rounds a quarter of an
                   hour, and not what takes longest;
+                  --links: only links whose name has this in it, such as ms;
                   --relay: always through the relay);
                   --write puts the tables into docs/performance.md
   soak [--hours N] [--engine A|B|C] [--seed N]

@@ -13,10 +13,10 @@ pub fn put(page: &str, title: &str, section: &str) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// The section of this title, from its `## ` on.
-pub fn section<'p>(page: &'p str, title: &str) -> Option<&'p str> {
-    let heading = format!("## {title}\n");
-    parts(page).into_iter().find(|part| part.starts_with(&heading))
+/// The sections whose titles begin so: the title, and the section from its `## ` on.
+pub fn sections<'p>(page: &'p str, begin: &str) -> Vec<(&'p str, &'p str)> {
+    let titled = |part: &'p str| Some((part.strip_prefix("## ")?.lines().next()?, part));
+    parts(page).into_iter().filter_map(titled).filter(|(title, _)| title.starts_with(begin)).collect()
 }
 
 /// The head, then each section.
@@ -40,8 +40,9 @@ mod tests {
         let page = "# P\n\nhead\n\n## A\n\na\n\n## AB\n\n```\n# no heading\n```\n";
         assert_eq!(put(page, "A", "## A\n\nnew\n"), page.replace("\na\n", "\nnew\n"));
         assert_eq!(put(page, "AB", "## AB\n\nnew\n"), "# P\n\nhead\n\n## A\n\na\n\n## AB\n\nnew\n");
-        assert_eq!(section(page, "A"), Some("## A\n\na\n"));
-        assert_eq!(section(page, "C"), None);
+        let titles = |begin| sections(page, begin).into_iter().map(|(title, _)| title).collect::<Vec<_>>();
+        assert_eq!((titles("A"), titles("C")), (vec!["A", "AB"], vec![]));
+        assert_eq!(sections(page, "A")[0].1, "## A\n\na\n");
         assert_eq!(put(page, "C", "## C\n\nnew\n"), format!("{page}\n## C\n\nnew\n"));
     }
 }

@@ -9,7 +9,7 @@ mod judge;
 mod line;
 mod link;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use layerkeeper_testkit::{Auth, Engine, EngineKind, EngineOptions, Registry};
 
 use super::machine::Patience;
@@ -42,26 +42,30 @@ impl Extent {
 
 /// What is to be measured, and how the daemon is to pull.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish {
+pub struct Wish<'a> {
     /// How much.
     pub extent: Extent,
     /// Its `transfer`.
     pub mode: &'static str,
+    /// Only links whose name has this in it.
+    pub only: Option<&'a str>,
 }
 
 /// Measures on each of these engines; a quick look is at small images over a few links, and judges nothing.
 pub fn measure(engines: &[EngineKind], rounds: usize, wish: Wish, patience: Patience) -> Result<Section> {
-    let Wish { extent, mode } = wish;
+    let Wish { extent, mode, only } = wish;
     let quick = extent == Extent::Quick;
     let registry = Registry::start(Auth::Open)?;
     let images = Images::push(&registry, quick)?;
-    let links = match extent {
+    let mut links = match extent {
         Extent::All => Link::all(),
         Extent::Targets => Link::targets(rounds >= ENOUGH_ROUNDS),
         Extent::Quick => Link::few(),
     };
+    links.retain(|(link, _)| only.is_none_or(|only| link.named().contains(only)));
+    ensure!(!links.is_empty(), "there is no link {}; there are {}", only.unwrap_or_default(), Link::names());
     let rounds = if quick { 1 } else { rounds };
-    let mut section = Section::new("Transfer");
+    let mut section = Section::new(&only.map_or("Transfer".to_owned(), |only| format!("Transfer, {only}")));
     let mut tables = Vec::new();
     for &kind in engines {
         let insecure = vec!["--insecure-registry=198.18.0.0/15".to_owned()];
@@ -93,14 +97,14 @@ pub fn measure(engines: &[EngineKind], rounds: usize, wish: Wish, patience: Pati
     Ok(section)
 }
 
-fn told(images: &Images, Wish { extent, mode }: Wish) -> String {
+fn told(images: &Images, Wish { extent, mode, only }: Wish) -> String {
     let unpacked = "two thirds of it text that compresses well, the rest incompressible";
     let mut text = format!(
         "`docker pull` and `layerkeeper deploy REF --follow` in turn, from the start of the command to its end, which of the two \
          goes first alternating, the image removed and the disk synced in between. `transfer = \"{mode}\"`; a new daemon for each \
          link learns it by one pull that does not count. The images: {}, files of which {unpacked}, gzip as Docker packs; {}, on \
          a host that has the version before; {} of incompressible content. Before the registry stands nginx, whose access log \
-         tells the bytes, heads and all. A limit per connection is nginx's `limit_rate`, and the same rate once more by a TCP \
+         tells the bytes, heads and all; blobs it gives by itself from the registry's files. A limit per connection is nginx's `limit_rate`, and the same rate once more by a TCP \
          proxy before it: nginx lets the first of each answer go at once, as much as its buffers hold (at 1 MB/s, 512 KB came \
          in 0.02 s), which would make a gift to whoever asks for pieces. A limit in all is a `tbf` queue of a network namespace \
          in which nginx stands. A round trip is added by that proxy, half of it each way, and once more for a new connection; \
@@ -111,6 +115,9 @@ fn told(images: &Images, Wish { extent, mode }: Wish) -> String {
     );
     if extent == Extent::Targets {
         text += " **Only what the targets are of.**";
+    }
+    if let Some(only) = only {
+        text += &format!(" **Only links with \"{only}\" in their names.**");
     }
     if extent == Extent::Quick {
         text += " **A quick look at small images, one round each: nothing is judged.**";

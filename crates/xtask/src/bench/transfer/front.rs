@@ -1,12 +1,14 @@
-//! nginx in front of the registry: it limits each connection and takes down what it sent. Behind a capped link it stands in
-//! a network namespace of its own, whose one way out has a `tbf` queue.
+//! nginx in front of the registry: it limits each connection and takes down what it sent. Blobs it gives by itself, from the
+//! registry's files, as the storage behind a registry does: what a registry needs for them would be taken from the server that
+//! is measured, for they share a machine here. Behind a capped link nginx stands in a network namespace of its own, whose one
+//! way out has a `tbf` queue.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use layerkeeper_testkit::{Process, Program, Scratch, free_port, http};
+use layerkeeper_testkit::{Process, Program, Registry, Scratch, free_port, http};
 
 /// Prepares the namespace that it is started in, and becomes the program. The namespace's other side is that of the first
 /// process; both ends go with the namespace.
@@ -36,20 +38,22 @@ pub struct Front {
 pub struct Mark(usize);
 
 impl Front {
-    /// On loopback, in front of `registry` (`HOST:PORT`); each request gets so many bytes per second at most.
-    pub fn start(registry: &str, per_connection: Option<u64>) -> Result<Self> {
+    /// On loopback, in front of this registry; each request gets so many bytes per second at most.
+    pub fn start(registry: &Registry, per_connection: Option<u64>) -> Result<Self> {
         let scratch = Scratch::new("front")?;
         let host = format!("127.0.0.1:{}", free_port()?);
-        let nginx = nginx(&scratch, "nginx", &host, registry, per_connection)?.start(&scratch)?;
+        let upstream = Upstream { server: &registry.host(), blobs: &blobs(registry) };
+        let nginx = nginx(&scratch, "nginx", &host, upstream, per_connection)?.start(&scratch)?;
         Self::ready(nginx, None, host, scratch)
     }
 
     /// Behind a link that gives so many bytes per second in all.
-    pub fn capped(registry: &str, in_all: u64) -> Result<Self> {
+    pub fn capped(registry: &Registry, in_all: u64) -> Result<Self> {
         let scratch = Scratch::new("front")?;
         let socket = format!("unix:{}", scratch.path().join("registry.sock").display());
         // the namespace has no way to the registry's loopback; a socket in the file system is reached from anywhere
-        let behind = nginx(&scratch, "behind", &socket, registry, None)?.start(&scratch)?;
+        let upstream = Upstream { server: &registry.host(), blobs: &blobs(registry) };
+        let behind = nginx(&scratch, "behind", &socket, upstream, None)?.start(&scratch)?;
         let script = scratch.path().join("inside");
         fs::write(&script, INSIDE)?;
         // 198.18.0.0/15 is for benchmarks (RFC 2544); the process id tells two of them apart
@@ -57,7 +61,8 @@ impl Front {
         let net = format!("198.18.{}", (id >> 6) % 256);
         let at = |last: u32| format!("{net}.{}", (id % 64) * 4 + last);
         let host = format!("{}:{}", at(2), free_port()?);
-        let nginx = nginx(&scratch, "nginx", &host, &socket, None)?
+        let upstream = Upstream { server: &socket, ..upstream };
+        let nginx = nginx(&scratch, "nginx", &host, upstream, None)?
             .env("LK_PEER", format!("lk{id}"))
             .env("LK_OUTSIDE", at(1))
             .env("LK_INSIDE", at(2))
@@ -117,9 +122,23 @@ fn sent(line: &str) -> Option<u64> {
     line.split(' ').next()?.parse().ok()
 }
 
+/// Where nginx has things from.
+#[derive(Debug, Clone, Copy)]
+struct Upstream<'a> {
+    /// `HOST:PORT`, or a socket.
+    server: &'a str,
+    /// The folder with the registry's blobs.
+    blobs: &'a Path,
+}
+
+/// Distribution's layout: `sha256/00/00…/data`.
+fn blobs(registry: &Registry) -> PathBuf {
+    registry.root().join("docker/registry/v2/blobs")
+}
+
 /// nginx by a configuration of its own. Nothing goes into temporary files, so it reads from the registry only what it has
 /// sent; and its socket holds little, so that what it wrote is what has gone.
-fn nginx(scratch: &Scratch, name: &str, listen: &str, upstream: &str, limit: Option<u64>) -> Result<Program> {
+fn nginx(scratch: &Scratch, name: &str, listen: &str, upstream: Upstream, limit: Option<u64>) -> Result<Program> {
     let dir = scratch.path().join(format!("{name}.d"));
     fs::create_dir(&dir)?;
     let error = scratch.path().join(format!("{name}.error"));
@@ -132,12 +151,17 @@ fn nginx(scratch: &Scratch, name: &str, listen: &str, upstream: &str, limit: Opt
         "user root;\nworker_processes 1;\ndaemon off;\npid {dir}/pid;\nerror_log {error};\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n{temporary}  log_format moved '$bytes_sent $status $request_method $request_uri $http_range';\n\
-         \x20 upstream registry {{ server {upstream}; keepalive 32; }}\n\
+         \x20 upstream registry {{ server {server}; keepalive 32; }}\n\
          \x20 server {{\n    listen {listen} sndbuf=256k;\n    access_log {log} moved;\n    keepalive_requests 100000;\n\
          \x20   location / {{\n      proxy_pass http://registry;\n      proxy_http_version 1.1;\n\
          \x20     proxy_set_header Host $http_host;\n      proxy_set_header Connection \"\";\n\
          \x20     proxy_buffers 8 256k;\n      proxy_busy_buffers_size 512k;\n      proxy_max_temp_file_size 0;\n\
-         \x20     {limit}\n    }}\n  }}\n}}\n",
+         \x20     {limit}\n    }}\n\
+         \x20   location ~ \"^/v2/.+/blobs/sha256:(..)([0-9a-f]+)$\" {{\n      alias {blobs}/sha256/$1/$1$2/data;\n\
+         \x20     default_type application/octet-stream;\n      sendfile on;\n      sendfile_max_chunk 256k;\n\
+         \x20     add_header Docker-Content-Digest sha256:$1$2;\n      {limit}\n    }}\n  }}\n}}\n",
+        server = upstream.server,
+        blobs = upstream.blobs.display(),
         dir = dir.display(),
         error = error.display(),
         log = scratch.path().join(format!("{name}.access")).display(),

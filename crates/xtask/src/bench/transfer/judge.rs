@@ -74,8 +74,9 @@ impl Case {
         self.rounds.iter().filter(|(_, ours)| ours.way == "relay").count()
     }
 
-    fn most_connections(&self) -> u64 {
-        self.rounds.iter().filter_map(|(_, ours)| ours.connections).max().unwrap_or_default()
+    /// None where all was here too soon to tell how many are worth it.
+    fn most_connections(&self) -> Option<u64> {
+        self.rounds.iter().filter_map(|(_, ours)| ours.connections.filter(|connections| *connections > 0)).max()
     }
 
     /// A row of the first table.
@@ -111,7 +112,7 @@ impl Case {
         Ok(Some(vec![
             self.link.named(),
             self.image.clone(),
-            self.most_connections().to_string(),
+            self.most_connections().map_or_else(|| "–".to_owned(), |connections| connections.to_string()),
             self.of(|_, ours| ours.processor)?.shown(2),
             self.per_gb()?.shown(2),
             self.of(|_, ours| ours.peak_mib)?.shown(1),
@@ -150,11 +151,10 @@ pub fn judge(section: &mut Section, engine: &str, cases: &[Case]) -> Result<()> 
 fn judge_cost(section: &mut Section, on: &dyn Fn(&str) -> String, cases: &[Case]) -> Result<()> {
     // a small layer is mostly the job around it
     let large = |case: &&Case| case.kind != Kind::Next && case.relayed() > 0;
-    let full = cases.iter().filter(large).filter(|case| case.most_connections() >= CONNECTIONS);
+    let full = cases.iter().filter(large).filter(|case| case.most_connections() >= Some(CONNECTIONS));
     let full: Vec<&Case> = full.collect();
     if let Some((processor, case)) = most(full.iter().copied(), |case| Ok(case.per_gb()?.median()))? {
-        let at =
-            format!("at {} connections, the most ({}, {})", case.most_connections(), case.link.named(), case.image);
+        let at = format!("at {CONNECTIONS} connections, the most ({}, {})", case.link.named(), case.image);
         let what = on(&format!("the daemon's processor time per GB, {at}"));
         section.target(&what, processor, PROCESSOR_PER_GB, " s", 2);
     }

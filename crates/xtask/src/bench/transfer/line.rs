@@ -17,8 +17,9 @@ use anyhow::{Context, Result};
 const CHUNK: usize = 32 * 1024;
 /// What may be under way in one direction of a connection: 160 MB/s at 100 ms.
 const UNDER_WAY: usize = 512;
-/// A connection that is paced sends so much at once; what it fell behind by more than this is lost to it.
-const STEP: usize = 8 * 1024;
+/// A connection that is paced sends at once what this time brings: each step costs the machine that is measured some of its
+/// processor. What it fell behind by more than the other is lost to it.
+const STEP: Duration = Duration::from_millis(8);
 const BEHIND: Duration = Duration::from_millis(20);
 
 /// What a line does to a connection.
@@ -156,14 +157,15 @@ fn read(mut from: &TcpStream, stamped: &SyncSender<Chunk>, half: Duration, not_b
 
 fn write(mut to: &TcpStream, due: &Receiver<Chunk>, rate: Option<u64>) {
     let mut free = Instant::now();
+    let step = rate.map_or(CHUNK, |rate| (rate as f64 * STEP.as_secs_f64()) as usize).clamp(1, CHUNK);
     'all: for (due, bytes) in due {
         until(due);
-        for step in bytes.chunks(if rate.is_some() { STEP } else { CHUNK }) {
+        for bytes in bytes.chunks(step) {
             if let Some(rate) = rate {
                 until(free);
-                free = later(free) + Duration::from_secs_f64(step.len() as f64 / rate.max(1) as f64);
+                free = later(free) + Duration::from_secs_f64(bytes.len() as f64 / rate.max(1) as f64);
             }
-            if to.write_all(step).is_err() {
+            if to.write_all(bytes).is_err() {
                 // the reader learns of it by the channel's end; till then it may wait for bytes that never come
                 to.shutdown(Shutdown::Both).ok();
                 break 'all;

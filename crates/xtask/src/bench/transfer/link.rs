@@ -48,6 +48,11 @@ impl Link {
         near.chain(far.into_iter().map(|link| (link, vec![Kind::Cold, Kind::Next]))).collect()
     }
 
+    /// The names of all that are measured.
+    pub fn names() -> String {
+        Self::all().iter().map(|(link, _)| link.named()).collect::<Vec<_>>().join("; ")
+    }
+
     /// What the targets are of, with that which takes longest or without it.
     pub fn targets(long: bool) -> Vec<(Self, Vec<Kind>)> {
         let mut links = vec![
@@ -92,8 +97,8 @@ impl Link {
     pub fn lay(self, registry: &Registry) -> Result<Road> {
         let bytes = |mb: u64| mb * 1_000_000;
         let front = match self.in_all {
-            Some(rate) => Front::capped(&registry.host(), bytes(rate))?,
-            None => Front::start(&registry.host(), self.per_connection.map(bytes))?,
+            Some(rate) => Front::capped(registry, bytes(rate))?,
+            None => Front::start(registry, self.per_connection.map(bytes))?,
         };
         let traits =
             Traits { rate: self.per_connection.map(bytes), round_trip: Duration::from_millis(self.round_trip) };
