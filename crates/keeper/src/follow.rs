@@ -1,11 +1,13 @@
 //! Who follows a job sees its latest state; whoever is slow skips states, nobody is waited for.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use layerkeeper_core::progress::PullProgress;
-use layerkeeper_core::{JobId, JobState};
-use layerkeeper_relay::Snapshot;
+use layerkeeper_core::{Bytes, JobId, JobState};
+use layerkeeper_relay::{BlobSnapshot, Snapshot};
+use layerkeeper_store::record::SourceRecord;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -40,6 +42,9 @@ pub struct LayerLine {
     pub current: u64,
     /// Bytes in all, where known.
     pub total: Option<u64>,
+    /// Through the relay: from whom its bytes came so far, the most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<SourceRecord>,
 }
 
 /// A job's state of the moment.
@@ -112,6 +117,7 @@ impl Progress {
                     status: status.to_owned(),
                     current: current.0,
                     total: layer.total.map(|t| t.0),
+                    from: Vec::new(),
                 }
             })
             .collect();
@@ -138,10 +144,22 @@ impl Progress {
                 line.status = "downloading".to_owned();
                 (line.current, line.total) = (blob.here.0, Some(blob.size.0));
             }
+            line.from = from(blob, &relay.sources);
         }
         self.moved_bytes = relay.came().0;
         self
     }
+}
+
+/// From whom a blob came, the most first.
+fn from(blob: &BlobSnapshot, sources: &[(String, Bytes)]) -> Vec<SourceRecord> {
+    let source = |(at, bytes): &(usize, Bytes)| {
+        let (source, _) = sources.get(*at).filter(|_| *bytes > Bytes::ZERO)?;
+        Some(SourceRecord { source: source.clone(), bytes: bytes.0 })
+    };
+    let mut from: Vec<SourceRecord> = blob.from.iter().filter_map(source).collect();
+    from.sort_by_key(|source| Reverse(source.bytes));
+    from
 }
 
 /// The latest state of the running job and of every job that somebody follows.
@@ -176,10 +194,34 @@ impl Follow {
 
 #[cfg(test)]
 mod tests {
+    use layerkeeper_core::Digest;
+    use layerkeeper_core::progress::LayerProgress;
+
     use super::*;
 
     fn running(moved_bytes: u64) -> Progress {
         Progress { moved_bytes, ..Progress::of_state(JobState::Running) }
+    }
+
+    #[test]
+    fn a_layer_of_a_relay_says_from_whom_it_comes() {
+        let digest = Digest::of(b"a layer");
+        let mut pull = PullProgress::default();
+        pull.layers.insert(digest.short(), LayerProgress::default());
+        let blob = BlobSnapshot {
+            size: Bytes(300),
+            here: Bytes(214),
+            from: vec![(0, Bytes(14)), (1, Bytes(200)), (2, Bytes::ZERO)],
+            resumed: Bytes::ZERO,
+            is_ready: false,
+        };
+        let sources = ["ghcr.io", "mirror.lan", "slow.lan"].map(|name| (name.to_owned(), Bytes::ZERO)).to_vec();
+        let relay = Snapshot { blobs: [(digest, blob)].into(), sources, ..Snapshot::default() };
+        let progress = Progress::pulling("an image".to_owned(), &pull, Some(&relay));
+        let gave = |source: &str, bytes| SourceRecord { source: source.to_owned(), bytes };
+        assert_eq!(progress.layers[0].from, [gave("mirror.lan", 200), gave("ghcr.io", 14)]);
+        assert_eq!((progress.layers[0].current, progress.moved_bytes), (214, 214));
+        assert!(Progress::pulling("an image".to_owned(), &pull, None).layers[0].from.is_empty());
     }
 
     #[test]

@@ -281,7 +281,7 @@ impl Desk {
             pieces: blob.spooled.pieces.clone(),
             path: blob.spooled.path().to_owned(),
             limit: self.limit.clone(),
-            came: vec![came, blob.came.clone()],
+            came: vec![came, blob.came.entry(source).or_default().clone()],
         })
     }
 
@@ -358,9 +358,9 @@ fn refuse(ask: Ask, error: RelayError) -> Result<(), RelayError> {
 
 impl Snapshot {
     fn keep(&mut self, blob: &Fetching) {
-        let came = Bytes(blob.came.load(Ordering::Relaxed));
+        let from = blob.came.iter().map(|(source, came)| (*source, Bytes(came.load(Ordering::Relaxed)))).collect();
         let (here, resumed) = (Bytes(blob.bytes_here()), Bytes(blob.resumed));
-        let kept = BlobSnapshot { size: Bytes(blob.size), here, came, resumed, is_ready: blob.is_ready };
+        let kept = BlobSnapshot { size: Bytes(blob.size), here, from, resumed, is_ready: blob.is_ready };
         self.blobs.insert(blob.digest, kept);
     }
 }

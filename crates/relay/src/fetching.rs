@@ -82,8 +82,8 @@ pub(crate) struct Fetching {
     pub again: Option<Again>,
     /// Bytes that lay in the spool from an earlier pull.
     pub resumed: u64,
-    /// Bytes that came over the wire.
-    pub came: Arc<AtomicU64>,
+    /// Bytes that came over the wire, by source.
+    pub came: BTreeMap<usize, Arc<AtomicU64>>,
     /// Tells the hash how far it can go.
     frontier: watch::Sender<u64>,
 }
@@ -118,7 +118,7 @@ impl Fetching {
             is_ready: false,
             served: false,
             again: None,
-            came: Arc::default(),
+            came: BTreeMap::new(),
             frontier,
         }
     }
@@ -190,7 +190,8 @@ impl Fetching {
         if self.is_ready {
             return self.size;
         }
-        (self.resumed + self.came.load(Ordering::Relaxed)).clamp(self.gaps.landed(), self.size)
+        let came: u64 = self.came.values().map(|came| came.load(Ordering::Relaxed)).sum();
+        (self.resumed + came).clamp(self.gaps.landed(), self.size)
     }
 
     /// Which sources gave bytes that are not those of the blob as it is in the spool now, whole and verified.

@@ -149,17 +149,15 @@ async fn write(
         return Ok(block);
     }
     let (file, pieces) = (order.file.clone(), order.pieces.clone());
-    let (place, mut sum) = (order.range.start + fetched.landed, crc.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        sum.update(&block);
-        write_block(&file, &pieces, place, &block).map(|()| (sum, block))
-    });
+    let place = order.range.start + fetched.landed;
+    let written =
+        tokio::task::spawn_blocking(move || write_block(&file, &pieces, place, &block).map(|sum| (sum, block)));
     let (sum, mut block) = match written.await {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => return Err(Trouble::Spool(at(&order.path, error))),
         Err(error) => return Err(Trouble::Spool(at(&order.path, std::io::Error::other(error)))),
     };
-    *crc = sum;
+    crc.combine(&sum);
     fetched.landed += block.len() as u64;
     block.clear();
     Ok(block)

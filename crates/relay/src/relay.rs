@@ -144,7 +144,12 @@ impl Relay {
 
     /// How far it is.
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.borrow().clone()
+        self.look(Snapshot::clone)
+    }
+
+    /// Looks how far it is. The relay tells nothing new before `at` is done.
+    pub fn look<T>(&self, at: impl FnOnce(&Snapshot) -> T) -> T {
+        at(&self.snapshot.borrow())
     }
 
     /// Watches how far it is; [`Snapshot::failure`] says when it cannot go on.

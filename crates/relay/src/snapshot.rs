@@ -28,14 +28,14 @@ pub struct Snapshot {
 }
 
 /// One blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobSnapshot {
     /// By its manifest.
     pub size: Bytes,
     /// In the spool.
     pub here: Bytes,
-    /// Over the wire, again and in vain included.
-    pub came: Bytes,
+    /// Over the wire, again and in vain included: from which of [`Snapshot::sources`], by its place there, how much.
+    pub from: Vec<(usize, Bytes)>,
     /// From an earlier pull.
     pub resumed: Bytes,
     /// Whole and verified.
@@ -66,10 +66,17 @@ impl Speed {
     }
 }
 
+impl BlobSnapshot {
+    /// Over the wire, again and in vain included.
+    pub fn came(&self) -> Bytes {
+        self.from.iter().map(|(_, bytes)| *bytes).sum()
+    }
+}
+
 impl Snapshot {
     /// Bytes over the wire, whatever became of them.
     pub fn came(&self) -> Bytes {
-        self.blobs.values().map(|blob| blob.came).sum()
+        self.blobs.values().map(BlobSnapshot::came).sum()
     }
 }
 

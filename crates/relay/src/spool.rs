@@ -182,12 +182,14 @@ fn entry(path: &Path) -> Option<Entry> {
     Some(Entry { digest, bytes: Bytes(meta.blocks() * 512), changed: meta.modified().ok()? })
 }
 
-/// Writes a block at its place, and then takes it down: many may do so at once. Blocks.
-pub(crate) fn write_block(file: &File, mut pieces: &File, start: u64, block: &[u8]) -> io::Result<()> {
+/// Writes a block at its place, and then takes it down: many may do so at once. Gives its CRC. Blocks.
+pub(crate) fn write_block(file: &File, mut pieces: &File, start: u64, block: &[u8]) -> io::Result<crc32fast::Hasher> {
     file.write_all_at(block, start)?;
-    let piece = Piece { range: start..start + block.len() as u64, crc: crc32fast::hash(block) };
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(block);
+    let piece = Piece { range: start..start + block.len() as u64, crc: crc.clone().finalize() };
     // one write to a file that is only appended to: whole, or not there
-    pieces.write_all(&record(&piece))
+    pieces.write_all(&record(&piece)).map(|()| crc)
 }
 
 fn record(piece: &Piece) -> [u8; RECORD] {

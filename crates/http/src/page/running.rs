@@ -39,10 +39,12 @@ pub fn progress(progress: &Progress) -> Markup {
 }
 
 fn layers(layers: &[LayerLine]) -> Markup {
+    // an engine by itself asks the registry alone, and need not say so for each layer
+    let named = layers.iter().any(|layer| !layer.from.is_empty());
     html! {
         table {
             caption { "Layers of this pull" }
-            thead { tr { th scope="col" { "Layer" } th scope="col" { "State" } th scope="col" { "So far" } } }
+            thead { tr { th scope="col" { "Layer" } th scope="col" { "State" } th scope="col" { "So far" } @if named { th scope="col" { "From" } } } }
             tbody {
                 @for layer in layers.iter().take(MOST) {
                     tr {
@@ -54,11 +56,18 @@ fn layers(layers: &[LayerLine]) -> Markup {
                                 (text::bar(&words, &[("downloaded", layer.current)], total)) (words)
                             } @else if let Some(total) = layer.total { (text::size(total)) } @else { "–" }
                         }
+                        @if named { td data-label="From" { (from(layer)) } }
                     }
                 }
             }
         }
     }
+}
+
+/// Each source with what it gave.
+fn from(layer: &LayerLine) -> String {
+    let given = layer.from.iter().map(|from| format!("{} {}", from.source, text::size(from.bytes)));
+    given.collect::<Vec<_>>().join(", ")
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -49,9 +49,11 @@ pub(super) struct Relayed<'r> {
 
 impl Relayed<'_> {
     /// Layer bytes that came over the wire.
-    fn moved(&self, snapshot: &Snapshot) -> Bytes {
-        let layers = snapshot.blobs.iter().filter(|(digest, _)| self.layers.contains(digest));
-        layers.map(|(_, blob)| blob.came).sum()
+    fn moved(&self) -> Bytes {
+        self.relay.look(|snapshot| {
+            let layers = snapshot.blobs.iter().filter(|(digest, _)| self.layers.contains(digest));
+            layers.map(|(_, blob)| blob.came()).sum()
+        })
     }
 }
 
@@ -176,7 +178,7 @@ impl<'h> Hand<'h> {
     /// Layer bytes that came here so far.
     fn moved(&self) -> Bytes {
         match self.relayed {
-            Some(relayed) => relayed.moved(&relayed.relay.snapshot()),
+            Some(relayed) => relayed.moved(),
             None => self.progress.moved(),
         }
     }

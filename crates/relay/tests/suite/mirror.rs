@@ -27,6 +27,7 @@ async fn the_faster_source_gives_most_of_it_and_the_slow_one_is_named() {
     let snapshot = open.close().await;
     let (origin, near) = (snapshot.sources[0].1, snapshot.sources[1].1);
     assert!(near > Bytes(30 * MB) && origin < Bytes(10 * MB), "{snapshot:#?}");
+    assert_eq!(snapshot.blobs[&pushed.layers[0].blob].from, [(0, origin), (1, near)], "each blob knows from whom");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use layerkeeper_keeper::status::{
 use layerkeeper_keeper::{LayerLine, Phase, Progress, Status};
 use layerkeeper_store::record::{
     ErrorRecord, EstimateRecord, KeptRecord, LayerRecordJson, Outcome, PruneRecord, PullRecord, RemovalRecord,
+    SourceRecord,
 };
 
 use crate::page::PageData;
@@ -40,7 +41,10 @@ pub fn sample() -> PageData {
             image: Some("ghcr.io/acme/app:sha-9f3c2aa".into()),
             layers: vec![
                 line("0f0f0f0f0f0f", "reused", 0, None),
-                line("1a1a1a1a1a1a", "downloading", 61_000_000, Some(214_000_000)),
+                LayerLine {
+                    from: [("mirror.lan:5000", 47_000_000), ("ghcr.io", 14_000_000)].map(gave).to_vec(),
+                    ..line("1a1a1a1a1a1a", "downloading", 61_000_000, Some(214_000_000))
+                },
                 line("2b2b2b2b2b2b", "complete", 900, Some(900)),
             ],
             phase: Phase::Pulling,
@@ -279,6 +283,10 @@ fn event(minutes: i64, kind: &str, message: &str) -> EventView {
     EventView { at: NOW - minutes * MINUTE, kind: kind.into(), subject: None, job: None, message: message.into() }
 }
 
+fn gave((source, bytes): (&str, u64)) -> SourceRecord {
+    SourceRecord { source: source.into(), bytes }
+}
+
 fn line(id: &str, status: &str, current: u64, total: Option<u64>) -> LayerLine {
-    LayerLine { id: id.into(), status: status.into(), current, total }
+    LayerLine { id: id.into(), status: status.into(), current, total, from: Vec::new() }
 }

@@ -29,7 +29,7 @@ pub(super) fn sources(snapshot: &Snapshot) -> String {
 pub(super) fn correct(progress: &mut PullProgress, snapshot: &Snapshot) {
     for (digest, blob) in &snapshot.blobs {
         if let Some(layer) = progress.layers.get_mut(&digest.short()) {
-            layer.moved = blob.came;
+            layer.moved = blob.came();
             layer.spooled = blob.resumed;
             layer.resumed_at = None;
         }

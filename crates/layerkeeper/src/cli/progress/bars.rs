@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use layerkeeper_keeper::{LayerLine, Progress};
 
+use super::lines::from;
 use super::{Watcher, doing};
 use crate::render::table::plain;
 
@@ -40,7 +41,7 @@ impl Bars {
             bar.set_prefix(plain(&line.id));
             bar
         });
-        bar.set_message(plain(&line.status));
+        bar.set_message(plain(&line.status) + &from(line));
         // what was here has no size in the stream, and what waits has none yet
         let Some(total) = line.total else { return };
         bar.set_style(style(MOVING));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use layerkeeper_keeper::{Phase, Progress};
+use layerkeeper_keeper::{LayerLine, Phase, Progress};
 
 use super::{Watcher, doing};
 use crate::render::amount::size;
@@ -49,7 +49,8 @@ impl Lines {
                 continue;
             }
             let amount = layer.total.map(|total| format!(", {}", size(total))).unwrap_or_default();
-            lines.push(format!("  layer {}: {}{amount}", plain(&layer.id), plain(&layer.status)));
+            let from = if layer.status == "downloaded" { from(layer) } else { String::new() };
+            lines.push(format!("  layer {}: {}{amount}{from}", plain(&layer.id), plain(&layer.status)));
             self.settled.insert(layer.id.clone(), layer.status.clone());
         }
         let (at, moved) = self.told.unwrap_or((now, 0));
@@ -66,6 +67,18 @@ pub(super) fn pace(progress: &Progress) -> String {
     let rate = progress.bytes_per_second.map(|rate| format!(", {}/s", size(rate))).unwrap_or_default();
     let left = progress.seconds_left.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
     rate + &left
+}
+
+/// Where a layer's bytes came from, and how many from each where there is more than one.
+pub(super) fn from(layer: &LayerLine) -> String {
+    match layer.from.as_slice() {
+        [] => String::new(),
+        [one] => format!(" from {}", plain(&one.source)),
+        many => {
+            let given = many.iter().map(|from| format!("{} ({})", plain(&from.source), size(from.bytes)));
+            format!(" from {}", given.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 fn duration(seconds: u64) -> String {
@@ -101,7 +114,7 @@ impl Watcher for Printer {
 #[cfg(test)]
 mod tests {
     use layerkeeper_core::JobState;
-    use layerkeeper_keeper::LayerLine;
+    use layerkeeper_store::record::SourceRecord;
 
     use super::*;
 
@@ -116,6 +129,7 @@ mod tests {
                     status: (*status).to_owned(),
                     current: moved,
                     total: Some(214_000_000),
+                    from: Vec::new(),
                 })
                 .collect(),
             moved_bytes: moved,
@@ -131,6 +145,23 @@ mod tests {
         let moved = pulling(96_000_000, &[]).at_pace(Some(12_000_000.0), Some(984_000_000));
         let told = lines.of(&moved, start + std::time::Duration::from_secs(60));
         assert_eq!(told, ["  96.0 MB so far, 12.0 MB/s, 1 min 22 s left"]);
+    }
+
+    #[test]
+    fn a_layer_is_told_with_whom_it_came_from() {
+        let mut progress = pulling(214_000_000, &[("4d", "downloaded"), ("5e", "downloaded"), ("6f", "downloading")]);
+        let gave = |source: &str, bytes| SourceRecord { source: source.to_owned(), bytes };
+        progress.layers[0].from = vec![gave("mirror.lan:5000", 200_000_000), gave("ghcr.io", 14_000_000)];
+        progress.layers[1].from = vec![gave("ghcr.io", 214_000_000)];
+        progress.layers[2].from = vec![gave("ghcr.io", 1)];
+        let lines = Lines::default().of(&progress, Instant::now());
+        assert_eq!(
+            lines[1..],
+            [
+                "  layer 4d: downloaded, 214 MB from mirror.lan:5000 (200 MB), ghcr.io (14.0 MB)",
+                "  layer 5e: downloaded, 214 MB from ghcr.io"
+            ]
+        );
     }
 
     #[test]
