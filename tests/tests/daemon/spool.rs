@@ -11,7 +11,6 @@ use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::daemon::Daemon;
 
 use crate::runtimes;
-use crate::store::fill;
 
 const MB: u64 = 1_000_000;
 const LONG: Duration = Duration::from_secs(60);
@@ -26,7 +25,7 @@ fn a_state_disk_that_fills_up_in_mid_relay_costs_time_and_not_the_deploy() {
     let mut daemon = Daemon::up(&Engines::of(EngineKind::A).host(), &rest);
     daemon.signal("TERM");
     assert_eq!(daemon.exit_code(Duration::from_secs(15)), Some(0), "{}", daemon.log());
-    let disk = Disk::ext4(Bytes(64 << 20), None).unwrap();
+    let disk = Disk::ext4(Bytes(48 << 20), None).unwrap();
     let state = disk.path().join("state");
     fs::create_dir(&state).unwrap();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
@@ -38,7 +37,7 @@ fn a_state_disk_that_fills_up_in_mid_relay_costs_time_and_not_the_deploy() {
     let id = daemon.notify(&format!("{}/acme/app:sha-1", proxy.host())).unwrap();
     let spooled = || daemon.json("/v1/status")["spool_bytes"].as_u64().unwrap();
     eventually_blocking(LONG, || if proxy.is_holding() && spooled() > 2 * MB { Ok(()) } else { Err(spooled()) });
-    fill(&disk);
+    disk.fill().unwrap();
     proxy.release();
     let job = daemon.end_of(&id);
     assert_eq!(job["state"], "succeeded", "{job:#}\n{}", daemon.log());

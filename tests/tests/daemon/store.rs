@@ -85,7 +85,7 @@ fn moved_to(disk: &Disk) -> (Daemon, PathBuf) {
 }
 
 /// Not a byte more goes onto it.
-pub(crate) fn fill(disk: &Disk) {
+fn fill(disk: &Disk) {
     disk.fill_to(Bytes(64 << 10)).unwrap();
     let mut rest = File::options().create(true).append(true).open(disk.path().join("rest")).unwrap();
     let mut before = None;

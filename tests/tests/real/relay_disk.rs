@@ -32,7 +32,7 @@ impl Ground {
             .layer(layer(280, number, 3, Bytes(3 * MB)));
         let pushed = image.push(&registry, "acme/app:sha-1").unwrap();
         let proxy = Proxy::start(&registry.host()).unwrap();
-        let disk = Disk::ext4(Bytes(64 << 20), None).unwrap();
+        let disk = Disk::ext4(Bytes(48 << 20), None).unwrap();
         Self { proxy, disk, pushed, _registry: registry }
     }
 
@@ -50,7 +50,7 @@ impl Ground {
         self.proxy.hold_after(Bytes(6 * MB));
         let job = host.ask("sha-1", None).await.job.id;
         eventually(LONG, async || self.proxy.is_holding() && host.spooled() > Bytes(2 * MB)).await;
-        self.disk.fill_to(Bytes(64 << 10)).unwrap();
+        self.disk.fill().unwrap();
         self.proxy.release();
         host.end(&job).await
     }
