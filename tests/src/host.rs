@@ -1,6 +1,6 @@
 //! A deploy server in miniature: a keeper of its own over a real engine, a real registry client and a real database.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -44,8 +44,15 @@ pub struct Host {
     clock: Arc<Ahead>,
     store: Store,
     settings: Settings,
-    spool: Arc<Scratch>,
+    spool: Place,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// Where the relay's spool is; it goes with the last server that uses it, where it is our own.
+#[derive(Clone)]
+struct Place {
+    at: PathBuf,
+    _scratch: Option<Arc<Scratch>>,
 }
 
 /// Three kept images and one runtime repository, as in the configuration's example.
@@ -83,12 +90,25 @@ impl Host {
         store: Store,
         change: impl FnOnce(&mut Settings, &mut RegistrySettings),
     ) -> Self {
-        let spool = Arc::new(Scratch::new("spool").expect("a folder"));
+        let spool = Scratch::new("spool").expect("a folder");
+        let spool = Place { at: spool.path().join("spool"), _scratch: Some(Arc::new(spool)) };
+        Self::by((Arc::new(Ahead(AtomicI64::new(0))), spool), engine, registry, store, change).await
+    }
+
+    /// The same with the relay's spool in this folder.
+    pub async fn spooling_at(
+        spool: PathBuf,
+        engine: &Engine,
+        registry: &str,
+        change: impl FnOnce(&mut Settings, &mut RegistrySettings),
+    ) -> Self {
+        let store = Store::open_in_memory(Options::default()).expect("a store");
+        let spool = Place { at: spool, _scratch: None };
         Self::by((Arc::new(Ahead(AtomicI64::new(0))), spool), engine, registry, store, change).await
     }
 
     async fn by(
-        (clock, spool): (Arc<Ahead>, Arc<Scratch>),
+        (clock, spool): (Arc<Ahead>, Place),
         engine: &Engine,
         registry: &str,
         store: Store,
@@ -117,7 +137,7 @@ impl Host {
         let parts = Parts {
             engine: docker.clone(),
             registry: Arc::new(client.clone()),
-            relays: Some(Relays::new(client, Spool::new(spool.path().join("spool")))),
+            relays: Some(Relays::new(client, Spool::new(spool.at.clone()))),
             store: store.clone(),
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),
@@ -178,7 +198,7 @@ impl Host {
 
     /// What lies in the relay's spool.
     pub fn spooled(&self) -> Bytes {
-        Spool::new(self.spool.path().join("spool")).bytes()
+        Spool::new(self.spool.at.clone()).bytes()
     }
 
     /// Asks for `acme/app:TAG`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use layerkeeper_core::{Digest, ImageName};
+use layerkeeper_core::{Digest, ImageName, ReferenceError};
 use layerkeeper_keeper::DeployRequest;
 use serde::de::DeserializeOwned;
 
@@ -51,8 +51,7 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// The image asked for.
 pub fn deploy_request(body: &DeployBody) -> Result<DeployRequest, Problem> {
-    let image: ImageName =
-        body.image.parse().map_err(|cause| Problem::new(Kind::NotAReference, format!("image: {cause}")))?;
+    let image = image(&body.image)?;
     let digest: Option<Digest> = body
         .digest
         .as_deref()
@@ -69,6 +68,22 @@ pub fn deploy_request(body: &DeployBody) -> Result<DeployRequest, Problem> {
         }
     };
     Ok(DeployRequest { image, digest, over_limit })
+}
+
+/// A name with a tag. A digest has a field of its own.
+fn image(text: &str) -> Result<ImageName, Problem> {
+    let wrong = |cause: String| Problem::new(Kind::NotAReference, format!("image: {cause}"));
+    let Some((name, digest)) = text.split_once('@') else {
+        return text.parse().map_err(|cause: ReferenceError| wrong(cause.to_string()));
+    };
+    // what is wrong with the name itself is told first, but for a tag that is not there
+    let tag = match name.parse::<ImageName>() {
+        Ok(_) => "",
+        Err(ReferenceError::NoTag(_)) => ":TAG",
+        Err(cause) => return Err(wrong(cause.to_string())),
+    };
+    let name = format!("{name}{tag}");
+    Err(wrong(format!("a digest does not belong here; write \"image\": {name:?}, \"digest\": {digest:?}")))
 }
 
 fn too_large() -> Problem {
@@ -125,6 +140,13 @@ mod tests {
         for (image, digest, word) in [
             ("ghcr.io/Acme/app:1", None, "lower-case"),
             ("ghcr.io/acme/app", None, "no tag"),
+            (
+                "ghcr.io/acme/app@sha256:12",
+                None,
+                r#"does not belong here; write "image": "ghcr.io/acme/app:TAG", "digest": "sha256:12""#,
+            ),
+            ("acme/app:1@sha256:12", None, r#"write "image": "acme/app:1", "digest": "sha256:12""#),
+            ("ghcr.io/Acme/app@sha256:12", None, "lower-case"),
             ("ghcr.io/acme/app:1", Some("sha256:abc"), "3 characters"),
             ("ghcr.io/acme/app:1", Some(""), "does not start with"),
         ] {

@@ -177,6 +177,51 @@ fn a_look_at_the_state_exits_with_0_where_it_is_good_and_with_1_where_it_is_not(
     assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1, "something was made");
 }
 
+/// A server whose every connection gets these bytes, and no end.
+fn answering(answer: &'static str) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let read = stream.read(&mut [0; 4096]).unwrap();
+            assert!(read > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+            kept.push(stream);
+        }
+    });
+    url
+}
+
+#[test]
+fn a_notify_that_waits_no_longer_says_what_it_has_heard_of_the_server() {
+    const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 53\r\n\r\n\
+                         {\"id\":\"a\",\"state\":\"queued\",\"status_url\":\"/v1/jobs/a\"}";
+    const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\n\
+                        Content-Length: 85\r\n\r\n\
+                        {\"type\":\"queue-full\",\"title\":\"Busy\",\"status\":429,\"detail\":\"200 jobs wait already...\"}";
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("secret"), "0123456789abcdef").unwrap();
+    let notify = |urls: &[&str]| {
+        let mut arguments =
+            vec!["notify", "ghcr.io/acme/app:1", "--follow", "--timeout", "1s", "--secret-file", "secret"];
+        arguments.extend(urls.iter().flat_map(|url| ["--url", url]));
+        run(directory.path(), &arguments)
+    };
+    let silent = answering("");
+    let unheard = format!("does not answer at {silent}: it gave no answer within 1s, so nobody knows");
+    let (code, _, stderr) = notify(&[&silent]);
+    assert!(code == Some(3) && stderr.contains(&unheard), "{code:?} {stderr}");
+    let (code, _, stderr) = notify(&[&answering(BUSY)]);
+    assert!(code == Some(1) && stderr.contains("has not taken it after 1s; what it said last: "), "{code:?} {stderr}");
+    let (code, _, stderr) = notify(&[&answering(TAKEN)]);
+    assert!(code == Some(1) && stderr.contains("no end after 1s; the server goes on with it"), "{code:?} {stderr}");
+    // many at once are told of one by one
+    let (_, stdout, _) = notify(&[&silent, &answering(TAKEN)]);
+    assert!(stdout.contains("it gave no answer within 1s") && stdout.contains("goes on with it"), "{stdout}");
+}
+
 #[test]
 fn wrong_usage_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();

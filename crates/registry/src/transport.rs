@@ -71,25 +71,17 @@ impl Transport {
     /// no redirect leads from HTTPS to plain HTTP.
     pub(crate) async fn send(&self, registry: &str, ask: Ask) -> Result<Answer, Error> {
         let origin = ask.url.origin();
-        let mut url = ask.url;
+        let mut url = ask.url.clone();
         let mut same_origin = true;
         for _ in 0..=MOST_REDIRECTS {
-            let client = self.clients.of(registry, &url, ask.part.is_some())?;
-            let mut request = client.request(ask.method.clone(), url.clone()).header(ACCEPT, ask.accept);
-            if let Some(Part::Range(first, last)) = ask.part {
-                request = request.header(RANGE, format!("bytes={first}-{last}"));
-            }
-            if let Some(authorization) = ask.authorization.as_ref().filter(|_| same_origin) {
-                let mut value = HeaderValue::from_str(authorization.expose())
-                    .map_err(|_| Error::malformed(format!("the token for {registry} cannot be sent in a header")))?;
-                value.set_sensitive(true);
-                request = request.header(AUTHORIZATION, value);
-            }
-            if let Some(form) = &ask.form {
-                request =
-                    request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
-            }
-            let response = request.send().await.map_err(|e| unreachable(registry, &url, e))?;
+            let pieces = ask.part.is_some();
+            let response = match self.request(registry, &ask, &url, same_origin)?.send().await {
+                Err(error) if self.clients.learn(&url, pieces, &error) => {
+                    self.request(registry, &ask, &url, same_origin)?.send().await
+                }
+                sent => sent,
+            };
+            let response = response.map_err(|e| unreachable(registry, &url, e))?;
             // a posted form holds a secret and goes nowhere else
             if !is_redirect(response.status()) || ask.form.is_some() {
                 return Ok(Answer { response, same_origin });
@@ -101,6 +93,31 @@ impl Transport {
             url = next;
         }
         Err(Error::malformed(format!("{registry} redirects more than {MOST_REDIRECTS} times")))
+    }
+
+    /// What is asked of one address on the way, with `Authorization` where it may have it.
+    fn request(
+        &self,
+        registry: &str,
+        ask: &Ask,
+        url: &Url,
+        may_authorize: bool,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let client = self.clients.of(registry, url, ask.part.is_some())?;
+        let mut request = client.request(ask.method.clone(), url.clone()).header(ACCEPT, ask.accept);
+        if let Some(Part::Range(first, last)) = ask.part {
+            request = request.header(RANGE, format!("bytes={first}-{last}"));
+        }
+        if let Some(authorization) = ask.authorization.as_ref().filter(|_| may_authorize) {
+            let mut value = HeaderValue::from_str(authorization.expose())
+                .map_err(|_| Error::malformed(format!("the token for {registry} cannot be sent in a header")))?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(form) = &ask.form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
+        }
+        Ok(request)
     }
 
     /// May a token be fetched here on behalf of a registry? Over plain HTTP only from hosts that speak nothing else, and

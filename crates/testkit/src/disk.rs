@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,6 +57,16 @@ impl Disk {
         }
         rustix::fs::fallocate(&file, flags, held, more).map_err(std::io::Error::from).doing(doing)
     }
+
+    /// Fills it up to its last block, also while others write to it: they take part in the race for what is left.
+    pub fn fill(&self) -> Result<()> {
+        let doing = || format!("filling {}", self.path.display());
+        let mut file = File::options().create(true).append(true).open(self.path.join("filler")).doing(doing)?;
+        for block in [1 << 20, 4 << 10] {
+            while file.write_all(&vec![0; block]).is_ok() {}
+        }
+        Ok(())
+    }
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -83,6 +94,8 @@ mod tests {
         assert!(inodes < 2000, "{inodes}");
         disk.fill_to(Bytes(10 << 20)).unwrap();
         assert!(free().0.abs_diff(10 << 20) < 1 << 20, "{}", free().0);
+        disk.fill().unwrap();
+        assert!(fs::write(path.join("more"), vec![0; 256 << 10]).is_err());
         drop(disk);
         assert!(!path.exists());
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();

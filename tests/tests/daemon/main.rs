@@ -17,6 +17,7 @@ mod quarter;
 mod reload;
 mod schedule;
 mod secrets;
+mod spool;
 mod start;
 mod stop;
 mod store;

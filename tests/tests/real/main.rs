@@ -14,6 +14,7 @@ mod queue;
 mod refused;
 mod relay;
 mod relay_cut;
+mod relay_disk;
 mod reuse;
 mod stalled;
 mod state;

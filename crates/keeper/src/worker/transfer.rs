@@ -309,6 +309,10 @@ async fn broke(
         pulled.error = Some(error);
         return Ok(Some(pulled));
     };
+    if reason == "spool" {
+        // a full disk, most likely, and the engine may need the very room that the spool has taken
+        clear_spool(run.ctx, job).await;
+    }
     if reason == "engine" && snapshot.blobs.is_empty() {
         let instance = job.inventory.engine.instance();
         let hindrance = format!("this engine could not pull from this machine's loopback ({why})");
@@ -352,7 +356,7 @@ async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
     }
 }
 
-/// The engine has the image: what a relay left in the spool for it is of no use any more.
+/// What a relay left in the spool for this image is of no use any more: the engine has it, or is to get it by itself.
 async fn clear_spool(ctx: &Context, job: &Job<'_>) {
     let (Some(relays), Some(manifest)) = (&ctx.transfers.relays, &job.target.manifest) else { return };
     let blobs = manifest.layers.iter().map(|layer| layer.blob.digest).chain([manifest.config.digest]).collect();

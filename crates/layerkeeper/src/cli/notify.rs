@@ -2,6 +2,7 @@
 
 mod many;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,8 +32,9 @@ pub async fn notify(args: &NotifyArgs, output: &mut Output) -> Result<Exit, Trou
     let secrets = secrets(args)?;
     let servers = servers(args)?;
     let [(url, public)] = &servers[..] else { return many::notify(args, &servers, &secrets, &body, output).await };
+    let heard = RefCell::default();
     let work = async {
-        let accepted = post(public, &secrets, &body).await?;
+        let accepted = post(public, &secrets, &body, &heard).await?;
         if !args.follow {
             output.facts(&accepted, |accepted, _| {
                 format!("{} is {}: {url}{}\n", body.image, accepted.state, accepted.status_url)
@@ -50,14 +52,42 @@ pub async fn notify(args: &NotifyArgs, output: &mut Output) -> Result<Exit, Trou
         output.facts(&ended.job, render::public::job)?;
         Ok(ended.exit)
     };
-    within(args, work).await
+    within(args, url, &heard, work).await
+}
+
+/// What was last heard of a server.
+#[derive(Debug, Default)]
+enum Heard {
+    #[default]
+    Nothing,
+    /// Why it has not taken the deploy yet.
+    NotYet(Trouble),
+    /// It has.
+    Taken,
 }
 
 /// Waits for no longer than is wanted.
-async fn within<T>(args: &NotifyArgs, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-    tokio::time::timeout(args.timeout, work).await.unwrap_or_else(|_| {
-        let after = layerkeeper_core::time::human(args.timeout);
-        Err(Trouble::Failed(format!("no end after {after}; the server goes on with it")))
+async fn within<T>(
+    args: &NotifyArgs,
+    url: &str,
+    heard: &RefCell<Heard>,
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    if let Ok(ended) = tokio::time::timeout(args.timeout, work).await {
+        return ended;
+    }
+    let after = layerkeeper_core::time::human(args.timeout);
+    Err(match heard.take() {
+        Heard::Taken => Trouble::Failed(format!("no end after {after}; the server goes on with it")),
+        Heard::NotYet(Trouble::Passing { cause, .. }) => {
+            Trouble::Failed(format!("the server has not taken it after {after}; what it said last: {cause}"))
+        }
+        Heard::NotYet(Trouble::Unreachable { at, cause }) => Trouble::Unreachable { at, cause },
+        // a request may have arrived all the same
+        Heard::NotYet(_) | Heard::Nothing => {
+            let cause = format!("it gave no answer within {after}, so nobody knows whether it has the deploy");
+            Trouble::Unreachable { at: url.to_owned(), cause }
+        }
     })
 }
 
@@ -110,14 +140,22 @@ fn secrets(args: &NotifyArgs) -> Result<Secrets, Trouble> {
 }
 
 /// Posts until the server has taken it. Every try has the same id, so that the server makes one job of all of them.
-async fn post(public: &Public, secrets: &Secrets, body: &DeployBody) -> Result<Accepted, Trouble> {
+async fn post(
+    public: &Public,
+    secrets: &Secrets,
+    body: &DeployBody,
+    heard: &RefCell<Heard>,
+) -> Result<Accepted, Trouble> {
     let id = new_id()?;
     let (mut wait, mut waited) = (FIRST_WAIT, Duration::ZERO);
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let trouble = match public.0.notify(secrets.newest(), &id, seconds, body).await {
-            Ok(accepted) => return Ok(accepted),
+            Ok(accepted) => {
+                heard.replace(Heard::Taken);
+                return Ok(accepted);
+            }
             Err(error) => Trouble::from(error),
         };
         if !trouble.is_transient() || waited >= POST_PATIENCE {
@@ -127,6 +165,7 @@ async fn post(public: &Public, secrets: &Secrets, body: &DeployBody) -> Result<A
             Trouble::Passing { retry_after: Some(seconds), .. } => Duration::from_secs(*seconds),
             _ => Duration::ZERO,
         };
+        heard.replace(Heard::NotYet(trouble));
         let pause = wait.max(asked).min(LONGEST_WAIT);
         tokio::time::sleep(pause).await;
         waited += pause;

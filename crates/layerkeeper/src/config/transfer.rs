@@ -43,20 +43,34 @@ pub(super) fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, engine_is_he
 fn mirror(section: &Section<'_, '_>) -> Option<Mirror> {
     let registry = section.text("registry", value::registry_host);
     let endpoints = section.list("endpoints", endpoint);
+    if endpoints.as_ref().is_some_and(Vec::is_empty) {
+        let right = "write the mirrors, such as [\"registry-cache.lan:5000\"], or remove this [[mirror]]";
+        section.report("endpoints", Wrong::new("the list is empty, so there is no mirror to ask", right));
+        return None;
+    }
     let cache = section.truth("cache");
     Some(Mirror { registry: registry?, cache: cache?, endpoints: endpoints? })
 }
 
 /// `HOST[:PORT]`, or the same as an address with a scheme.
 fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
-    let (host, plain) = match text.split_once("://") {
-        None => (text, false),
-        Some(("https", host)) => (host, false),
-        Some(("http", host)) => (host, true),
+    let (scheme, host, plain) = match text.split_once("://") {
+        None => ("", text, false),
+        Some(("https", host)) => ("https://", host, false),
+        Some(("http", host)) => ("http://", host, true),
         Some(_) => return Err(Wrong::new(format!("{text:?} is neither http:// nor https://"), "write HOST:PORT")),
     };
     let host = host.strip_suffix('/').unwrap_or(host);
-    Ok(Endpoint { host: value::registry_host(host)?, plain })
+    if scheme.is_empty() {
+        return Ok(Endpoint { host: value::registry_host(host)?, plain });
+    }
+    // what was written is named, and what is to be written has the scheme, too
+    let wrong = |_| {
+        let right =
+            format!("write a host with a dot or a port, and no path, such as \"{scheme}registry-cache.lan:5000\"");
+        Wrong::new(format!("\"{text}\" is not a registry's address"), right)
+    };
+    Ok(Endpoint { host: value::registry_host(host).map_err(wrong)?, plain })
 }
 
 /// A limit so low that no pull would ever end is a slip.

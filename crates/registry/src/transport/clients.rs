@@ -1,15 +1,17 @@
 //! One HTTP client for each way of speaking to a host. They are built when they are first needed: reading the system's
 //! certificates takes time and memory that a host with a loopback registry never needs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
-use url::Url;
+use rustls::AlertDescription;
+use url::{Origin, Url};
 
 use super::host;
 use crate::error::Error;
@@ -21,13 +23,33 @@ const IDLE: Duration = Duration::from_secs(20);
 /// The most clients that are kept.
 const MOST: usize = 32;
 
+/// The most servers that are remembered for speaking nothing but HTTP/2; to forget one costs a handshake.
+const MOST_HTTP2_ONLY: usize = 64;
+
+/// A client has one HTTP/2 connection to a server, so pieces take turns with so many clients.
+const LANES: usize = 8;
+
+/// What an HTTP/2 server may send before it is read, of one piece and over one connection: with all lanes in use no more than
+/// 8 MiB wait in memory, and a connection with a tenth of a second to the server still gives 10 MB/s.
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Kind {
     /// A proxy is never asked for these.
     loopback: bool,
     trust: Trust,
-    /// For blobs in pieces: a connection for each, and as much time as they move.
-    pieces: bool,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum What {
+    /// All of it within a limit.
+    Documents,
+    /// Blobs: a connection for each piece, and as much time as they move.
+    Pieces,
+    /// The same from a server that speaks nothing but HTTP/2, over one of the lanes.
+    Http2Pieces(usize),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,11 +66,13 @@ enum Trust {
 pub(super) struct Clients {
     settings: Settings,
     built: Mutex<HashMap<Kind, Client>>,
+    http2_only: Mutex<HashSet<Origin>>,
+    turn: AtomicUsize,
 }
 
 impl Clients {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, built: Mutex::default() }
+        Self { settings, built: Mutex::default(), http2_only: Mutex::default(), turn: AtomicUsize::default() }
     }
 
     /// Is the host that goes by these names, each `host[:port]`, asked over plain HTTP?
@@ -60,7 +84,12 @@ impl Clients {
 
     /// The client for this address; `pieces` for parts of blobs.
     pub(super) fn of(&self, registry: &str, url: &Url, pieces: bool) -> Result<Client, Error> {
-        let kind = Kind { pieces, ..self.kind(registry, url) };
+        let what = match pieces {
+            false => What::Documents,
+            true if self.is_http2_only(url) => What::Http2Pieces(self.turn.fetch_add(1, Ordering::Relaxed) % LANES),
+            true => What::Pieces,
+        };
+        let kind = Kind { what, ..self.kind(registry, url) };
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = built.get(&kind) {
             return Ok(client.clone());
@@ -73,6 +102,26 @@ impl Clients {
         Ok(client)
     }
 
+    /// Takes note of a server that refused HTTP/1.1 in its handshake; true where that is the reason why a request for a piece
+    /// failed, so that it is worth another one.
+    pub(super) fn learn(&self, url: &Url, pieces: bool, error: &reqwest::Error) -> bool {
+        let refused = pieces && url.scheme() == "https" && wants_another_protocol(error);
+        if refused {
+            let mut known = self.http2_only.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MOST_HTTP2_ONLY {
+                known.clear();
+            }
+            if known.insert(url.origin()) {
+                tracing::debug!(host = host(url), "speaks nothing but HTTP/2; pieces of blobs are asked for over that");
+            }
+        }
+        refused
+    }
+
+    fn is_http2_only(&self, url: &Url) -> bool {
+        self.http2_only.lock().unwrap_or_else(PoisonError::into_inner).contains(&url.origin())
+    }
+
     fn kind(&self, registry: &str, url: &Url) -> Kind {
         let trust = match (url.scheme(), self.private(&names(registry, url))) {
             ("http", _) => Trust::None,
@@ -80,7 +129,7 @@ impl Clients {
             (_, None) => Trust::System,
         };
         let loopback = url.host_str().is_some_and(|host| is_loopback(name_of(host)));
-        Kind { loopback, trust, pieces: false }
+        Kind { loopback, trust, what: What::Documents }
     }
 
     fn private(&self, names: &[String]) -> Option<PathBuf> {
@@ -94,11 +143,19 @@ impl Clients {
             .referer(false)
             .user_agent(&self.settings.user_agent)
             .connect_timeout(self.settings.connect_timeout);
-        builder = if kind.pieces {
+        let silence = self.settings.read_timeout;
+        builder = match kind.what {
+            What::Documents => builder.timeout(self.settings.request_timeout),
             // HTTP/2 would send all pieces over one connection, and one connection is what is slow
-            builder.http1_only().read_timeout(self.settings.read_timeout).pool_idle_timeout(IDLE)
-        } else {
-            builder.timeout(self.settings.request_timeout)
+            What::Pieces => builder.http1_only().read_timeout(silence).pool_idle_timeout(IDLE),
+            What::Http2Pieces(_) => builder
+                .read_timeout(silence)
+                .pool_idle_timeout(IDLE)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                // a dead connection would be taken for the next piece, too: the end of a piece does not end it
+                .http2_keep_alive_interval(silence / 2)
+                .http2_keep_alive_timeout(silence / 2),
         };
         if kind.loopback {
             builder = builder.no_proxy();
@@ -112,6 +169,17 @@ impl Clients {
         };
         builder.build().map_err(|e| format!("TLS cannot be set up: {}", super::words(&e)))
     }
+}
+
+/// Did the server end the handshake because it speaks none of the protocols that were offered (RFC 7301, 3.2)?
+fn wants_another_protocol(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |cause| match cause.downcast_ref::<std::io::Error>() {
+        // its `source` is the cause of the error that it holds, which would be passed by
+        Some(held) => held.get_ref().map(|held| held as &(dyn std::error::Error + 'static)),
+        None => cause.source(),
+    });
+    let refused = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    causes.filter_map(|cause| cause.downcast_ref::<rustls::Error>()).any(|cause| *cause == refused)
 }
 
 /// Adds what Docker keeps for a host: `*.crt` are roots, `NAME.cert` and `NAME.key` the client's own certificate.

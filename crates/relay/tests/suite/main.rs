@@ -6,6 +6,7 @@ mod cache;
 mod conformance;
 mod content;
 mod fault;
+mod http2;
 mod mirror;
 mod resume;
 

@@ -1,5 +1,6 @@
 //! One deploy to many servers: posted to all at once, followed at all at once, and told of each.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 
 use futures_util::future::join_all;
@@ -66,8 +67,9 @@ async fn one(
 ) -> (ServerTold, Exit) {
     let mut told =
         ServerTold { url: url.to_owned(), exit_code: 0, state: String::new(), id: None, job: None, error: None };
+    let heard = RefCell::default();
     let work = async {
-        let accepted = post(public, secrets, body).await?;
+        let accepted = post(public, secrets, body, &heard).await?;
         told.state = accepted.state;
         told.id = Some(accepted.id.clone());
         if !args.follow {
@@ -79,7 +81,7 @@ async fn one(
         told.job = Some(ended.job);
         Ok(ended.exit)
     };
-    let ended = super::within(args, work).await;
+    let ended = super::within(args, url, &heard, work).await;
     let exit = ended.unwrap_or_else(|trouble: Trouble| {
         let exit = trouble.exit();
         told.state = match exit {
