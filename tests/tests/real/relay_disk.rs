@@ -13,6 +13,9 @@ use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
 
 const MB: u64 = 1_000_000;
+const ROOMY: Bytes = Bytes(48 << 20);
+/// It would hold the image, and nothing of the state beside it.
+const NARROW: Bytes = Bytes(24 << 20);
 const LONG: Duration = Duration::from_secs(60);
 
 /// A registry behind a proxy, with one image in it, and a disk of the spool's own.
@@ -24,7 +27,7 @@ struct Ground {
 }
 
 impl Ground {
-    fn new(number: u64) -> Self {
+    fn new(number: u64, disk: Bytes) -> Self {
         let registry = Registry::start(Auth::Open).unwrap();
         let image = Image::new()
             .layer(layer(280, number, 1, Bytes(200_000)))
@@ -32,7 +35,7 @@ impl Ground {
             .layer(layer(280, number, 3, Bytes(3 * MB)));
         let pushed = image.push(&registry, "acme/app:sha-1").unwrap();
         let proxy = Proxy::start(&registry.host()).unwrap();
-        let disk = Disk::ext4(Bytes(48 << 20), None).unwrap();
+        let disk = Disk::ext4(disk, None).unwrap();
         Self { proxy, disk, pushed, _registry: registry }
     }
 
@@ -65,7 +68,7 @@ impl Ground {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_under_the_spool_costs_time_and_not_the_deploy() {
     on_each(|engine, number| async move {
-        let ground = Ground::new(number);
+        let ground = Ground::new(number, ROOMY);
         let host = ground.host(engine).await;
         let row = ground.deploy_while_it_fills(&host).await;
         assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
@@ -86,17 +89,33 @@ async fn a_disk_that_fills_up_under_the_spool_costs_time_and_not_the_deploy() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_of_its_own_that_is_too_small_for_the_spool_is_seen_beforehand() {
+    on_each(|engine, number| async move {
+        let ground = Ground::new(number + 20, NARROW);
+        let host = ground.host(engine).await;
+        let job = host.ask("sha-1", None).await.job.id;
+        let row = host.end(&job).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        let way = row.outcome.pull.unwrap().transfer.unwrap();
+        assert_eq!((way.way.as_str(), way.fallback), ("engine", None));
+        assert!(way.reason.starts_with("there is no room for the relay's spool of"), "{}", way.reason);
+    })
+    .await;
+}
+
 /// The engine may need the very room that the spool has taken.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_filled_the_disk_is_gone_before_the_engine_pulls_by_itself() {
     on_each(|engine, number| async move {
-        let ground = Ground::new(number + 10);
+        let ground = Ground::new(number + 10, ROOMY);
         let of_engine = |head: &Head| head.get("user-agent").is_some_and(|agent| agent.starts_with("docker/"));
         ground.proxy.add(Fault::answer(403).on_path("/blobs/").when(of_engine));
         let host = ground.host(engine).await;
         let row = ground.deploy_while_it_fills(&host).await;
         assert_eq!(row.job.state, JobState::Failed, "{:?}", row.outcome);
-        ground.is_told(&row.outcome.warnings[0]);
+        // the next attempts saw beforehand that there is no room
+        ground.is_told(row.outcome.attempts[0].failure.as_ref().unwrap());
         assert_eq!(host.spooled(), Bytes::ZERO);
     })
     .await;

@@ -19,6 +19,9 @@ use crate::worker::records::Records;
 use crate::worker::remove::Removals;
 use crate::worker::run::Run;
 
+/// Of the disk that the spool shares with the state, so much is left to the database.
+const FOR_STATE: Bytes = Bytes(16_000_000);
+
 /// What would be missing on one file system.
 #[derive(Debug, Clone)]
 struct Shortfall {
@@ -75,10 +78,22 @@ pub(super) async fn fits(
     let inventory = run.glance().await?;
     let layers = ctx.store.layer_records(&inventory.engine.instance()).await?;
     let mut peak = estimate.map(|estimate| Growth::of(&inventory, &layers).peak(estimate)).unwrap_or_default();
-    // beside the rest: the spool may lie on another file system, and then this asks for more than is needed
-    peak.download += spool;
+    match own_disk_of_spool(ctx) {
+        Some(fs) if fs.free < spool + FOR_STATE => return Ok(false),
+        Some(_) => {}
+        None => peak.download += spool,
+    }
     let need = Need { name, peak, min_free: ctx.settings().policy.min_free, store: inventory.engine.store };
     Ok(shortfall(ctx, &need).is_none())
+}
+
+/// The file system that the spool is on, where it is none of those that the floor is held on.
+fn own_disk_of_spool(ctx: &Context) -> Option<FileSystem> {
+    let relays = ctx.transfers.relays()?;
+    // the folder is made with the first piece
+    let fs = relays.spool().dir().ancestors().find_map(|dir| ctx.disks.look(dir).ok())?;
+    let guarded = tell::disk_paths(ctx).into_iter().filter_map(|path| ctx.disks.look(&path).ok());
+    guarded.into_iter().all(|other| other.id != fs.id).then_some(fs)
 }
 
 /// Removes until it fits: enough is enough.
