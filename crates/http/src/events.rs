@@ -87,7 +87,8 @@ pub async fn follow(
         Problem::new(Kind::TooFast, "too many follow this job, or all jobs; ask again").retry_after(10)
     })?;
     let receiver = keeper.follow(&id).await.map_err(refused)?.ok_or_else(unknown)?;
-    let following = Following { keeper: keeper.clone(), id, receiver, shutdown, stage: Stage::First, _seat: seat };
+    let stage = Stage::First;
+    let following = Following { keeper: keeper.clone(), id, receiver, shutdown, audience, stage, _seat: seat };
     let body = Body::from_stream(stream::unfold(following, Following::next));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -103,6 +104,7 @@ struct Following {
     id: JobId,
     receiver: watch::Receiver<Progress>,
     shutdown: CancellationToken,
+    audience: Audience,
     stage: Stage,
     _seat: Seat,
 }
@@ -132,7 +134,11 @@ impl Following {
                 }
             }
         }
-        let progress = self.receiver.borrow_and_update().clone();
+        let mut progress = self.receiver.borrow_and_update().clone();
+        if self.audience == Audience::Public {
+            // mirrors are this network's own matter
+            progress.layers.iter_mut().for_each(|layer| layer.from.clear());
+        }
         self.stage = if progress.is_final() { Stage::Over } else { Stage::Next };
         Some((Ok(event(&progress)), self))
     }

@@ -192,7 +192,7 @@ impl Desk {
     fn make_room(&mut self, size: u64) -> bool {
         loop {
             let held: u64 = self.blobs.iter().map(|blob| blob.size).sum();
-            if Bytes(held + size) <= self.spool_max {
+            if Bytes(held.saturating_add(size)) <= self.spool_max {
                 return true;
             }
             let Some(at) = self.blobs.iter().position(|blob| blob.is_ready && blob.served) else { return false };
@@ -262,11 +262,16 @@ impl Desk {
 
     fn order(&mut self, at: usize, source: usize) -> Option<Order> {
         let whole = !self.sources.get(source).ranges;
-        let length = if whole { u64::MAX } else { self.piece_length(&self.blobs[at]) };
+        let length = match self.sources.get(source) {
+            _ if whole => u64::MAX,
+            new if new.is_unmeasured() => self.piece_length(&self.blobs[at]).min(2 * LEAST_PIECE),
+            _ => self.piece_length(&self.blobs[at]),
+        };
         let repository = self.sources.get(source).repository.clone();
         let (client, came) = (self.client.clone(), self.tick.came.clone());
         let blob = &mut self.blobs[at];
         let range = blob.gaps.take(length)?;
+        self.sources.sent(source);
         blob.asked += 1;
         blob.whole |= whole;
         let digest = blob.digest;
@@ -305,6 +310,7 @@ impl Desk {
         }
         if lacks {
             blob.absent.insert(source);
+            blob.look = None;
         }
         blob.landed(source, &fetched);
         self.look(digest, source, &fetched);

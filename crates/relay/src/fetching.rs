@@ -168,7 +168,7 @@ impl Fetching {
     /// Sources that have no say in this blob: they lack it, or another one alone is asked.
     pub fn barred(&self, sources: usize) -> BTreeSet<usize> {
         match &self.again {
-            Some(again) => (0..sources).filter(|at| *at != again.only).collect(),
+            Some(again) => (0..sources).filter(|at| *at != again.only || self.absent.contains(at)).collect(),
             None => self.absent.clone(),
         }
     }

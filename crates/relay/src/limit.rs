@@ -24,7 +24,7 @@ struct State {
 impl Limit {
     /// Sets the limit; what waits already waits on by the old one.
     pub fn set(&self, bytes_per_second: Option<u64>) {
-        self.lock().bytes_per_second = bytes_per_second.map(|rate| rate.max(1));
+        *self.lock() = State { bytes_per_second: bytes_per_second.map(|rate| rate.max(1)), due: None };
     }
 
     /// Waits until so many bytes may have come.

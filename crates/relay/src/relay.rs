@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, Repository};
@@ -77,6 +78,7 @@ pub struct Relay {
     snapshot: watch::Receiver<Snapshot>,
     spool: Spool,
     blobs: Vec<Digest>,
+    reached: Arc<AtomicBool>,
     close: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -123,11 +125,12 @@ impl Relays {
         let close = CancellationToken::new();
         let blobs = order.blobs.keys().copied().collect();
         let counter = Counter::new(self.client.clone(), &order, &username, &password, messages);
+        let reached = counter.reached.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(desk.run(inbox, close.clone()));
         tasks.spawn(serve(listener, Arc::new(counter), close.clone()));
         tracing::debug!(%address, repository = %order.repository, "a relay is open");
-        Ok(Relay { repository, username, password, snapshot, spool: self.spool.clone(), blobs, close, tasks })
+        Ok(Relay { repository, username, password, snapshot, spool: self.spool.clone(), blobs, reached, close, tasks })
     }
 }
 
@@ -140,6 +143,11 @@ impl Relay {
     /// User name and password that it wants to see, made for this pull.
     pub fn credentials(&self) -> (&str, &str) {
         (&self.username, &self.password)
+    }
+
+    /// Has anybody come with this pull's credentials?
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// How far it is.

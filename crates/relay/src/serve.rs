@@ -9,6 +9,7 @@ mod refusal;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(crate) struct Counter {
     /// The digest of the one `Authorization` that is let in: comparing digests tells nothing by its time.
     key: Digest,
     messages: mpsc::Sender<Message>,
+    /// Somebody came with the key.
+    pub reached: Arc<AtomicBool>,
     /// Manifests that were read for this pull.
     documents: Mutex<HashMap<Digest, Arc<Document>>>,
 }
@@ -68,6 +71,7 @@ impl Counter {
             blobs: order.blobs.clone(),
             key: Digest::of(key.as_bytes()),
             messages,
+            reached: Arc::default(),
             documents: Mutex::default(),
         }
     }
@@ -122,6 +126,7 @@ async fn answer(counter: &Arc<Counter>, request: Request<Incoming>) -> Response<
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return refuse(Code::Unsupported, "the relay is for pulls only");
     }
+    counter.reached.store(true, Ordering::Relaxed);
     let head = request.method() == Method::HEAD;
     let path = request.uri().path();
     let Some(path) = path.strip_prefix("/v2").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {

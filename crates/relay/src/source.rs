@@ -16,6 +16,8 @@ const MOST_FAILURES: u32 = 6;
 /// A cache has the origin behind it, so it is waited for less.
 const MOST_FAILURES_OF_CACHE: u32 = 4;
 
+const LONGEST_REST_OF_CACHE: Duration = Duration::from_secs(3);
+
 /// A cache that gives nothing at all may take so long for a blob, and a second more for each so many bytes of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LEAST_RATE: f64 = 1e6;
@@ -47,6 +49,8 @@ pub(crate) struct Source {
     measured: u32,
     failures: u32,
     rests_until: Option<Instant>,
+    /// Requests under way.
+    asked: usize,
     /// Bytes that came from it.
     pub came: u64,
 }
@@ -70,6 +74,7 @@ impl Source {
             measured: 0,
             failures: 0,
             rests_until: None,
+            asked: 0,
             came: 0,
         }
     }
@@ -77,6 +82,11 @@ impl Source {
     /// It failed just now, and is left alone for a moment.
     pub fn rests(&self, now: Instant) -> bool {
         self.rests_until.is_some_and(|until| until > now)
+    }
+
+    /// It has not shown yet how fast it is.
+    pub fn is_unmeasured(&self) -> bool {
+        self.rate.is_none()
     }
 
     /// `host[:port]`
@@ -128,6 +138,14 @@ impl Sources {
             source.passed_over.is_none() && !absent.contains(at) && !source.rests(now)
         };
         let mut usable: Vec<(usize, &Source)> = self.all.iter().enumerate().filter(usable).collect();
+        if usable.iter().any(|(_, source)| source.ranges) {
+            // who gives only wholes keeps all others from a blob
+            usable.retain(|(_, source)| source.ranges);
+        }
+        if usable.iter().any(|(_, source)| !source.is_unmeasured()) {
+            // of one that may be slow, or dead, one piece tells as much as many, and holds up one connection
+            usable.retain(|(_, source)| !source.is_unmeasured() || source.asked == 0);
+        }
         // the unmeasured first, then the fastest; the origin before mirrors that are as good
         usable.sort_by(|(_, a), (_, b)| b.rate.unwrap_or(f64::MAX).total_cmp(&a.rate.unwrap_or(f64::MAX)));
         let best = usable.first().and_then(|(_, source)| source.rate).unwrap_or(0.0);
@@ -144,10 +162,16 @@ impl Sources {
         self.all.iter().enumerate().all(|(at, source)| source.passed_over.is_some() || absent.contains(&at))
     }
 
+    /// Somebody is sent to it.
+    pub fn sent(&mut self, at: usize) {
+        self.all[at].asked += 1;
+    }
+
     /// Takes down how a piece came. Gives true where this source lacks the blob.
     pub fn fetched(&mut self, at: usize, fetched: &Fetched, now: Instant) -> bool {
         let source = &mut self.all[at];
         source.came += fetched.came;
+        source.asked = source.asked.saturating_sub(1);
         if fetched.landed > 0 {
             source.filling_since = None;
         }
@@ -226,128 +250,15 @@ impl Source {
             return self.pass_over(format!("failed {} times in a row: {error}", self.failures));
         }
         let pause = Duration::from_millis(200 << self.failures.min(6));
-        let pause = error.retry_after().unwrap_or(pause);
+        let mut pause = error.retry_after().unwrap_or(pause);
+        if self.cache {
+            // nobody else is asked while it rests
+            pause = pause.min(LONGEST_REST_OF_CACHE);
+        }
         self.rests_until = Some(now + pause);
         tracing::debug!(source = self.name(), %error, pause_ms = pause.as_millis() as u64, "a piece did not come");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MB: u64 = 1_000_000;
-
-    fn sources() -> Sources {
-        Sources::new(["origin.io/a", "mirror.lan:5000/a"].map(|text| text.parse().unwrap()))
-    }
-
-    fn piece(landed: u64, seconds: f64, trouble: Option<Trouble>) -> Fetched {
-        let took = Duration::from_secs_f64(seconds);
-        Fetched { range: 0..landed, landed, crc: 0, came: landed, etag: None, took, trouble }
-    }
-
-    fn unreachable() -> Option<Trouble> {
-        Some(Trouble::Source(SourceError::Unreachable { registry: "r".into(), cause: "c".into() }))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_faster_one_is_asked_and_the_other_looked_at_now_and_then() {
-        let (mut sources, none, now) = (sources(), BTreeSet::new(), Instant::now());
-        assert_eq!(sources.choose(&none, now), Some(0), "nothing is known: the origin");
-        sources.fetched(0, &piece(MB, 1.0, None), now);
-        assert_eq!(sources.choose(&none, now), Some(1), "of the mirror nothing is known yet");
-        sources.fetched(1, &piece(2 * MB, 1.0, None), now);
-        let chosen: Vec<usize> = (0..48).filter_map(|_| sources.choose(&none, now)).collect();
-        assert_eq!(chosen.iter().filter(|at| **at == 0).count(), 2, "{chosen:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_mirror_is_named_and_left_alone() {
-        let (mut sources, none, now) = (sources(), BTreeSet::new(), Instant::now());
-        for _ in 0..2 {
-            sources.fetched(0, &piece(8 * MB, 1.0, None), now);
-            sources.fetched(1, &piece(MB, 1.0, None), now);
-        }
-        assert!((0..100).all(|_| sources.choose(&none, now) == Some(0)));
-        let remarks = sources.remarks();
-        assert!(remarks[0].starts_with("mirror.lan:5000 was passed over: it gives 1.00 MB/s"), "{remarks:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_fails_rests_and_what_fails_again_and_again_is_passed_over() {
-        let (mut sources, none, now) = (sources(), BTreeSet::from([1]), Instant::now());
-        sources.fetched(0, &piece(0, 1.0, unreachable()), now);
-        assert_eq!(sources.choose(&none, now), None);
-        assert!(!sources.is_hopeless(&none));
-        assert_eq!(sources.choose(&none, now + Duration::from_secs(60)), Some(0));
-        for round in 1..u64::from(MOST_FAILURES) {
-            // what breaks off while it rests was under way before
-            for _ in 0..4 {
-                sources.fetched(0, &piece(0, 1.0, unreachable()), now + Duration::from_secs(60 * round));
-            }
-        }
-        assert!(sources.is_hopeless(&none));
-        let reasons = sources.reasons(&none);
-        assert!(
-            reasons[0].contains("failed 6 times in a row") && reasons[1].ends_with("does not have it"),
-            "{reasons:?}"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cache_comes_before_all_and_is_waited_for_while_it_gives_anything() {
-        let mut sources = sources().and_caches(["cache.lan/a".parse().unwrap()]);
-        let (none, now) = (BTreeSet::new(), Instant::now());
-        assert_eq!(sources.cache(&none), Some(2));
-        assert_eq!(sources.cache(&BTreeSet::from([2])), None, "it does not have it");
-        let at = |seconds| now + Duration::from_secs(seconds);
-        let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
-        fills(0);
-        fills(99);
-        sources.fetched(2, &piece(MB, 1.0, None), at(100));
-        let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
-        fills(101);
-        fills(201);
-        assert_eq!(sources.cache(&none), Some(2), "it gave something in between");
-        sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(202));
-        assert_eq!((sources.cache(&none), sources.choose(&none, at(202))), (None, Some(0)));
-        assert!(sources.remarks()[0].contains("cache.lan was passed over: it gave nothing for 100 s"), "{sources:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dead_cache_is_waited_for_three_seconds() {
-        let mut sources = sources().and_caches(["cache.lan/a".parse().unwrap()]);
-        let (begun, mut now) = (Instant::now(), Instant::now());
-        while sources.cache(&BTreeSet::new()).is_some() {
-            if !sources.get(2).rests(now) {
-                sources.fetched(2, &piece(0, 0.0, unreachable()), now);
-            }
-            now += Duration::from_millis(50);
-        }
-        assert!((2..4).contains(&(now - begun).as_secs()), "{:?}", now - begun);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gives_something_each_time_is_asked_again_for_ever() {
-        let (mut sources, none, mut now) = (sources(), BTreeSet::from([1]), Instant::now());
-        for _ in 0..50 {
-            sources.fetched(0, &piece(MB, 1.0, unreachable()), now);
-            now += Duration::from_secs(10);
-        }
-        assert_eq!(sources.choose(&none, now), Some(0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lie_and_a_refusal_end_it_at_once() {
-        for trouble in [
-            Trouble::Lie("says that the blob has 3 bytes".to_owned()),
-            Trouble::Source(SourceError::Malformed { what: "x".into() }),
-        ] {
-            let (mut sources, none, now) = (sources(), BTreeSet::new(), Instant::now());
-            sources.fetched(1, &piece(0, 0.1, Some(trouble)), now);
-            assert!(sources.get(1).passed_over.is_some());
-            assert_eq!(sources.choose(&none, now), Some(0));
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Pulls through the relay: what the engine has afterwards is what a plain pull leaves, and whatever goes wrong costs time,
 //! not the deploy.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use layerkeeper_core::plan::{Link, TransferMode};
@@ -234,6 +235,51 @@ async fn auto_takes_the_way_that_the_link_was_measured_to_be_worth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_falters_at_the_manifest_ends_one_relay_and_not_all_to_come() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let proxy = Proxy::start(&registry.host()).unwrap();
+        let host = relaying(engine, &proxy.host()).await;
+        version(number + 65, 1).push(&registry, "acme/app:sha-1").unwrap();
+        version(number + 65, 2).push(&registry, "acme/app:sha-2").unwrap();
+        // the daemon itself has read it by then, and the relay reads it once more
+        let read = AtomicUsize::new(0);
+        let again = move |head: &layerkeeper_testkit::http::Head| {
+            let ours = head.get("user-agent").is_some_and(|agent| agent.starts_with("layerkeeper/"));
+            ours && read.fetch_add(1, Ordering::Relaxed) > 0
+        };
+        proxy.add(Fault::answer(503).on_path("/manifests/sha256:").on_method("GET").when(again));
+        let first = host.ship("sha-1", None).await.pull.unwrap().transfer.unwrap();
+        assert!(first.way == "engine" && first.fallback.is_some(), "{first:?}");
+        proxy.clear();
+        let second = host.ship("sha-2", None).await.pull.unwrap().transfer.unwrap();
+        assert!(second.way == "relay" && second.fallback.is_none(), "{second:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_the_spool_may_not_hold_goes_the_engines_way_from_the_first_byte() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host = Host::over(engine, &registry.host(), store, |settings, _| {
+            settings.policy.keep.clear();
+            settings.transfer.mode = TransferMode::Relay;
+            settings.transfer.spool_max = Bytes(4 * MB);
+        })
+        .await;
+        version(number + 95, 1).push(&registry, "acme/app:sha-1").unwrap();
+        let pull = host.ship("sha-1", None).await.pull.unwrap();
+        let transfer = pull.transfer.unwrap();
+        assert!(transfer.way == "engine" && transfer.fallback.is_none(), "{transfer:?}");
+        assert!(transfer.reason.contains("larger than the spool may be (4.00 MB)"), "{transfer:?}");
+        assert_eq!(pull.attempts.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rate_is_kept_to_by_the_relay_and_lifted_when_a_deploy_waits() {
     on_each(|engine, number| async move {
         let registry = Registry::start(Auth::Open).unwrap();
@@ -241,7 +287,7 @@ async fn a_rate_is_kept_to_by_the_relay_and_lifted_when_a_deploy_waits() {
         base.push(&registry, "acme/base:1").unwrap();
         version(number + 80, 1).push(&registry, "acme/app:sha-1").unwrap();
         let store = Store::open_in_memory(Options::default()).unwrap();
-        let host = Host::over(engine, &registry.host(), store, |settings, _| {
+        let host = Host::over(engine, &registry.host(), store.clone(), |settings, _| {
             settings.policy.keep.truncate(1);
             // it would take a minute
             settings.transfer.background_rate = Some(Bytes(100_000));
@@ -257,6 +303,11 @@ async fn a_rate_is_kept_to_by_the_relay_and_lifted_when_a_deploy_waits() {
         let transfer = row.outcome.pull.unwrap().transfer.unwrap();
         assert!(transfer.way == "relay" && transfer.reason.contains("a rate is set"), "{transfer:?}");
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+        let learnt = store.link(&registry.host()).await.unwrap();
+        assert!(
+            learnt.is_none_or(|(link, _)| link.many.is_none()),
+            "what a limit lets through says nothing of the link"
+        );
     })
     .await;
 }

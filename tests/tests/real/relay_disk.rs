@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use layerkeeper_core::plan::TransferMode;
-use layerkeeper_core::{Bytes, JobState};
+use layerkeeper_core::{Bytes, Digest, JobState};
 use layerkeeper_store::JobRow;
 use layerkeeper_testkit::http::Head;
 use layerkeeper_testkit::{Auth, Disk, Engine, EngineKind, Fault, Image, Proxy, Pushed, Registry, eventually};
@@ -100,6 +100,25 @@ async fn a_disk_of_its_own_that_is_too_small_for_the_spool_is_seen_beforehand() 
         let way = row.outcome.pull.unwrap().transfer.unwrap();
         assert_eq!((way.way.as_str(), way.fallback), ("engine", None));
         assert!(way.reason.starts_with("there is no room for the relay's spool of"), "{}", way.reason);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_pulls_left_in_the_spool_goes_where_its_disk_is_short() {
+    on_each(|engine, number| async move {
+        let ground = Ground::new(number + 30, ROOMY);
+        let spool = ground.disk.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        let left = spool.join(format!("{}.blob", Digest::of(b"of another pull").hex()));
+        std::fs::write(&left, vec![1; 20 << 20]).unwrap();
+        let host = ground.host(engine).await;
+        let job = host.ask("sha-1", None).await.job.id;
+        let row = host.end(&job).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        let way = row.outcome.pull.unwrap().transfer.unwrap();
+        assert_eq!((way.way.as_str(), way.fallback), ("relay", None), "{}", way.reason);
+        assert!(!left.exists());
     })
     .await;
 }

@@ -31,7 +31,7 @@ use crate::worker::pull::Pulled;
 use crate::worker::resolve::Target;
 use crate::worker::run::Run;
 use crate::worker::study::wish;
-use crate::worker::transfer::{make_ready, transfer};
+use crate::worker::transfer::{clear_spool, make_ready, transfer};
 
 /// For so long an explanation may take beyond its pull; then the report goes without it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -99,6 +99,8 @@ pub(super) async fn bring(
     (ctx.at)("reported");
     let image = settle(run, &job, report.as_ref()).await?;
     (ctx.at)("named");
+    // also where a kill kept the relay from it
+    clear_spool(ctx, &job).await;
     heal::back(run.ctx, name, &run.job.id).await;
     if let Some(report) = &report {
         say(run, &job, report).await;

@@ -111,7 +111,9 @@ async fn through_the_engine(
     }
     let login = ctx.registry.login(name.repository.registry()).await?;
     let shown = ctx.engine.resolve(&name.to_reference(), login.as_ref()).await;
-    if let (Err(_), Some(digest)) = (&shown, wish.digest())
+    // an engine that did reach the registry has its word, and that is not a mirror's
+    let away = matches!(&shown, Err(EngineError::RegistryUnreachable(_) | EngineError::Other(_)));
+    if let (true, Some(digest)) = (away, wish.digest())
         && let Some(target) = at_a_mirror(ctx, name, digest, inventory, &cause).await
     {
         return Ok(target);

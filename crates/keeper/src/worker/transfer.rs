@@ -2,6 +2,7 @@
 //! middle, the engine's own pull is behind it.
 
 mod link;
+mod spool;
 mod told;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,9 +22,11 @@ use crate::settings::TransferSettings;
 use crate::worker::bring::Job;
 use crate::worker::provenance::vouch;
 use crate::worker::pull::{Pulled, Relayed, pull};
-use crate::worker::room::{fits, make_room};
+use crate::worker::room::make_room;
 use crate::worker::run::Run;
 use crate::worker::tidy::untag_alias;
+pub(super) use spool::clear_spool;
+use spool::has_room;
 use told::{correct, sources, told};
 
 /// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
@@ -79,12 +82,10 @@ impl Transfers {
     }
 }
 
-/// Chooses the way, and sees to it that the pull fits. Nothing is removed for the sake of the spool alone.
+/// Chooses the way, and sees to it that the pull fits. No image is removed for the sake of the spool alone.
 pub(super) async fn make_ready(run: &mut Run<'_>, job: &mut Job<'_>) -> Result<(), JobError> {
     let mut choice = choose(run, job).await;
-    let spool = spool_needed(run, job, choice.way);
-    if spool > Bytes::ZERO && !fits(run, job.name, job.estimate.as_ref(), spool).await? {
-        let reason = format!("there is no room for the relay's spool of {spool} beside it");
+    if let Some(reason) = has_room(run, job, choice.way).await? {
         choice = TransferChoice { way: Way::Engine, reason, ..choice };
     }
     make_room(run, job.name, job.estimate.as_ref(), job.kind).await?;
@@ -100,11 +101,14 @@ async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
         (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &job.inventory.engine),
         _ => Some("the daemon could not read the manifest".to_owned()),
     };
+    let wanted: Vec<(Digest, Bytes)> = to_fetch(job).collect();
+    let largest = wanted.iter().map(|(_, size)| *size).max().filter(|size| *size > settings.spool_max);
+    let too_large = |size| format!("a layer of {size} is larger than the spool may be ({})", settings.spool_max);
+    let hindrance = hindrance.or(largest.map(too_large));
     if job.target.away && hindrance.is_none() && settings.mode != TransferMode::Engine {
         let reason = "the registry is away, and a mirror has what its digest names".to_owned();
         return TransferChoice { way: Way::Relay, engine_seconds: None, relay_seconds: None, reason };
     }
-    let wanted: Vec<(Digest, Bytes)> = to_fetch(job).collect();
     let cached = !settings.caches_of(&job.name.repository).is_empty();
     let link = if settings.mode == TransferMode::Auto && hindrance.is_none() && !cached {
         let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, settings.connections).await;
@@ -143,15 +147,6 @@ fn measured(run: &mut Run<'_>, job: &Job<'_>, moved: Bytes) {
         failure: Some(MEASURED.to_owned()),
         ..AttemptRecord::default()
     });
-}
-
-/// What of the spool a pull this way needs.
-fn spool_needed(run: &Run<'_>, job: &Job<'_>, way: Way) -> Bytes {
-    if way == Way::Engine {
-        return Bytes::ZERO;
-    }
-    let wanted: Bytes = to_fetch(job).map(|(_, size)| size).sum();
-    wanted.min(run.ctx.settings().transfer.spool_max)
 }
 
 /// Brings the content of `reference`, by its real name, the way that was chosen.
@@ -213,7 +208,7 @@ async fn relayed(
     let pulled = pull(run, job.name, &alias, Some(&login), job.estimate.as_ref(), Some(&relayed)).await?;
     let mut pulled = match pulled.error {
         None => pulled,
-        Some(error) => return broke(run, job, relay, alias, record, Pulled { error: Some(error), ..pulled }).await,
+        Some(error) => return broke(run, job, relay, record, Pulled { error: Some(error), ..pulled }).await,
     };
     (ctx.at)("relayed");
     if job.target.away {
@@ -246,8 +241,10 @@ async fn relayed(
     untag(run, job, &alias).await;
     pulled.progress.digest = named.progress.digest.or(pulled.progress.digest);
     ctx.transfers.unpacked(pulled.unpacks);
-    if run.ctx.settings().transfer.caches_of(&job.name.repository).is_empty() {
-        // a cache on the LAN says nothing of the link to the registry
+    let settings = run.ctx.settings();
+    let limited = settings.transfer.rate_of(run.job.intent.kind()).is_some();
+    if !limited && settings.transfer.caches_of(&job.name.repository).is_empty() {
+        // a limit says nothing of the link to the registry, and neither does a cache on the LAN
         link::learn_of_relay(ctx, job.name.repository.registry(), &snapshot).await;
     }
     Ok(Some(pulled))
@@ -287,10 +284,10 @@ async fn broke(
     run: &mut Run<'_>,
     job: &Job<'_>,
     relay: Relay,
-    alias: Reference,
     record: &mut TransferRecord,
     mut pulled: Pulled,
 ) -> Result<Option<Pulled>, JobError> {
+    let reached = relay.is_reached();
     let snapshot = relay.close().await;
     told(record, &snapshot);
     let Some(error) = pulled.error.take() else { return Ok(Some(pulled)) };
@@ -299,10 +296,6 @@ async fn broke(
         (None, error) if is_the_roads(error) => Some(("engine", error.to_string())),
         (None, _) => None,
     };
-    // a failed pull left no name, but a crash may have
-    if let Err(error) = run.ctx.store.forget_made(&job.inventory.engine.instance(), &alias).await {
-        tracing::warn!(%error, "could not store that a name of the relay's is gone");
-    }
     let Some((reason, why)) = reason else {
         // what lies in the spool is not lost
         pulled.attempt.cut = true;
@@ -313,7 +306,8 @@ async fn broke(
         // a full disk, most likely, and the engine may need the very room that the spool has taken
         clear_spool(run.ctx, job).await;
     }
-    if reason == "engine" && snapshot.blobs.is_empty() {
+    // one that came and got no manifest can come again
+    if reason == "engine" && !reached {
         let instance = job.inventory.engine.instance();
         let hindrance = format!("this engine could not pull from this machine's loopback ({why})");
         lock(&run.ctx.transfers.out_of_reach).insert(instance, hindrance);
@@ -354,13 +348,6 @@ async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
     if let Err(error) = untag_alias(run.ctx, &job.inventory.engine.instance(), alias).await {
         tracing::warn!(%alias, %error, "could not take the relay's name away; the end of a job tries again");
     }
-}
-
-/// What a relay left in the spool for this image is of no use any more: the engine has it, or is to get it by itself.
-async fn clear_spool(ctx: &Context, job: &Job<'_>) {
-    let (Some(relays), Some(manifest)) = (&ctx.transfers.relays, &job.target.manifest) else { return };
-    let blobs = manifest.layers.iter().map(|layer| layer.blob.digest).chain([manifest.config.digest]).collect();
-    relays.spool().clear(blobs).await;
 }
 
 /// Distinct layers that are to be fetched, in the image's order.

@@ -31,9 +31,9 @@ impl Desk {
             Some(again) => {
                 let only = again.only;
                 self.sources.get_mut(only).pass_over(format!("gave wrong bytes for {digest}"));
-                self.next_after(at, only)
+                self.next_alone(at)
             }
-            None => self.first_again(at),
+            None => self.next_alone(at),
         };
         let Some(only) = next else { return Err(RelayError::Wrong { blob: digest, got }) };
         tracing::warn!(blob = %digest, %got, source = self.sources.get(only).name(), "the bytes of a blob are wrong; fetches it once more");
@@ -43,7 +43,7 @@ impl Desk {
         Ok(())
     }
 
-    fn first_again(&self, at: usize) -> Option<usize> {
+    fn next_alone(&self, at: usize) -> Option<usize> {
         let blob = &self.blobs[at];
         let gave = |source: usize| blob.from.iter().any(|(_, from)| *from == Some(source));
         let usable = |source: &usize| self.sources.get(*source).passed_over.is_none() && !blob.absent.contains(source);
@@ -52,12 +52,5 @@ impl Desk {
         // who has given nothing of it cannot be the one who lied
         usable.sort_by_key(|source| gave(*source) && *source != 0);
         usable.first().copied()
-    }
-
-    fn next_after(&self, at: usize, only: usize) -> Option<usize> {
-        let blob = &self.blobs[at];
-        let count = self.sources.iter().count();
-        (only + 1..count)
-            .find(|source| self.sources.get(*source).passed_over.is_none() && !blob.absent.contains(source))
     }
 }

@@ -17,7 +17,6 @@ fn code(response: &Response) -> String {
 async fn end_1_determining_support() {
     let ground = Ground::new();
     let open = ground.open(&ground.push(&[MB])).await;
-    assert_eq!(open.ask("GET", "/v2/", &[]).await.status, 200);
     for path in ["/v2/", "/v2/acme/app/manifests/1", "/v2/acme/app/blobs/sha256:0"] {
         for headers in [vec![], vec![("Authorization".to_owned(), "Basic bGF5ZXJrZWVwZXI6bGF5ZXI=".to_owned())]] {
             let refused = open.ask_as_is("GET", path, headers).await;
@@ -25,6 +24,9 @@ async fn end_1_determining_support() {
             assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"layerkeeper\""));
         }
     }
+    assert!(!open.relay.is_reached(), "whoever that was, it was not the engine");
+    assert_eq!(open.ask("GET", "/v2/", &[]).await.status, 200);
+    assert!(open.relay.is_reached());
     assert_eq!(ground.proxy.passed(), [], "nobody outside was asked");
 }
 

@@ -54,6 +54,20 @@ async fn a_mirror_that_lies_is_found_out_and_named_and_no_wrong_byte_is_served()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_of_which_the_only_other_source_has_none_end_the_pull_at_once() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[300_000]);
+    ground.registry.corrupt_blob(pushed.layers[0].blob).unwrap();
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.add(Fault::answer(404));
+    let open = ground.mirrored(&mirror, &pushed).await;
+    let refused = tokio::time::timeout(Duration::from_secs(30), open.blob(pushed.layers[0].blob)).await.unwrap();
+    assert_eq!(refused.status, 502);
+    assert!(mirror.passed().len() < 20, "it was asked {} times", mirror.passed().len());
+    assert!(open.close().await.failure.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_does_not_have_it_costs_nothing() {
     let ground = Ground::new();
     let pushed = ground.push(&[10 * MB]);
