@@ -55,7 +55,7 @@ pub(crate) fn uses(registry: &str) {
 async fn and_clean(engine: &'static Engine, test: impl Future<Output = ()>) {
     test.await;
     let used = USED.with(|used| used.take());
-    let listed = engine.run_docker(["images", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]).unwrap_or_default();
+    let listed = engine.list_images(&["--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]).unwrap_or_default();
     let names = listed.lines().filter_map(|line| {
         let (repository, rest) = line.split_once(' ')?;
         used.iter().any(|registry| repository.starts_with(registry)).then_some(())?;

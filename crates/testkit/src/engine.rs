@@ -42,6 +42,9 @@ mount --bind "$LK_DATA" "$root$LK_DATA"
 enter="chroot $root"
 "#;
 
+/// How often a list that failed is asked for once more.
+const LIST_AGAIN: usize = 20;
+
 const READY: Duration = Duration::from_secs(60);
 
 /// The engines that tests can install.
@@ -205,6 +208,19 @@ impl Engine {
             return Ok(text(output.stdout));
         }
         Err(Error::failed(format!("{command:?}"), format!("{}: {}", output.status, text(output.stderr))))
+    }
+
+    /// What `docker images` lists, with these arguments. Engine 26.1's containerd store fails the whole list where one image
+    /// goes away while it is made, as another test's may: then it is asked for again.
+    pub fn list_images(&self, args: &[&str]) -> Result<String> {
+        let ask = || self.run_docker(["images"].iter().chain(args));
+        for _ in 0..LIST_AGAIN {
+            match ask() {
+                Err(Error::Failed { why, .. }) if why.contains("failed to calculate size of image") => {}
+                answer => return answer,
+            }
+        }
+        ask()
     }
 
     /// Stops it (TERM); the data stays.

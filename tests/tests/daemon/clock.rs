@@ -213,6 +213,6 @@ fn nothing_goes_by_its_age_on_a_clock_that_has_jumped() {
     assert_eq!(prune["removals"].as_array().map(Vec::len), Some(0), "{prune}");
     assert!(prune["kept"].to_string().contains("the wall clock jumped by"), "{prune}");
     assert!(daemon.log().contains("the wall clock jumped"), "{}", daemon.log());
-    let images = engine.run_docker(["images", "--format", "{{.Repository}}:{{.Tag}}"]).unwrap();
+    let images = engine.list_images(&["--format", "{{.Repository}}:{{.Tag}}"]).unwrap();
     assert!(images.contains(&format!("{}/acme/app:sha-1\n", registry.host())), "{images}");
 }

@@ -68,7 +68,7 @@ fn kill_9_at_every_step_of_a_job_loses_nothing() {
         for (n, point) in (2..).zip(POINTS) {
             let pull = deploy_over(&mut daemon, point, &image(n), &push(n));
             assert_eq!(pull["attempts"].as_array().unwrap().last().unwrap()["failure"], Value::Null, "{point}: {pull}");
-            let images = engine.run_docker(["images", "--format", "{{.Repository}}:{{.Tag}}"]).unwrap();
+            let images = engine.list_images(&["--format", "{{.Repository}}:{{.Tag}}"]).unwrap();
             let here = |n| images.contains(&format!("{}\n", image(n)));
             assert!(here(n) && !here(n - 1), "{point}: {images}");
             let state = daemon.cli(&["check-state"]);
@@ -94,7 +94,7 @@ fn kill_9_at_every_step_of_the_relay_loses_nothing_and_leaves_no_name_of_its() {
         for (n, point) in (1..).zip(RELAY_POINTS) {
             let pushed = version(6400 + number, n).push(&registry, &format!("acme/app:sha-{n}")).unwrap();
             deploy_over(&mut daemon, point, &format!("{}/acme/app:sha-{n}", registry.host()), &pushed);
-            let images = engine.run_docker(["images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]);
+            let images = engine.list_images(&["--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]);
             let images = images.unwrap();
             let digest = pushed.digest.to_string();
             let strange = |row: &&str| row.contains(&digest) && !row.starts_with(&registry.host());
@@ -115,8 +115,7 @@ fn kill_9_at_every_step_while_the_registry_is_away_loses_nothing_and_leaves_no_n
             let pushed = version(6500 + number, n).push(&mirror, &format!("acme/app:sha-{n}")).unwrap();
             let image = format!("{}/acme/app:sha-{n}", origin.host());
             deploy_over(&mut daemon, point, &format!("{image}@{}", pushed.digest), &pushed);
-            let images =
-                engine.run_docker(["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]);
+            let images = engine.list_images(&["--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]);
             let images = images.unwrap();
             assert!(images.contains(&format!("{image} ")), "{point}: {images}");
             let digest = pushed.digest.to_string();
