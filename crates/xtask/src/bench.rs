@@ -55,7 +55,7 @@ pub fn run(args: &[&str]) -> Result<()> {
     if options.names.contains(&TRANSFER) {
         parts.extend([Part::Nginx, Part::Network]);
     }
-    if options.engines.len() > 1 {
+    if options.engines != [EngineKind::A] {
         parts.push(Part::LaterEngines);
     }
     setup::ensure(&parts)?;
@@ -117,6 +117,20 @@ fn write(command: &str, mut sections: Vec<Section>) -> Result<()> {
     Ok(())
 }
 
+/// By their letters: `BC`.
+fn engines(letters: &str) -> Result<Vec<EngineKind>> {
+    let engine = |letter: char| {
+        let named = |kind: &EngineKind| format!("{kind:?}") == letter.to_string();
+        EngineKind::ALL
+            .into_iter()
+            .find(named)
+            .with_context(|| format!("there is no engine {letter}; there are A, B and C"))
+    };
+    let engines: Vec<EngineKind> = letters.chars().map(engine).collect::<Result<_>>()?;
+    ensure!(!engines.is_empty(), "--engines takes the letters of engines, such as BC");
+    Ok(engines)
+}
+
 impl Options {
     fn read(args: &[&str]) -> Result<Self> {
         let mut options = Self {
@@ -143,6 +157,7 @@ impl Options {
                 }
                 "--now" => options.patience = Patience(Duration::ZERO),
                 "--all-engines" => options.engines = EngineKind::ALL.to_vec(),
+                "--engines" => options.engines = engines(args.next().unwrap_or_default())?,
                 "--rounds" => {
                     let rounds = args.next().and_then(|text| text.parse().ok()).filter(|rounds| *rounds > 0);
                     options.rounds = rounds.context("--rounds takes a number of rounds")?;
@@ -244,6 +259,8 @@ mod tests {
         assert_eq!((options.names, options.quick), (vec![TRANSFER], true));
         let options = Options::read(&["idle", "--rounds", "3", "--all-engines"]).unwrap();
         assert_eq!((options.names, options.rounds, options.engines.len()), (vec!["idle"], 3, 3));
+        let options = Options::read(&["--engines", "CB"]).unwrap();
+        assert_eq!(options.engines, [EngineKind::C, EngineKind::B]);
     }
 
     #[test]
@@ -253,6 +270,8 @@ mod tests {
             &["idel"][..],
             &["--rounds"],
             &["--rounds", "0"],
+            &["--engines"],
+            &["--engines", "AD"],
             &["idle", "--quick"],
             &["transfer", "--quick", "--write"],
         ] {

@@ -26,7 +26,7 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N] [--keep]
                   fuzz what reads what strangers send, each target for a minute; --keep takes what was found over
                   into fuzz/corpus
-  bench [NAME…] [--write] [--all-engines] [--rounds N] [--now] [--quick] [--targets]
+  bench [NAME…] [--write] [--all-engines | --engines BC] [--rounds N] [--now] [--quick] [--targets]
         [--links TEXT] [--relay]
                   measure, side by side with the alternatives, when the machine is at rest (--now: at once);
                   NAME is deploy, webhook, idle, plan, estimate or contents, or transfer, which takes hours and is
