@@ -182,18 +182,21 @@ impl Host {
         self.clock.0.fetch_add(i64::try_from(by.as_secs()).expect("not that far"), Ordering::SeqCst);
     }
 
+    /// Tells it anew what it is to do: as in the beginning, but for this change.
+    pub fn reload(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        self.keeper.reload(settings);
+    }
+
     /// Tells it anew how much must stay free.
     pub fn set_min_free(&self, min_free: Bytes) {
-        let mut settings = self.settings.clone();
-        settings.policy.min_free = min_free;
-        self.keeper.reload(settings);
+        self.reload(|settings| settings.policy.min_free = min_free);
     }
 
     /// Tells it anew which way content is to come.
     pub fn set_transfer(&self, mode: TransferMode) {
-        let mut settings = self.settings.clone();
-        settings.transfer.mode = mode;
-        self.keeper.reload(settings);
+        self.reload(|settings| settings.transfer.mode = mode);
     }
 
     /// What lies in the relay's spool.

@@ -68,9 +68,17 @@ pub(crate) async fn status(ctx: &Context) -> Status {
         losses: ctx.open_losses().values().map(heal::Open::status).collect(),
         // what a prune took is told by the prune
         forgotten: ctx.buried().values().filter(|stone| !stone.reason.starts_with(REMOVED)).map(forgotten).collect(),
-        from_mirrors: ctx.vouched.all().into_iter().map(from_mirror).collect(),
+        from_mirrors: from_mirrors(ctx, view.inventory.as_deref()),
         spool_bytes,
     }
+}
+
+/// Names that stand by our word: what has moved on meanwhile is not told.
+fn from_mirrors(ctx: &Context, inventory: Option<&Inventory>) -> Vec<FromMirrorStatus> {
+    let moved_on = |record: &Provenance| {
+        inventory.and_then(|inventory| inventory.named(&record.name)).is_some_and(|now| !record.is_of(now))
+    };
+    ctx.vouched.all().into_iter().filter(|record| !moved_on(record)).map(from_mirror).collect()
 }
 
 fn from_mirror(record: Provenance) -> FromMirrorStatus {
@@ -82,7 +90,8 @@ fn from_mirror(record: Provenance) -> FromMirrorStatus {
     }
 }
 
-async fn spooled(ctx: &Context) -> u64 {
+/// Bytes in the relay's spool.
+pub(crate) async fn spooled(ctx: &Context) -> u64 {
     let Some(spool) = ctx.transfers.relays().map(|relays| relays.spool().clone()) else { return 0 };
     tokio::task::spawn_blocking(move || spool.bytes().0).await.unwrap_or_default()
 }

@@ -151,7 +151,7 @@ async fn confirm_mirrored(ctx: &Context) {
 async fn queue_confirmable(ctx: &Context, inventory: &Inventory) {
     for image in worker::confirmable(ctx, inventory).await {
         let is_done = |running: &Running| running.intent.image() == Some(&image);
-        if ctx.vouched.of(&image).is_none() || ctx.running().as_ref().is_some_and(is_done) {
+        if !ctx.vouched.knows(&image) || ctx.running().as_ref().is_some_and(is_done) {
             continue;
         }
         let registry = image.repository.registry().to_owned();
@@ -165,12 +165,7 @@ async fn queue_confirmable(ctx: &Context, inventory: &Inventory) {
 /// Pieces of a pull that nobody has taken up again go after a day: the next one fetches them anew.
 async fn sweep_spool(ctx: &Context) {
     let Some(spool) = ctx.transfers.relays().map(|relays| relays.spool().clone()) else { return };
-    let gauge = ctx.metrics.spool_bytes.clone();
-    let swept = tokio::task::spawn_blocking(move || {
-        let went = spool.sweep(SPOOL_AGE, SystemTime::now());
-        gauge.set(i64::try_from(spool.bytes().0).unwrap_or(i64::MAX));
-        went
-    });
+    let swept = tokio::task::spawn_blocking(move || spool.sweep(SPOOL_AGE, SystemTime::now()));
     for entry in swept.await.unwrap_or_default() {
         tracing::info!(blob = %entry.digest, bytes = entry.bytes.0, "removed from the spool: no pull has used it for a day");
     }

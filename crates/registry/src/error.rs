@@ -186,6 +186,11 @@ impl Error {
         matches!(self, Self::Unreachable { .. })
     }
 
+    /// It answers, and is broken (5xx): what a digest names may be had elsewhere meanwhile.
+    pub fn is_server_error(&self) -> bool {
+        matches!(self, Self::Server { status, .. } if *status >= 500)
+    }
+
     /// What the registry asked us to wait, within 1 s and 15 min.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

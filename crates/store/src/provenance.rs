@@ -36,7 +36,7 @@ impl Provenance {
 }
 
 impl Store {
-    /// Takes down where a name's content came from; replaces what was known of the name.
+    /// Takes down where a name's content came from; replaces what was known of the name with this digest.
     pub async fn save_provenance(&self, provenance: Provenance) -> Result<(), StoreError> {
         self.write(move |connection| {
             let layers: Vec<String> = provenance.layers.iter().map(ToString::to_string).collect();
@@ -60,21 +60,21 @@ impl Store {
         .await
     }
 
-    /// All of them, by name.
+    /// All of them, by name and digest.
     pub async fn provenance(&self) -> Result<Vec<Provenance>, StoreError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT * FROM provenance ORDER BY name")?;
+            let mut statement = connection.prepare_cached("SELECT * FROM provenance ORDER BY name, digest")?;
             let rows = statement.query_map([], provenance)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }
 
-    /// The engine knows it by its registry's own word now, or the name is gone.
-    pub async fn forget_provenance(&self, name: &ImageName) -> Result<(), StoreError> {
-        let name = name.to_string();
+    /// The engine knows it by its registry's own word now, or the name is gone or stands for something else.
+    pub async fn forget_provenance(&self, name: &ImageName, digest: Digest) -> Result<(), StoreError> {
+        let key = [name.to_string(), digest.to_string()];
         self.write(move |connection| {
-            connection.prepare_cached("DELETE FROM provenance WHERE name = ?1")?.execute([name])?;
+            connection.prepare_cached("DELETE FROM provenance WHERE name = ?1 AND digest = ?2")?.execute(key)?;
             Ok(())
         })
         .await
@@ -102,7 +102,7 @@ mod tests {
     use crate::testing::store;
 
     #[tokio::test]
-    async fn a_name_has_one_provenance_until_it_is_forgotten() {
+    async fn a_name_has_one_provenance_for_each_digest_until_it_is_forgotten() {
         let store = store();
         let digest = |text: &str| Digest::of(text.as_bytes());
         let layer = |text: &str| digest(text).to_string().parse::<DiffId>().unwrap();
@@ -117,11 +117,14 @@ mod tests {
             at: Timestamp(5),
         };
         let (first, second) = (of("a", vec![layer("one"), layer("two")]), of("b", Vec::new()));
-        for one in [first, second.clone()] {
-            store.save_provenance(one.clone()).await.unwrap();
-            assert_eq!(store.provenance().await.unwrap(), [one]);
+        let anew = Provenance { source: "other.lan:5000".to_owned(), ..first.clone() };
+        for one in [first, second.clone(), anew.clone()] {
+            store.save_provenance(one).await.unwrap();
         }
-        store.forget_provenance(&second.name).await.unwrap();
-        assert_eq!(store.provenance().await.unwrap(), []);
+        let mut all = store.provenance().await.unwrap();
+        all.sort_by_key(|record| record.at);
+        assert!(all.len() == 2 && all.contains(&anew) && all.contains(&second), "{all:?}");
+        store.forget_provenance(&second.name, second.digest).await.unwrap();
+        assert_eq!(store.provenance().await.unwrap(), [anew]);
     }
 }

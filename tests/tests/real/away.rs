@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use layerkeeper_core::plan::TransferMode;
-use layerkeeper_core::{Bytes, Digest, JobState, Repository};
+use layerkeeper_core::{Bytes, Digest, Expect, JobState, Repository};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_keeper::{Endpoint, Mirror, Settings};
 use layerkeeper_store::{Options, Store};
-use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Image, Pushed, Registry, eventually};
+use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Fault, Image, Proxy, Pushed, Registry, eventually};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::each::on_each;
 use layerkeeper_tests::host::Host;
@@ -179,6 +179,82 @@ async fn without_a_digest_or_without_the_relay_nobody_speaks_for_the_registry() 
             let row = host.deploy("sha-1", digest).await;
             assert_eq!(row.job.state, JobState::Failed, "{digest:?}: {:?}", row.outcome);
             assert!(!host.has("app:sha-1").await);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_of_what_a_mirror_gave_stands_by_a_word_of_its_own() {
+    on_each(|engine, number| async move {
+        let mut places = Places::new();
+        let pushed = places.push(|| version(number + 40, 1), "acme/app:sha-1");
+        let host = places.host(engine, |_| ()).await;
+        places.origin.stop();
+        host.ship("sha-1", Some(pushed.digest)).await;
+        host.ship("sha-2", Some(pushed.digest)).await;
+        let names: Vec<String> =
+            host.store().provenance().await.unwrap().into_iter().map(|record| record.name.to_string()).collect();
+        assert_eq!(names, [host.name("app:sha-1").to_string(), host.name("app:sha-2").to_string()]);
+        engine.run_docker(["rmi", &names[0]]).unwrap();
+        let again = host.ship("sha-2", Some(pushed.digest)).await;
+        assert!(again.pull.is_none() && again.moved_bytes == 0, "{again:?}");
+    })
+    .await;
+}
+
+/// The pin moves to what the mirror has and what does not hold what is expected of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_name_stands_for_is_vouched_for_until_it_has_moved() {
+    on_each(|engine, number| async move {
+        let mut places = Places::new();
+        let base = |at| Image::new().layer(layer(220, number + 50, at, Bytes(900_000)));
+        let (first, second) = (places.push(|| base(1), "acme/base:1"), places.push(|| base(2), "acme/base:2"));
+        let host = places.host(engine, |settings| settings.policy.keep[0].pin = Some(first.digest)).await;
+        places.origin.stop();
+        host.prewarm().await;
+        assert!(host.keeper.status().await.kept[0].present);
+        host.reload(|settings| {
+            let keep = &mut settings.policy.keep[0];
+            keep.pin = Some(second.digest);
+            keep.expect = vec![Expect::File { path: "/usr/lib/libcudnn.so".to_owned() }];
+            settings.max_attempts = 1;
+        });
+        let row = host.prewarm().await.remove(0);
+        assert_eq!(row.job.state, JobState::Failed, "{:?}", row.outcome);
+        host.reload(|settings| settings.policy.keep[0].pin = Some(first.digest));
+        let mark = places.mirror.mark();
+        let row = host.prewarm().await.remove(0);
+        assert_eq!((row.job.state, row.outcome.moved_bytes), (JobState::Succeeded, 0), "{:?}", row.outcome);
+        assert_eq!(places.mirror.bytes_of_layers(mark, &layers(&[&first]), Agent::Layerkeeper), Bytes::ZERO);
+    })
+    .await;
+}
+
+/// Whether it gives nothing at all, or says what the tag shows and not what that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_broken_is_away_like_one_that_cannot_be_reached() {
+    on_each(|engine, number| async move {
+        let places = Places::new();
+        let proxy = Proxy::start(&places.origin.host()).unwrap();
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host = Host::over(engine, &proxy.host(), store, |settings, _| {
+            settings.policy.keep.clear();
+            settings.look_every = Duration::from_secs(1);
+            let endpoints = vec![Endpoint { host: places.mirror.host(), plain: true }];
+            settings.transfer.mirrors = vec![Mirror { registry: proxy.host(), cache: false, endpoints }];
+        })
+        .await;
+        for (version_of, path) in [(1, "/v2/"), (2, "/manifests/sha256:")] {
+            let tag = format!("sha-{version_of}");
+            let pushed = places.push(|| version(number + 60, version_of), &format!("acme/app:{tag}"));
+            proxy.add(Fault::answer(503).on_path(path));
+            let named = (version_of == 1).then_some(pushed.digest);
+            let way = host.ship(&tag, named).await.pull.unwrap().transfer.unwrap();
+            assert!(way.way == "relay" && way.reason.contains("the registry is away"), "{path}: {way:?}");
+            proxy.clear();
+            eventually(LONG, async || host.store().provenance().await.unwrap().is_empty()).await;
+            assert!(knows(&host, &format!("app:{tag}"), pushed.digest).await, "{path}");
         }
     })
     .await;

@@ -14,9 +14,7 @@ use crate::worker::warm;
 /// The steps of a heal job.
 pub(super) async fn heal(run: &mut Run<'_>, image: &ImageName) -> Result<(), JobError> {
     let ctx = run.ctx;
-    if let Some(record) = ctx.vouched.of(image)
-        && ctx.vouched.stands(&record).await?
-    {
+    if let Some(record) = ctx.vouched.standing(image).await? {
         // it is here, and its registry, which was away when it came, answers again
         run.outcome.digest = Some(record.digest.to_string());
         return settle(run, &record).await;

@@ -11,7 +11,7 @@ use layerkeeper_store::record::AttemptRecord;
 
 use crate::job_error::JobError;
 use crate::worker::bring::{Job, check};
-use crate::worker::provenance::settle_first;
+use crate::worker::provenance::{settle_first, vouch_also};
 use crate::worker::pull::{Pulled, pull};
 use crate::worker::resolve::Target;
 use crate::worker::run::Run;
@@ -48,6 +48,7 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
         ));
     }
     still_free(run, job).await?;
+    vouch_also(run, job, content).await?;
     let source = job.name.repository.by_digest(job.target.digest);
     run.changes();
     run.ctx.engine.tag(&source, job.name).await?;

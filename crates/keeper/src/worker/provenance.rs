@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use layerkeeper_core::{ImageName, Inventory, Reference};
+use layerkeeper_core::{Image, ImageName, Inventory, Reference};
 use layerkeeper_store::{MadeFor, Provenance};
 
 use crate::context::Context;
@@ -40,6 +40,23 @@ pub(super) async fn vouch(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference, s
     Ok(())
 }
 
+/// A further name of content that we vouch for under another one, about to be made: it has a word of its own, whatever becomes of
+/// the other name.
+pub(super) async fn vouch_also(run: &Run<'_>, job: &Job<'_>, content: &Image) -> Result<(), JobError> {
+    let (ctx, name, digest) = (run.ctx, job.name, job.target.digest);
+    let is_of = |record: &Provenance| {
+        record.name.repository == name.repository && record.digest == digest && record.is_of(content)
+    };
+    let records: Vec<Provenance> = ctx.vouched.all().into_iter().filter(is_of).collect();
+    match records.first() {
+        Some(other) if records.iter().all(|record| record.name != *name) => {
+            let record = Provenance { name: name.clone(), job: run.job.id.clone(), at: ctx.now(), ..other.clone() };
+            Ok(ctx.vouched.vouch(record).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Pulls what we vouch for from its registry, by its digest: about a kilobyte, and the engine knows it by its own word.
 ///
 /// # Errors
@@ -56,7 +73,7 @@ pub(super) async fn settle(run: &mut Run<'_>, record: &Provenance) -> Result<(),
     if let Some(error) = pulled.error {
         return Err(error);
     }
-    ctx.vouched.forget(&record.name).await?;
+    ctx.vouched.forget(record).await?;
     let told = format!("{} answers again, and has {}", record.name.repository.registry(), record.digest);
     tracing::info!(job = %run.job.id, image = %record.name, digest = %record.digest, "the registry has what came from a mirror");
     ctx.note(KIND, Some(record.name.to_string()), Some(&run.job.id), told).await;
@@ -65,10 +82,7 @@ pub(super) async fn settle(run: &mut Run<'_>, record: &Provenance) -> Result<(),
 
 /// Before a name that we vouch for moves on: without a digest of its own what it leaves would be left without any name.
 pub(super) async fn settle_first(run: &mut Run<'_>, name: &ImageName) {
-    let Some(record) = run.ctx.vouched.of(name) else { return };
-    if !matches!(run.ctx.vouched.stands(&record).await, Ok(true)) {
-        return;
-    }
+    let Ok(Some(record)) = run.ctx.vouched.standing(name).await else { return };
     if let Err(error) = settle(run, &record).await {
         run.warn(format!(
             "{name} moves on from {}, which came from {} and which its registry does not give ({error}); it may be left here without a name",
@@ -90,7 +104,7 @@ pub(crate) async fn confirmable(ctx: &Context, inventory: &Inventory) -> Vec<Ima
             }
             Ok(false) if ctx.now() - record.at < YOUNG || inventory.find(&record.alias).is_some() => {}
             Ok(false) => {
-                if let Err(error) = ctx.vouched.forget(&record.name).await {
+                if let Err(error) = ctx.vouched.forget(&record).await {
                     tracing::warn!(image = %record.name, %error, "could not forget where an image came from");
                 }
             }

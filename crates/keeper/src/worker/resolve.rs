@@ -85,7 +85,7 @@ pub(crate) async fn resolve(
             None => return Err(error.into()),
         },
         Err(error) if error.is_unreachable() => through_the_engine(ctx, name, wish, inventory, error).await?,
-        Err(error) => return Err(error.into()),
+        Err(error) => stand_in(ctx, name, wanted, inventory, error).await?,
     };
     if target.unreachable.is_none() {
         read_manifest(ctx, name, wish, &mut target, inventory).await?;
@@ -137,7 +137,22 @@ async fn through_the_engine(
     Ok(Target { tag_shows: shown.ok(), unreachable: Some(cause), ..Target::of(digest) })
 }
 
-/// Neither the daemon nor the engine reaches the registry. A mirror's word counts for what is asked for by its digest.
+/// The registry answers with an error. While it is broken a mirror stands in for it, for what a digest names.
+async fn stand_in(
+    ctx: &Context,
+    name: &ImageName,
+    wanted: Option<Digest>,
+    inventory: &Inventory,
+    error: RegistryError,
+) -> Result<Target, JobError> {
+    let target = match wanted {
+        Some(digest) if error.is_server_error() => at_a_mirror(ctx, name, digest, inventory, &error.to_string()).await,
+        _ => None,
+    };
+    target.ok_or_else(|| error.into())
+}
+
+/// Neither the daemon nor the engine gets anything from the registry. A mirror's word counts for what is asked for by its digest.
 async fn at_a_mirror(
     ctx: &Context,
     name: &ImageName,
@@ -151,7 +166,7 @@ async fn at_a_mirror(
     for mirror in caches.into_iter().chain(mirrors) {
         match ctx.registry.image(&mirror.by_digest(digest), &inventory.engine.platform).await {
             Ok(fetched) => {
-                tracing::warn!(image = %name, %cause, mirror = mirror.registry(), "the registry is away; a mirror has it by its digest");
+                tracing::warn!(image = %name, %cause, mirror = mirror.registry(), "the registry gives nothing; a mirror has it by its digest");
                 return Some(Target {
                     manifest: Some(fetched.image),
                     overhead: fetched.moved,
@@ -224,6 +239,11 @@ async fn read_manifest(
             target.unreachable = Some(error.to_string());
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            // it has just said what the tag shows
+            let mirrored = stand_in(ctx, name, Some(target.digest), inventory, error).await?;
+            *target = Target { overhead: target.overhead + mirrored.overhead, ..mirrored };
+            Ok(())
+        }
     }
 }

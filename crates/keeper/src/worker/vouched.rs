@@ -13,36 +13,50 @@ use layerkeeper_engine::contents::{Bytestream, Kind};
 use layerkeeper_engine::{Engine, EngineError, EventStream, Login, PullStream, Removed};
 use layerkeeper_store::{Provenance, Store, StoreError};
 
+type Records = BTreeMap<(ImageName, Digest), Provenance>;
+
 /// An engine, and what we vouch for.
 pub(crate) struct Vouched {
     engine: Arc<dyn Engine>,
     store: Store,
-    records: Mutex<BTreeMap<ImageName, Provenance>>,
+    /// By name and digest: a name that moves on has both, until it is seen which it stands for.
+    records: Mutex<Records>,
 }
 
 impl Vouched {
     pub async fn new(engine: Arc<dyn Engine>, store: Store) -> Result<Self, StoreError> {
-        let records = store.provenance().await?.into_iter().map(|record| (record.name.clone(), record)).collect();
+        let records = store.provenance().await?.into_iter().map(|record| (key(&record), record)).collect();
         Ok(Self { engine, store, records: Mutex::new(records) })
     }
 
     /// Vouches, durably.
     pub async fn vouch(&self, record: Provenance) -> Result<(), StoreError> {
         self.store.save_provenance(record.clone()).await?;
-        self.records().insert(record.name.clone(), record);
+        self.records().insert(key(&record), record);
         Ok(())
     }
 
     /// Vouches no longer.
-    pub async fn forget(&self, name: &ImageName) -> Result<(), StoreError> {
-        self.store.forget_provenance(name).await?;
-        self.records().remove(name);
+    pub async fn forget(&self, record: &Provenance) -> Result<(), StoreError> {
+        self.store.forget_provenance(&record.name, record.digest).await?;
+        self.records().remove(&key(record));
         Ok(())
     }
 
-    /// What we say of a name.
-    pub fn of(&self, name: &ImageName) -> Option<Provenance> {
-        self.records().get(name).cloned()
+    /// Do we say anything of this name?
+    pub fn knows(&self, name: &ImageName) -> bool {
+        self.records().values().any(|record| record.name == *name)
+    }
+
+    /// What we say of a name, as it is now.
+    pub async fn standing(&self, name: &ImageName) -> Result<Option<Provenance>, EngineError> {
+        let of_name: Vec<Provenance> = self.all().into_iter().filter(|record| record.name == *name).collect();
+        for record in of_name {
+            if self.stands(&record).await? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// All that we vouch for.
@@ -57,7 +71,7 @@ impl Vouched {
         Ok(image.is_some_and(|image| record.is_of(&image)))
     }
 
-    fn records(&self) -> MutexGuard<'_, BTreeMap<ImageName, Provenance>> {
+    fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,6 +115,10 @@ impl Vouched {
         }
         Ok(reference.clone())
     }
+}
+
+fn key(record: &Provenance) -> (ImageName, Digest) {
+    (record.name.clone(), record.digest)
 }
 
 #[async_trait]
@@ -258,7 +276,7 @@ mod tests {
     async fn once_we_forget_it_nothing_is_added() {
         let (_, vouched, record) = ground().await;
         vouched.tag(&by_digest(&record), &record.name).await.unwrap();
-        vouched.forget(&record.name).await.unwrap();
+        vouched.forget(&record).await.unwrap();
         assert!(vouched.image(&by_digest(&record)).await.unwrap().is_none());
         let shown = vouched.image(&record.name.to_reference()).await.unwrap().unwrap();
         assert!(!shown.has_digest(&record.name.repository, record.digest));

@@ -202,6 +202,8 @@ async fn ask(
             }
         }
         error @ layerkeeper_registry::Error::NotFound { .. } => Ok((Remote::Gone, Some(error))),
+        // what a pin names may come from a mirror meanwhile
+        error if error.is_server_error() && keep.pin.is_some() => Ok((Remote::Unknown, Some(error))),
         error => Err(error.into()),
     }
 }
