@@ -293,6 +293,7 @@ impl Keeper {
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
+        self.0.metrics.spool_bytes.set(i64::try_from(tell::spooled(&self.0).await).unwrap_or(i64::MAX));
         self.0.metrics.text()
     }
 

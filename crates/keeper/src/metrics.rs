@@ -169,7 +169,7 @@ impl Metrics {
     fn make_transfers(make: &mut Maker) -> Option<(IntCounterVec, IntCounterVec, IntGauge)> {
         let fallbacks = make.counters(
             "layerkeeper_transfer_fallback_total",
-            "Pulls through the relay that were given up, so that the engine pulled by itself, by why: source, wrong_bytes, spool, spool_full, listen or engine.",
+            "Pulls through the relay that were given up, so that the engine pulled by itself, by why: source, wrong_bytes, spool, spool_full, no_space, listen or engine.",
             &["reason"],
         )?;
         let transfers = make.counters(

@@ -247,6 +247,7 @@ async fn put_back_cut(ctx: &Context, id: &JobId, in_flight: Option<InFlight>) ->
             failure: Some("the daemon was stopped in mid-pull".to_owned()),
             cut: true,
             expected,
+            transfer: None,
         });
     }
     ctx.store.put_back(id, None, &row.outcome).await
@@ -264,7 +265,13 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
         Intent::Prune { superseded } => prune::prune(&mut run, superseded).await,
     };
     let ended = match result {
-        Ok(()) => Ended::Final(JobState::Succeeded),
+        Ok(()) => {
+            // a deploy does so with its prune
+            if run.changed && matches!(kind, JobKind::Warm | JobKind::Heal) {
+                tidy::tidy(&mut run).await;
+            }
+            Ended::Final(JobState::Succeeded)
+        }
         Err(error) => {
             // it may never be taken again: what a name was to leave behind, and has not, must not be listed until then
             if run.changed {

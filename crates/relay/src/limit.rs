@@ -27,6 +27,11 @@ impl Limit {
         *self.lock() = State { bytes_per_second: bytes_per_second.map(|rate| rate.max(1)), due: None };
     }
 
+    /// Bytes per second; none without a limit.
+    pub fn rate(&self) -> Option<u64> {
+        self.lock().bytes_per_second
+    }
+
     /// Waits until so many bytes may have come.
     pub async fn take(&self, bytes: usize) {
         let until = {

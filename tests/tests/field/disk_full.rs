@@ -1,5 +1,6 @@
 //! 3: the disk runs full in the middle of it, and the engine calls that something else (moby/moby#17168).
 
+use layerkeeper_core::plan::TransferMode;
 use layerkeeper_core::{Bytes, JobState};
 use layerkeeper_engine::Engine as _;
 use layerkeeper_keeper::{Disks, SystemDisks};
@@ -63,6 +64,39 @@ async fn field_failure_03_disk_full_in_mid_extract() {
         std::fs::remove_file(disk.path().join("filler")).unwrap();
         host.ship("sha-1", None).await;
         assert_eq!(host.engine.inventory().await.unwrap().images.len(), 2);
+    }
+}
+
+/// The engine's disk has no room for the image beside the relay's spool, and has it without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_for_the_spools_sake_costs_the_relay_and_not_the_deploy() {
+    for (number, kind) in (1..).zip(EngineKind::ALL) {
+        let (engine, disk) = tokio::task::spawn_blocking(move || small(kind, Bytes(400 * MB), None)).await.unwrap();
+        let registry = Registry::start(Auth::Open).unwrap();
+        let proxy = Proxy::start(&registry.host()).unwrap();
+        let own = Image::new().layer(layer(95, number, 1, Bytes(MB))).layer(layer(95, number, 2, Bytes(40 * MB)));
+        own.push(&registry, "acme/app:sha-1").unwrap();
+        let host = Host::spooling_at(disk.path().join("spool"), &engine, &proxy.host(), |settings, _| {
+            settings.policy.keep.clear();
+            settings.policy.min_free = Bytes::ZERO;
+            settings.transfer.mode = TransferMode::Relay;
+            settings.max_attempts = 1;
+        })
+        .await;
+        proxy.hold_after(Bytes(36 * MB));
+        let id = host.ask("sha-1", None).await.job.id;
+        until(&host, "nearly all is in the spool", |_| proxy.is_holding() && host.spooled() > Bytes(30 * MB)).await;
+        // it takes 80 MB, and the spool has 41
+        disk.fill_to(Bytes(55 * MB)).unwrap();
+        proxy.release();
+        let row = host.end(&id).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{kind:?}: {:?}", row.outcome);
+        let way = row.outcome.pull.unwrap().transfer.unwrap();
+        let why = way.fallback.unwrap_or_default();
+        assert!(way.way == "engine" && why.contains("the engine's disk is full"), "{kind:?}: {why}");
+        let metrics = host.keeper.metrics_text().await;
+        assert!(metrics.contains("layerkeeper_transfer_fallback_total{reason=\"no_space\"} 1"), "{metrics}");
+        assert_eq!(host.spooled(), Bytes::ZERO);
     }
 }
 

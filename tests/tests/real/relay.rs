@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use layerkeeper_core::plan::{Link, TransferMode};
 use layerkeeper_core::{Bytes, JobState};
+use layerkeeper_keeper::{Endpoint, Mirror};
 use layerkeeper_store::{Options, Store};
 use layerkeeper_testkit::{Agent, Auth, Engine, EngineKind, Fault, Image, Index, Proxy, Registry, Scratch, eventually};
 use layerkeeper_tests::chain::layer;
@@ -50,13 +51,8 @@ fn shown(engine: &Engine, name: &str) -> serde_json::Value {
 
 /// Every row that the engine lists for this repository path, at whatever host.
 pub(crate) fn rows(engine: &Engine, path: &str) -> Vec<String> {
-    let listed = engine.run_docker([
-        "images",
-        "--digests",
-        "--no-trunc",
-        "--format",
-        "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}",
-    ]);
+    let listed =
+        engine.list_images(&["--digests", "--no-trunc", "--format", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}"]);
     let mut rows: Vec<String> = listed.unwrap().lines().filter(|row| row.contains(path)).map(str::to_owned).collect();
     rows.sort();
     rows
@@ -230,6 +226,34 @@ async fn auto_takes_the_way_that_the_link_was_measured_to_be_worth() {
         // and what this pull gave is remembered for the next
         let (learnt, _) = store.link(&registry.host()).await.unwrap().unwrap();
         assert!(learnt.many.is_some(), "{learnt:?}");
+    })
+    .await;
+}
+
+/// The registry's own link is filled by one connection; the mirror's is wide.
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_reckons_with_what_a_mirror_gives() {
+    on_each(|engine, number| async move {
+        let (registry, mirror) = (Registry::start(Auth::Open).unwrap(), Registry::start(Auth::Open).unwrap());
+        for at in [&registry, &mirror] {
+            version(number + 90, 1).push(at, "acme/app:sha-1").unwrap();
+        }
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host =
+            Host::over(engine, &registry.host(), store.clone(), |settings, _| settings.policy.keep.clear()).await;
+        let link = |many: f64| Link { one: Some(5e5), three: None, many: Some(many), connections: 8 };
+        store.save_link(&registry.host(), link(5.1e5), host.now()).await.unwrap();
+        store.save_link(&mirror.host(), link(4e6), host.now()).await.unwrap();
+        for (with_mirror, way) in [(false, "engine"), (true, "relay")] {
+            host.reload(|settings| {
+                let endpoints = vec![Endpoint { host: mirror.host(), plain: true }];
+                let mirrors = vec![Mirror { registry: registry.host(), cache: false, endpoints }];
+                settings.transfer.mirrors = if with_mirror { mirrors } else { Vec::new() };
+            });
+            let transfer = host.ship("sha-1", None).await.pull.unwrap().transfer.unwrap();
+            assert_eq!(transfer.way, way, "{}", transfer.reason);
+            engine.run_docker(["rmi", &format!("{}/acme/app:sha-1", registry.host())]).unwrap();
+        }
     })
     .await;
 }

@@ -139,3 +139,28 @@ async fn what_filled_the_disk_is_gone_before_the_engine_pulls_by_itself() {
     })
     .await;
 }
+
+/// Its own pull goes elsewhere; the floor of the spool's disk is held all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spool_is_charged_to_the_watched_disk_that_it_is_on() {
+    on_each(|engine, number| async move {
+        if engine.kind() == EngineKind::C {
+            // where containerd writes no engine says, so there the whole pull is charged to each watched disk
+            return;
+        }
+        let ground = Ground::new(number + 40, ROOMY);
+        let host = ground.host(engine).await;
+        for (floor, way) in [(Bytes(38 * MB), "engine"), (Bytes(10 * MB), "relay")] {
+            host.reload(|settings| {
+                settings.disk_paths = vec![ground.disk.path().to_owned()];
+                settings.policy.min_free = floor;
+            });
+            let job = host.ask("sha-1", None).await.job.id;
+            let row = host.end(&job).await;
+            let transfer = row.outcome.pull.unwrap().transfer.unwrap();
+            assert_eq!(transfer.way, way, "{floor}: {}", transfer.reason);
+            engine.run_docker(["rmi", &format!("{}/acme/app:sha-1", ground.proxy.host())]).unwrap();
+        }
+    })
+    .await;
+}

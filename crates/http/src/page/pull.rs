@@ -5,6 +5,9 @@ use maud::{Markup, html};
 
 use super::{layers, text};
 
+/// So many failed pulls are shown.
+const MOST_FAILED: usize = 50;
+
 /// All of it.
 pub fn pull(pull: &PullRecord) -> Markup {
     html! {
@@ -128,11 +131,26 @@ fn time(pull: &PullRecord) -> Markup {
 fn way(transfer: &TransferRecord) -> Markup {
     html! {
         p.quiet {
-            "Came by " b { @if transfer.way == "relay" { "the relay" } @else { "the engine's own pull" } } ": " (transfer.reason) "."
+            "By " b { @if transfer.way == "relay" { "the relay" } @else { "the engine's own pull" } } ": " (transfer.reason) "."
             @if transfer.resumed_bytes > 0 { " " (text::size(transfer.resumed_bytes)) " of it lay in the spool from an attempt that was cut." }
         }
         @if let Some(why) = &transfer.fallback { p { span.state.warn { "the relay was given up" } " " (why) } }
         @for remark in &transfer.remarks { p.quiet { (remark) } }
+    }
+}
+
+/// Attempts that no report lists: what each was of, and which way it was to come.
+pub fn failed(attempts: &[AttemptRecord]) -> Markup {
+    html! {
+        ul.trail {
+            @for attempt in attempts.iter().take(MOST_FAILED) {
+                li {
+                    (text::name(&attempt.image)) ", " (text::size(attempt.moved_bytes)) " in " (text::millis(attempt.duration_ms)) ": " (attempt.failure.as_deref().unwrap_or_default())
+                    @if let Some(transfer) = &attempt.transfer { (way(transfer)) }
+                }
+            }
+        }
+        (text::more(attempts.len(), MOST_FAILED, "failed pulls"))
     }
 }
 

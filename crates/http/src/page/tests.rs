@@ -33,6 +33,15 @@ fn a_deploy_that_was_refused_shows_what_it_would_have_moved() {
 }
 
 #[test]
+fn a_deploy_that_failed_shows_each_pull_and_the_way_it_was_to_come() {
+    let shown = lines(&job::job(&story::failed(), None, NOW));
+    insta::assert_snapshot!(shown);
+    let running = JobView { state: "running".into(), ..story::failed() };
+    let shown = job::job(&running, None, NOW).into_string();
+    assert!(!shown.contains("Pulls that failed"), "what its record says if the daemon ends: {shown}");
+}
+
+#[test]
 fn jobs_of_all_kinds_a_row_each_and_the_way_to_older_ones() {
     let few = [story::over_budget(), story::refused()];
     insta::assert_snapshot!(lines(&jobs::jobs(&few, None, NOW)));
@@ -60,10 +69,13 @@ fn whatever_there_is_much_of_is_cut_and_says_so() {
     prune.kept = vec![prune.kept[0].clone(); 5_000];
     prune.removals = vec![prune.removals[0].clone(); 5_000];
     outcome.warnings = vec!["once more".into(); 5_000];
+    outcome.attempts = vec![story::failed().outcome.attempts[0].clone(); 5_000];
     let pull = outcome.pull.as_mut().unwrap();
     pull.layers = vec![pull.layers[0].clone(); 5_000];
     let shown = job::job(&whole, None, NOW).into_string();
-    for cut in ["4900 more that stay", "4900 more that go", "4950 more warnings", "4850 more layers"] {
+    for cut in
+        ["4900 more that stay", "4900 more that go", "4950 more warnings", "4950 more failed pulls", "4850 more layers"]
+    {
         assert!(shown.contains(cut), "{cut}");
     }
     assert!(shown.len() < 300_000, "{}", shown.len());

@@ -216,14 +216,14 @@ async fn fetch(run: &mut Run<'_>, job: &mut Job<'_>, arrival: Arrival) -> Result
         made.await?;
         let (pulled, explained) = pull_and_explain(run, job, &reference).await;
         let (pulled, record) = pulled?;
-        way = Some(record);
         if job.own && explained.is_some() {
             run.outcome.estimate.clone_from(&explained);
         }
         job.explained = explained;
         if let Some(error) = pulled.error {
-            return Err(failed(run, job, &pulled.attempt, error));
+            return Err(failed(run, job, &pulled.attempt, record, error));
         }
+        way = Some(record);
         (run.ctx.at)("pulled");
         phases = Some(PhasesRecord::of(job.target.took, pulled.attempt.duration, pulled.bytes_came));
         // one through the relay that was given up is in the record, and no report has it
@@ -293,7 +293,7 @@ async fn why(ctx: &Context, job: &Job<'_>) -> Option<EstimateRecord> {
 }
 
 /// Puts down an attempt that failed, and says what it failed of.
-fn failed(run: &mut Run<'_>, job: &Job<'_>, attempt: &Attempt, error: JobError) -> JobError {
+fn failed(run: &mut Run<'_>, job: &Job<'_>, attempt: &Attempt, way: TransferRecord, error: JobError) -> JobError {
     run.outcome.moved_bytes += attempt.moved.0;
     run.ctx.metrics.pull_failed(&job.name.repository, job.kind);
     // counted as wasted when the job ends, in its report or without one
@@ -301,6 +301,7 @@ fn failed(run: &mut Run<'_>, job: &Job<'_>, attempt: &Attempt, error: JobError) 
         image: job.name.to_string(),
         // the content may be here all the same
         expected: job.estimate.as_ref().filter(|_| attempt.cut).map(EstimateRecord::from),
+        transfer: Some(Box::new(way)),
         ..AttemptRecord::from(attempt)
     });
     match error {

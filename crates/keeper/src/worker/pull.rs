@@ -22,12 +22,14 @@ use crate::context::InFlight;
 use crate::follow::Progress;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
-use crate::worker::transfer::MEASURED;
+use crate::worker::transfer::{MEASURED, keep_pace};
 use pace::Pace;
 use unpacking::Unpacking;
 
 const TELL_EVERY: Duration = Duration::from_millis(200);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// Where nothing moves this is told, too: the rate is not what it was.
+const TELL_SILENCE_EVERY: Duration = Duration::from_secs(2);
 
 /// A pull that ended, well or not.
 pub(super) struct Pulled {
@@ -38,6 +40,14 @@ pub(super) struct Pulled {
     /// Compressed bytes that the engine unpacked in a second; none where there was too little to tell.
     pub unpacks: Option<f64>,
     pub error: Option<JobError>,
+}
+
+impl Pulled {
+    /// What came stays where it is, and the next attempt goes on from there.
+    pub fn fails(&mut self, error: JobError) {
+        (self.attempt.failure, self.attempt.cut) = (Some(error.to_string()), true);
+        self.error = Some(error);
+    }
 }
 
 /// The relay that the engine pulls from.
@@ -164,12 +174,14 @@ impl<'h> Hand<'h> {
                 self.bytes_came = Some((self.bytes_came.map_or(now, |(first, _)| first), now));
             }
             run.in_flight(Some(self.in_flight(moved)));
-            if due.tell.take_if(|at| *at <= Instant::now()).is_some() {
+            if due.tells(Instant::now()) {
                 self.tell(run);
-                due.told = Instant::now();
             }
             if due.save.take_if(|at| *at <= Instant::now()).is_some() {
                 self.save(run).await;
+                if self.relayed.is_some() {
+                    keep_pace(run).await;
+                }
                 due.saved = Instant::now();
             }
         }
@@ -219,6 +231,7 @@ impl<'h> Hand<'h> {
             failure: Some("the daemon ended in mid-pull".to_owned()),
             cut: true,
             expected: self.expected.clone(),
+            transfer: None,
         });
         if let Err(error) = run.ctx.store.save_outcome(&run.job.id, &so_far).await {
             tracing::warn!(job = %run.job.id, image = %self.name, %error, "could not store how far the pull is; goes on");
@@ -259,9 +272,19 @@ impl Due {
         self.save.get_or_insert(self.saved + SAVE_EVERY);
     }
 
+    /// Is it time to tell how far the pull is? Then it was told now.
+    fn tells(&mut self, now: Instant) -> bool {
+        let due = self.tell.is_some_and(|at| at <= now) || self.told + TELL_SILENCE_EVERY <= now;
+        if due {
+            (self.tell, self.told) = (None, now);
+        }
+        due
+    }
+
     fn first(&self, patience: Duration) -> Instant {
+        let silence = self.told + TELL_SILENCE_EVERY;
         let stall = self.alive + patience;
-        [self.tell, self.save].into_iter().flatten().fold(stall, Instant::min)
+        [self.tell, self.save].into_iter().flatten().fold(stall.min(silence), Instant::min)
     }
 }
 

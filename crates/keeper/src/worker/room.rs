@@ -37,6 +37,8 @@ struct Need<'n> {
     peak: Peak,
     min_free: Bytes,
     store: StoreKind,
+    /// A relay's spool beside it, and the file system that it is on.
+    spool: Option<(u64, Bytes)>,
 }
 
 /// Sees to it that the pull of `name` fits. `estimate` is none where nobody knows what moves; then only the floor counts.
@@ -50,7 +52,8 @@ pub(super) async fn make_room(
     let inventory = run.glance().await?;
     let layers = ctx.store.layer_records(&inventory.engine.instance()).await?;
     let peak = estimate.map(|estimate| Growth::of(&inventory, &layers).peak(estimate)).unwrap_or_default();
-    let need = Need { name, peak, min_free: ctx.settings().policy.min_free, store: inventory.engine.store };
+    let min_free = ctx.settings().policy.min_free;
+    let need = Need { name, peak, min_free, store: inventory.engine.store, spool: None };
     let Some(short) = shortfall(ctx, &need) else { return Ok(()) };
     let records = Records::read(ctx, inventory).await?;
     let incoming: Vec<DiffId> = estimate.into_iter().flat_map(|e| e.layers.iter().map(|layer| layer.diff_id)).collect();
@@ -77,23 +80,34 @@ pub(super) async fn fits(
     let ctx = run.ctx;
     let inventory = run.glance().await?;
     let layers = ctx.store.layer_records(&inventory.engine.instance()).await?;
-    let mut peak = estimate.map(|estimate| Growth::of(&inventory, &layers).peak(estimate)).unwrap_or_default();
-    match own_disk_of_spool(ctx) {
-        Some(fs) if fs.free < spool + FOR_STATE => return Ok(false),
-        Some(_) => {}
-        None => peak.download += spool,
+    let peak = estimate.map(|estimate| Growth::of(&inventory, &layers).peak(estimate)).unwrap_or_default();
+    let fs = disk_of_spool(ctx);
+    if let Some(fs) = fs
+        && !is_watched(ctx, fs)
+        && fs.free < spool + FOR_STATE
+    {
+        return Ok(false);
     }
-    let need = Need { name, peak, min_free: ctx.settings().policy.min_free, store: inventory.engine.store };
+    let min_free = ctx.settings().policy.min_free;
+    let need = Need { name, peak, min_free, store: inventory.engine.store, spool: fs.map(|fs| (fs.id, spool)) };
     Ok(shortfall(ctx, &need).is_none())
 }
 
-/// The file system that the spool is on, where it is none of those that the floor is held on.
-fn own_disk_of_spool(ctx: &Context) -> Option<FileSystem> {
+/// The file system that the spool is on.
+fn disk_of_spool(ctx: &Context) -> Option<FileSystem> {
     let relays = ctx.transfers.relays()?;
     // the folder is made with the first piece
-    let fs = relays.spool().dir().ancestors().find_map(|dir| ctx.disks.look(dir).ok())?;
-    let guarded = tell::disk_paths(ctx).into_iter().filter_map(|path| ctx.disks.look(&path).ok());
-    guarded.into_iter().all(|other| other.id != fs.id).then_some(fs)
+    relays.spool().dir().ancestors().find_map(|dir| ctx.disks.look(dir).ok())
+}
+
+/// Is it one of those that the floor is held on?
+fn is_watched(ctx: &Context, fs: FileSystem) -> bool {
+    tell::disk_paths(ctx).into_iter().any(|path| ctx.disks.look(&path).is_ok_and(|other| other.id == fs.id))
+}
+
+/// Does the spool take from the room that the engine has?
+pub(super) fn spool_shares_its_disk(ctx: &Context) -> bool {
+    disk_of_spool(ctx).is_some_and(|fs| is_watched(ctx, fs))
 }
 
 /// Removes until it fits: enough is enough.
@@ -141,7 +155,8 @@ fn shortfall(ctx: &Context, need: &Need<'_>) -> Option<Shortfall> {
         let written = at == 0 || need.store == StoreKind::Containerd;
         let peak = if written { need.peak } else { Peak::default() };
         let inodes = (peak.unpacked.0 as f64 * fs.inode_density()) as u64;
-        let bytes = (peak.bytes() + need.min_free) - fs.free;
+        let spool = need.spool.filter(|(on, _)| *on == fs.id).map(|(_, bytes)| bytes).unwrap_or_default();
+        let bytes = (peak.bytes() + spool + need.min_free) - fs.free;
         let inodes = if fs.total_inodes == 0 { 0 } else { inodes.saturating_sub(fs.free_inodes) };
         if (bytes > Bytes::ZERO || inodes > 0) && worst.as_ref().is_none_or(|worst| worst.bytes < bytes) {
             worst = Some(Shortfall { path, fs, bytes, inodes });

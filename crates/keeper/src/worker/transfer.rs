@@ -1,20 +1,22 @@
 //! Which way content comes: by the engine's own pull, or through the relay. Whatever goes wrong with the relay, also in the
 //! middle, the engine's own pull is behind it.
 
+mod choice;
 mod link;
 mod spool;
 mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use layerkeeper_core::layers::Presence;
-use layerkeeper_core::plan::{TransferChoice, TransferMode, TransferQuestion, Way, choose_transfer};
+use layerkeeper_core::plan::{TransferChoice, Way};
 use layerkeeper_core::{Bytes, Digest, EngineInfo, Reference};
 use layerkeeper_engine::{EngineError, Login};
 use layerkeeper_relay::{Limit, Order, Relay, Relays, Settings as RelaySettings};
 use layerkeeper_store::MadeFor;
 use layerkeeper_store::record::{AttemptRecord, TransferRecord};
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::job_error::JobError;
@@ -22,9 +24,10 @@ use crate::settings::TransferSettings;
 use crate::worker::bring::Job;
 use crate::worker::provenance::vouch;
 use crate::worker::pull::{Pulled, Relayed, pull};
-use crate::worker::room::make_room;
+use crate::worker::room::{make_room, spool_shares_its_disk};
 use crate::worker::run::Run;
 use crate::worker::tidy::untag_alias;
+use choice::{choose, to_fetch};
 pub(super) use spool::clear_spool;
 use spool::has_room;
 use told::{correct, sources, told};
@@ -32,6 +35,9 @@ use told::{correct, sources, told};
 /// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
 /// what one gives.
 const START: usize = 1;
+
+/// After so long an engine that could not pull from this machine's loopback is let try again.
+const OUT_OF_REACH: Duration = Duration::from_secs(3600);
 
 /// As what the bytes of a measurement stand among the attempts: they moved for nothing, and no pull failed.
 pub(super) const MEASURED: &str = "measured what the link to the registry gives";
@@ -41,8 +47,8 @@ pub(super) const MEASURED: &str = "measured what the link to the registry gives"
 pub(crate) struct Transfers {
     relays: Option<Relays>,
     limit: Arc<Limit>,
-    /// By engine: why it cannot pull from this machine's loopback, once it turned out so.
-    out_of_reach: Mutex<BTreeMap<String, String>>,
+    /// By engine: why it cannot pull from this machine's loopback, and when it turned out so.
+    out_of_reach: Mutex<BTreeMap<String, (String, Instant)>>,
     /// Compressed bytes that the engine unpacks in a second, as last seen.
     unpacks: Mutex<Option<f64>>,
 }
@@ -70,7 +76,9 @@ impl Transfers {
         if engine.rootless {
             return Some("the engine runs rootless, and has a loopback of its own".to_owned());
         }
-        lock(&self.out_of_reach).get(&engine.instance()).cloned()
+        let out_of_reach = lock(&self.out_of_reach);
+        let (why, at) = out_of_reach.get(&engine.instance())?;
+        (at.elapsed() < OUT_OF_REACH).then(|| why.clone())
     }
 
     /// The engine has unpacked so much in a second.
@@ -88,65 +96,13 @@ pub(super) async fn make_ready(run: &mut Run<'_>, job: &mut Job<'_>) -> Result<(
     if let Some(reason) = has_room(run, job, choice.way).await? {
         choice = TransferChoice { way: Way::Engine, reason, ..choice };
     }
+    if job.target.away && choice.way == Way::Engine {
+        // the engine has nobody to ask but the registry that is away
+        choice.reason += "; the registry is away, and only through the relay could a mirror stand in for it";
+    }
     make_room(run, job.name, job.estimate.as_ref(), job.kind).await?;
     job.choice = Some(choice);
     Ok(())
-}
-
-/// Chooses the way for a pull.
-async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
-    let (ctx, settings) = (run.ctx, run.ctx.settings());
-    let settings = &settings.transfer;
-    let hindrance = match (&job.estimate, &job.target.manifest) {
-        (Some(_), Some(_)) => ctx.transfers.hindrance(settings, &job.inventory.engine),
-        _ => Some("the daemon could not read the manifest".to_owned()),
-    };
-    let wanted: Vec<(Digest, Bytes)> = to_fetch(job).collect();
-    let largest = wanted.iter().map(|(_, size)| *size).max().filter(|size| *size > settings.spool_max);
-    let too_large = |size| format!("a layer of {size} is larger than the spool may be ({})", settings.spool_max);
-    let hindrance = hindrance.or(largest.map(too_large));
-    if job.target.away && hindrance.is_none() && settings.mode != TransferMode::Engine {
-        let reason = "the registry is away, and a mirror has what its digest names".to_owned();
-        return TransferChoice { way: Way::Relay, engine_seconds: None, relay_seconds: None, reason };
-    }
-    let cached = !settings.caches_of(&job.name.repository).is_empty();
-    let link = if settings.mode == TransferMode::Auto && hindrance.is_none() && !cached {
-        let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, settings.connections).await;
-        measured(run, job, moved);
-        link
-    } else {
-        link::known(ctx, job.name.repository.registry()).await
-    };
-    let layers: Vec<Bytes> = wanted.into_iter().map(|(_, size)| size).collect();
-    let unpacks = *lock(&ctx.transfers.unpacks);
-    let limited = settings.rate_of(run.job.intent.kind()).is_some();
-    let hindered = hindrance.as_deref();
-    let question =
-        TransferQuestion { mode: settings.mode, hindrance: hindered, cached, link, layers: &layers, unpacks };
-    let mut choice = choose_transfer(&question);
-    if limited && choice.way == Way::Engine && hindrance.is_none() && settings.mode == TransferMode::Auto {
-        // the engine's own pull keeps to no rate
-        choice = TransferChoice {
-            way: Way::Relay,
-            reason: "a rate is set, which only the relay keeps to".to_owned(),
-            ..choice
-        };
-    }
-    choice
-}
-
-/// What measuring the link took has moved for nothing, and is told as such.
-fn measured(run: &mut Run<'_>, job: &Job<'_>, moved: Bytes) {
-    if moved == Bytes::ZERO {
-        return;
-    }
-    run.outcome.moved_bytes += moved.0;
-    run.outcome.attempts.push(AttemptRecord {
-        image: job.name.to_string(),
-        moved_bytes: moved.0,
-        failure: Some(MEASURED.to_owned()),
-        ..AttemptRecord::default()
-    });
 }
 
 /// Brings the content of `reference`, by its real name, the way that was chosen.
@@ -184,6 +140,11 @@ async fn relayed(
     record: &mut TransferRecord,
 ) -> Result<Option<Pulled>, JobError> {
     let ctx = run.ctx;
+    // before anything moves: for its own name the engine asks the registry
+    let own_login = match job.target.away {
+        false => ctx.registry.login(job.name.repository.registry()).await?,
+        true => None,
+    };
     let relay = match open(run, job).await {
         Ok(relay) => relay,
         Err((reason, why)) => {
@@ -217,13 +178,14 @@ async fn relayed(
         let snapshot = relay.finish().await;
         told(record, &snapshot);
         correct(&mut pulled.progress, &snapshot);
-        vouch(run, job, &alias, sources(&snapshot)).await?;
+        if let Err(error) = vouch(run, job, &alias, sources(&snapshot)).await {
+            pulled.fails(error);
+        }
         (ctx.at)("relay-vouched");
         return Ok(Some(pulled));
     }
     // by its real name: about a kilobyte, and the engine knows where the content is from
-    let login = ctx.registry.login(job.name.repository.registry()).await?;
-    let named = pull(run, job.name, reference, login.as_ref(), None, None).await?;
+    let named = pull(run, job.name, reference, own_login.as_ref(), None, None).await?;
     (ctx.at)("relay-named");
     pulled.attempt.duration += named.attempt.duration;
     run.changes();
@@ -233,9 +195,7 @@ async fn relayed(
     if let Some(error) = named.error {
         // the relay's name is the only one that holds the content: the next attempt only names it, and the end of that job
         // takes the relay's away
-        vouch(run, job, &alias, sources(&snapshot)).await?;
-        (pulled.attempt.failure, pulled.attempt.cut) = (Some(error.to_string()), true);
-        pulled.error = Some(error);
+        pulled.fails(vouch(run, job, &alias, sources(&snapshot)).await.err().unwrap_or(error));
         return Ok(Some(pulled));
     }
     untag(run, job, &alias).await;
@@ -245,7 +205,7 @@ async fn relayed(
     let limited = settings.transfer.rate_of(run.job.intent.kind()).is_some();
     if !limited && settings.transfer.caches_of(&job.name.repository).is_empty() {
         // a limit says nothing of the link to the registry, and neither does a cache on the LAN
-        link::learn_of_relay(ctx, job.name.repository.registry(), &snapshot).await;
+        link::learn_of_relay(ctx, &snapshot).await;
     }
     Ok(Some(pulled))
 }
@@ -263,7 +223,7 @@ async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, Stri
         .chain([&manifest.config])
         .map(|blob| (blob.digest, blob.size))
         .collect();
-    ctx.transfers.limit.set(settings.rate_of(run.job.intent.kind()).map(|rate| rate.0));
+    ctx.transfers.limit.set(rate(run).await);
     let known = link::known(ctx, job.name.repository.registry()).await;
     let order = Order {
         repository: job.name.repository.clone(),
@@ -287,13 +247,17 @@ async fn broke(
     record: &mut TransferRecord,
     mut pulled: Pulled,
 ) -> Result<Option<Pulled>, JobError> {
-    let reached = relay.is_reached();
+    let (ctx, reached) = (run.ctx, relay.is_reached());
     let snapshot = relay.close().await;
     told(record, &snapshot);
     let Some(error) = pulled.error.take() else { return Ok(Some(pulled)) };
     let reason = match (&snapshot.failure, &error) {
         (Some(failure), _) => Some((failure.reason(), failure.to_string())),
         (None, error) if is_the_roads(error) => Some(("engine", error.to_string())),
+        // by itself it needs no spool beside it, and what the spool has taken of its disk is free then
+        (None, JobError::Engine(EngineError::NoSpace(cause))) if spool_shares_its_disk(ctx) => {
+            Some(("no_space", format!("the engine's disk is full: {cause}")))
+        }
         (None, _) => None,
     };
     let Some((reason, why)) = reason else {
@@ -302,15 +266,15 @@ async fn broke(
         pulled.error = Some(error);
         return Ok(Some(pulled));
     };
-    if reason == "spool" {
-        // a full disk, most likely, and the engine may need the very room that the spool has taken
-        clear_spool(run.ctx, job).await;
+    if matches!(reason, "spool" | "no_space") {
+        // the engine may need the very room that the spool has taken
+        clear_spool(ctx, job).await;
     }
     // one that came and got no manifest can come again
     if reason == "engine" && !reached {
         let instance = job.inventory.engine.instance();
         let hindrance = format!("this engine could not pull from this machine's loopback ({why})");
-        lock(&run.ctx.transfers.out_of_reach).insert(instance, hindrance);
+        lock(&ctx.transfers.out_of_reach).insert(instance, (hindrance, Instant::now()));
     }
     run.outcome.moved_bytes += pulled.attempt.moved.0;
     pulled.attempt.failure = Some(format!("through the relay: {why}"));
@@ -350,16 +314,26 @@ async fn untag(run: &mut Run<'_>, job: &Job<'_>, alias: &Reference) {
     }
 }
 
-/// Distinct layers that are to be fetched, in the image's order.
-fn to_fetch<'j>(job: &'j Job<'_>) -> impl Iterator<Item = (Digest, Bytes)> + 'j {
-    let layers = job.estimate.iter().flat_map(|estimate| &estimate.layers);
-    layers
-        .filter(|layer| matches!(layer.presence, Presence::ToFetch | Presence::Unknown))
-        .map(|layer| (layer.blob, layer.size))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How fast bytes may come for this job now: what a deploy waits for is no background.
+async fn rate(run: &Run<'_>) -> Option<u64> {
+    let (ctx, settings) = (run.ctx, run.ctx.settings());
+    let background = settings.transfer.rate_of(run.job.intent.kind());
+    if background == settings.transfer.max_rate || !ctx.store.has_due_deploy(ctx.now()).await.unwrap_or(false) {
+        return background.map(|rate| rate.0);
+    }
+    settings.transfer.max_rate.map(|rate| rate.0)
+}
+
+/// Looks whether a deploy waits by now: one that came while nothing was open yet, or whose time to be tried again has come.
+pub(super) async fn keep_pace(run: &Run<'_>) {
+    let (limit, rate) = (&run.ctx.transfers.limit, rate(run).await);
+    if limit.rate() != rate {
+        limit.set(rate);
+    }
 }
 
 /// Lifts the rate for the background while a deploy waits for the pull under way.

@@ -76,6 +76,7 @@ fn pull(image: &str, moved: usize) -> PullRecord {
             failure: None,
             cut: false,
             expected: None,
+            transfer: None,
         }],
         duration_ms: 52_400,
         transfer: Some(TransferRecord {
@@ -126,6 +127,7 @@ pub fn doubted() -> Outcome {
             failure: Some("the daemon ended in mid-pull".to_owned()),
             cut: true,
             expected: None,
+            transfer: None,
         },
     );
     Outcome {

@@ -72,6 +72,15 @@ impl Store {
         .await
     }
 
+    /// Does a deploy wait for the job that is running?
+    pub async fn has_due_deploy(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM jobs WHERE kind = 'deploy' AND {})", due());
+            Ok(connection.prepare_cached(&sql)?.query_row([now.0], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// When the next queued job may run: an instant in the past (zero where it does not wait at all) means now, none
     /// means an empty queue.
     pub async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {

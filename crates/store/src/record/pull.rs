@@ -104,7 +104,7 @@ pub struct LayerRecordJson {
 }
 
 /// One try at a pull.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// What was pulled; empty within a report, which names it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -122,6 +122,9 @@ pub struct AttemptRecord {
     /// What it was expected to move, while its end is not known: if the daemon ends and all has come, that has moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<EstimateRecord>,
+    /// Which way it was to come, and what became of that, where it failed: the report of a pull that succeeds has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Box<TransferRecord>>,
 }
 
 /// Where the time of a pull went; the last attempt's, as far as the engine's stream tells it.
@@ -298,6 +301,7 @@ impl From<&Attempt> for AttemptRecord {
             failure: attempt.failure.clone(),
             cut: attempt.cut,
             expected: None,
+            transfer: None,
         }
     }
 }

@@ -120,6 +120,34 @@ pub fn over_budget() -> JobView {
     JobView { attempts: 2, digest: Some(digest("app")), ..deploy("sha-9f3c2aa", "succeeded", 12, outcome) }
 }
 
+/// A deploy whose pulls failed, with the way that each was to come.
+pub fn failed() -> JobView {
+    let error = ErrorRecord {
+        class: "unreachable".into(),
+        message: "ghcr.io cannot be reached".into(),
+        detail: "ghcr.io cannot be reached: connection refused".into(),
+    };
+    let transfer = TransferRecord {
+        way: "relay".into(),
+        reason: "transfer = \"relay\"".into(),
+        resumed_bytes: 40_000_000,
+        remarks: vec!["mirror.lan:5000 was passed over: it gave wrong bytes for sha256:4d4d".into()],
+        ..TransferRecord::default()
+    };
+    let attempt = AttemptRecord {
+        image: "ghcr.io/acme/app:sha-3".into(),
+        moved_bytes: 96_000_000,
+        duration_ms: 21_000,
+        failure: Some("the relay cannot go on".into()),
+        transfer: Some(Box::new(transfer)),
+        ..AttemptRecord::default()
+    };
+    let bare = AttemptRecord { moved_bytes: 0, duration_ms: 90, transfer: None, ..attempt.clone() };
+    let outcome =
+        Outcome { error: Some(error), attempts: vec![attempt, bare], moved_bytes: 96_000_000, ..Outcome::default() };
+    deploy("sha-3", "failed", 30, outcome)
+}
+
 /// A deploy that nothing moved for.
 pub fn refused() -> JobView {
     let error = ErrorRecord {

@@ -7,6 +7,7 @@ use layerkeeper_core::{Bytes, Digest, Repository, Timestamp};
 use layerkeeper_relay::{Probe, Snapshot};
 
 use crate::context::Context;
+use crate::settings::TransferSettings;
 use crate::worker::pull::Pulled;
 
 /// After so long what many connections gave says nothing any more.
@@ -42,45 +43,89 @@ const MEASURING_TIME: Duration = Duration::from_millis(1500);
 const MEASURING_PART: u64 = 300;
 const MEASURING_CONNECTIONS: usize = 4;
 
-/// What is known of a registry; where nothing is and much is to be fetched, it is measured by a few bytes of the largest
-/// layer, over one connection and over many. Gives the bytes that this took, too.
+/// What is known of a registry and of its mirrors; where nothing is and much is to be fetched, it is measured by a few bytes of
+/// the largest layer. What many connections give is what they give where they give most, for that is where the relay takes
+/// blobs from. Gives the bytes that measuring took, too.
 pub(super) async fn known_or_measured(
     ctx: &Context,
+    settings: &TransferSettings,
     repository: &Repository,
-    layers: &[(Digest, Bytes)],
-    connections: usize,
+    wanted: &[(Digest, Bytes)],
 ) -> (Link, Bytes) {
-    let link = known(ctx, repository.registry()).await;
-    let total: u64 = layers.iter().map(|(_, size)| size.0).sum();
-    let largest = layers.iter().max_by_key(|(_, size)| *size);
-    let (Some(relays), Some((blob, size))) = (ctx.transfers.relays(), largest) else { return (link, Bytes::ZERO) };
-    if link.many.is_some() || total < WORTH_MEASURING {
-        return (link, Bytes::ZERO);
+    let mut probes =
+        Probes { ctx, wanted, connections: settings.connections.min(MEASURING_CONNECTIONS), moved: Bytes::ZERO };
+    let mut link = probes.origin(repository).await;
+    for mirror in settings.mirrors_of(repository) {
+        let (many, connections) = probes.mirror(&mirror).await;
+        if many > link.many {
+            (link.many, link.connections) = (many, connections);
+        }
     }
-    let mut moved = Bytes::ZERO;
-    let connections = connections.min(MEASURING_CONNECTIONS);
-    let mut rate = async |connections: usize| {
+    (link, probes.moved)
+}
+
+/// Measurements for one pull.
+struct Probes<'p> {
+    ctx: &'p Context,
+    wanted: &'p [(Digest, Bytes)],
+    connections: usize,
+    moved: Bytes,
+}
+
+impl Probes<'_> {
+    /// The registry itself: over one connection, as the engine has for a layer, and over many.
+    async fn origin(&mut self, repository: &Repository) -> Link {
+        let link = known(self.ctx, repository.registry()).await;
+        if link.many.is_some() || !self.is_worth_it() {
+            return link;
+        }
+        let (Some(one), Some(many)) = (self.rate(repository, 1).await, self.rate(repository, self.connections).await)
+        else {
+            return link;
+        };
+        let link = Link { one: Some(one), three: link.three, many: Some(many), connections: self.connections };
+        tracing::info!(%repository, %link, bytes = self.moved.0, "measured the link");
+        save(self.ctx, repository.registry(), link, self.ctx.now()).await;
+        link
+    }
+
+    /// A mirror, which only the relay asks: over many. None for one that gives nothing.
+    async fn mirror(&mut self, mirror: &Repository) -> (Option<f64>, usize) {
+        let link = known(self.ctx, mirror.registry()).await;
+        if link.many.is_some() || !self.is_worth_it() {
+            return (link.many, link.connections);
+        }
+        let many = self.rate(mirror, self.connections).await;
+        if many.is_some() {
+            let link = Link { many, connections: self.connections, ..link };
+            tracing::info!(%mirror, %link, "measured a mirror");
+            save(self.ctx, mirror.registry(), link, self.ctx.now()).await;
+        }
+        (many, self.connections)
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.wanted.iter().map(|(_, size)| size.0).sum::<u64>() >= WORTH_MEASURING
+    }
+
+    /// Bytes per second of so many connections together; none where nothing comes.
+    async fn rate(&mut self, repository: &Repository, connections: usize) -> Option<f64> {
+        let (blob, size) = *self.wanted.iter().max_by_key(|(_, size)| *size)?;
+        let total: u64 = self.wanted.iter().map(|(_, size)| size.0).sum();
         // as much over each
-        let part = total / MEASURING_PART * connections as u64 / MEASURING_CONNECTIONS as u64;
-        let (repository, bytes) = (repository.clone(), Bytes(part));
-        let road = Probe { repository, blob: *blob, size: *size, connections, bytes, time: MEASURING_TIME };
-        let measured = relays.measure(&road).await;
-        if let Ok(measured) = &measured {
-            moved += measured.bytes;
+        let bytes = Bytes(total / MEASURING_PART * connections as u64 / MEASURING_CONNECTIONS as u64);
+        let road = Probe { repository: repository.clone(), blob, size, connections, bytes, time: MEASURING_TIME };
+        match self.ctx.transfers.relays()?.measure(&road).await {
+            Ok(measured) => {
+                self.moved += measured.bytes;
+                Some(measured.rate).filter(|rate| *rate > 0.0)
+            }
+            Err(error) => {
+                tracing::warn!(%repository, %error, "could not measure what the link gives");
+                None
+            }
         }
-        measured.map(|measured| measured.rate)
-    };
-    let (one, many) = (rate(1).await, rate(connections).await);
-    let link = match (one, many) {
-        (Ok(one), Ok(many)) => Link { one: Some(one), three: link.three, many: Some(many), connections },
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!(%repository, %error, "could not measure what the link gives");
-            return (link, moved);
-        }
-    };
-    tracing::info!(%repository, %link, bytes = moved.0, "measured the link");
-    save(ctx, repository.registry(), link, ctx.now()).await;
-    (link, moved)
+    }
 }
 
 /// A pull of the engine's own: over one connection where it fetched one layer, over three where it fetched many.
@@ -102,10 +147,10 @@ pub(super) async fn learn_of_engine(ctx: &Context, registry: &str, pulled: &Pull
     save(ctx, registry, link, at).await;
 }
 
-/// A pull through the relay.
-pub(super) async fn learn_of_relay(ctx: &Context, registry: &str, snapshot: &Snapshot) {
-    let speed = snapshot.speed;
-    let Some((connections, many)) = speed.many else { return };
+/// A pull through the relay: it tells of the place that nearly all came from, and of none where several had a part.
+pub(super) async fn learn_of_relay(ctx: &Context, snapshot: &Snapshot) {
+    let (speed, source) = (snapshot.speed, main_source(&snapshot.sources));
+    let (Some((connections, many)), Some(registry)) = (speed.many, source) else { return };
     let before = known(ctx, registry).await;
     // one of many gives no more than one alone would
     let each = many / connections as f64;
@@ -118,9 +163,31 @@ pub(super) async fn learn_of_relay(ctx: &Context, registry: &str, snapshot: &Sna
     save(ctx, registry, link, ctx.now()).await;
 }
 
+/// The source of all bytes but a tenth.
+fn main_source(sources: &[(String, Bytes)]) -> Option<&str> {
+    let total: Bytes = sources.iter().map(|(_, bytes)| *bytes).sum();
+    let most = sources.iter().max_by_key(|(_, bytes)| *bytes)?;
+    (most.1.0 > total.0 / 10 * 9).then_some(&*most.0)
+}
+
 async fn save(ctx: &Context, registry: &str, link: Link, at: Timestamp) {
     tracing::debug!(registry, %link, "what the link gives");
     if let Err(error) = ctx.store.save_link(registry, link, at).await {
         tracing::warn!(%registry, %error, "could not store what the link to a registry gives");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_from_several_tells_nothing_of_one() {
+        let of =
+            |bytes: [u64; 2]| [("ghcr.io".to_owned(), Bytes(bytes[0])), ("mirror.lan".to_owned(), Bytes(bytes[1]))];
+        assert_eq!(main_source(&of([1000, 50])), Some("ghcr.io"));
+        assert_eq!(main_source(&of([50, 1000])), Some("mirror.lan"));
+        assert_eq!(main_source(&of([1000, 200])), None);
+        assert_eq!(main_source(&of([0, 0])), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The spool around a pull: what it needs there, what lies there already, and what goes where the disk is short.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use layerkeeper_core::plan::Way;
@@ -19,14 +20,18 @@ pub(super) async fn has_room(run: &mut Run<'_>, job: &Job<'_>, way: Way) -> Resu
     let (ctx, lying) = (run.ctx, entries(run.ctx).await);
     let blobs = blobs(job);
     let (ours, others): (Vec<Entry>, Vec<Entry>) = lying.into_iter().partition(|entry| blobs.contains(&entry.digest));
-    let needed = match way {
-        Way::Engine => Bytes::ZERO,
-        Way::Relay => {
-            let wanted: Bytes = to_fetch(job).map(|(_, size)| size).sum();
-            // what lies there takes its room already
-            wanted.min(ctx.settings().transfer.spool_max) - ours.iter().map(|entry| entry.bytes).sum()
+    let most = ctx.settings().transfer.spool_max;
+    let (mut needed, mut others) = (Bytes::ZERO, others);
+    if way == Way::Relay {
+        let wanted = to_fetch(job).map(|(_, size)| size).sum::<Bytes>().min(most);
+        // what lies there takes its room already
+        needed = wanted - ours.iter().map(|entry| entry.bytes).sum();
+        let gone = beyond(&mut others, most - wanted);
+        if !gone.is_empty() {
+            tracing::info!(image = %job.name, blobs = gone.len(), %most, "removes the oldest of what other pulls left in the spool: it would hold more than spool_max");
+            clear(ctx, gone).await;
         }
-    };
+    }
     if (needed == Bytes::ZERO && others.is_empty()) || fits(run, job.name, job.estimate.as_ref(), needed).await? {
         return Ok(None);
     }
@@ -40,6 +45,18 @@ pub(super) async fn has_room(run: &mut Run<'_>, job: &Job<'_>, way: Way) -> Resu
     }
     clear_spool(ctx, job).await;
     Ok(Some(format!("there is no room for the relay's spool of {needed} beside it")))
+}
+
+/// Takes out what is beyond so many bytes in all, the oldest first.
+fn beyond(entries: &mut Vec<Entry>, most: Bytes) -> Vec<Digest> {
+    entries.sort_by_key(|entry| Reverse(entry.changed));
+    let mut held = Bytes::ZERO;
+    let stays = entries.iter().take_while(|entry| {
+        held += entry.bytes;
+        held <= most
+    });
+    let stays = stays.count();
+    entries.split_off(stays).into_iter().map(|entry| entry.digest).collect()
 }
 
 /// What a relay left in the spool for this image is of no use any more: the engine has it, or is to get it by itself.
@@ -63,4 +80,33 @@ async fn entries(ctx: &Context) -> Vec<Entry> {
 fn blobs(job: &Job<'_>) -> HashSet<Digest> {
     let manifest = job.target.manifest.iter();
     manifest.flat_map(|m| m.layers.iter().map(|layer| layer.blob.digest).chain([m.config.digest])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_goes_until_the_rest_is_within_the_bound() {
+        let entry = |name: &str, bytes, age: u64| Entry {
+            digest: Digest::of(name.as_bytes()),
+            bytes: Bytes(bytes),
+            changed: SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - age),
+        };
+        let all = vec![entry("old", 10, 9), entry("new", 30, 1), entry("middle", 20, 5)];
+        for (most, gone) in [
+            (60, vec![]),
+            (59, vec!["old"]),
+            (50, vec!["old"]),
+            (49, vec!["middle", "old"]),
+            (0, vec!["new", "middle", "old"]),
+        ] {
+            let mut entries = all.clone();
+            let gone: Vec<Digest> = gone.into_iter().map(|name| Digest::of(name.as_bytes())).collect();
+            assert_eq!(beyond(&mut entries, Bytes(most)), gone, "{most}");
+            assert_eq!(entries.len() + gone.len(), 3);
+        }
+    }
 }
