@@ -15,6 +15,7 @@ mod refused;
 mod relay;
 mod relay_cut;
 mod relay_disk;
+mod relay_rate;
 mod reuse;
 mod stalled;
 mod state;

@@ -304,39 +304,6 @@ async fn a_layer_that_the_spool_may_not_hold_goes_the_engines_way_from_the_first
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_is_kept_to_by_the_relay_and_lifted_when_a_deploy_waits() {
-    on_each(|engine, number| async move {
-        let registry = Registry::start(Auth::Open).unwrap();
-        let base = Image::new().layer(layer(270, number, 1, Bytes(6 * MB)));
-        base.push(&registry, "acme/base:1").unwrap();
-        version(number + 80, 1).push(&registry, "acme/app:sha-1").unwrap();
-        let store = Store::open_in_memory(Options::default()).unwrap();
-        let host = Host::over(engine, &registry.host(), store.clone(), |settings, _| {
-            settings.policy.keep.truncate(1);
-            // it would take a minute
-            settings.transfer.background_rate = Some(Bytes(100_000));
-        })
-        .await;
-        let begun = std::time::Instant::now();
-        let warm = host.keeper.prewarm(&[], 0).await.unwrap();
-        let moving = async || host.spooled() > Bytes::ZERO;
-        eventually(Duration::from_secs(30), moving).await;
-        let row = host.deploy("sha-1", None).await;
-        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
-        let row = host.end(&warm[0].job.id).await;
-        let transfer = row.outcome.pull.unwrap().transfer.unwrap();
-        assert!(transfer.way == "relay" && transfer.reason.contains("a rate is set"), "{transfer:?}");
-        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
-        let learnt = store.link(&registry.host()).await.unwrap();
-        assert!(
-            learnt.is_none_or(|(link, _)| link.many.is_none()),
-            "what a limit lets through says nothing of the link"
-        );
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_restarted_in_mid_pull_goes_on_where_it_was() {
     for kind in EngineKind::ALL {
         let mut engine = Engine::start(kind).unwrap();
