@@ -149,6 +149,12 @@ impl Open {
     }
 }
 
+/// First and last byte of the part that a request asked for.
+fn asked(range: Option<&str>) -> Option<(usize, usize)> {
+    let (first, last) = range?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
 fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
