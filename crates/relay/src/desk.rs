@@ -214,9 +214,8 @@ impl Desk {
         self.lanes -= 1;
         let lacks = self.sources.fetched(source, &fetched, Instant::now());
         let Some(blob) = self.blobs.iter_mut().find(|blob| blob.digest == digest) else { return Ok(()) };
-        if !self.sources.get(source).ranges {
-            blob.whole = false;
-        }
+        // while a whole answer is read nobody else is sent for any of it, so this was the one that read it
+        blob.whole = false;
         if lacks {
             blob.absent.insert(source);
             blob.look = None;

@@ -55,6 +55,10 @@ impl Desk {
                 }
                 continue;
             };
+            if !self.sources.get(source).ranges && self.blobs[at].asked > 0 {
+                // others were sent for parts, in vain; when they are back, one reads all that is missing
+                continue;
+            }
             return Ok(self.order(at, source).map(|order| (self.blobs[at].digest, source, order)));
         }
         Ok(None)

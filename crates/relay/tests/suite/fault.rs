@@ -52,6 +52,11 @@ async fn a_server_without_ranges_gives_each_blob_whole() {
     ground.proxy.add(Fault::drop_range());
     let open = ground.open(&pushed).await;
     tokio::join!(open.layer(0), open.layer(1));
+    assert_eq!(
+        open.close().await.came(),
+        pushed.layer_bytes(),
+        "each once, though many found out that there are no parts"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
