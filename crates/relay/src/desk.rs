@@ -25,6 +25,7 @@ use crate::piece::{Fetched, Trouble};
 use crate::snapshot::{BlobSnapshot, Snapshot, Speed};
 use crate::source::Sources;
 use crate::spool::Spool;
+use crate::underway::Underway;
 
 /// How often the number of connections is thought about.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,7 +49,7 @@ pub(crate) enum Message {
 /// What a task of the desk's brings back.
 #[derive(Debug)]
 enum Ended {
-    Piece { blob: Digest, source: usize, fetched: Fetched },
+    Piece { pass: u64, blob: Digest, source: usize, fetched: Fetched },
     Hash { blob: Digest, hashed: Result<Digest, RelayError> },
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct Desk {
     pub(crate) blobs: Vec<Fetching>,
     /// Asked for, and waiting until the engine has had something that can go from the spool for them.
     queued: VecDeque<Ask>,
-    pub(crate) lanes: usize,
+    pub(crate) underway: Underway,
     pub(crate) tick: TickState,
     tasks: JoinSet<Ended>,
 }
@@ -108,7 +109,7 @@ impl Desk {
             told,
             blobs: Vec::new(),
             queued: VecDeque::new(),
-            lanes: 0,
+            underway: Underway::default(),
             tick,
             tasks: JoinSet::new(),
         };
@@ -128,7 +129,10 @@ impl Desk {
                     None => break,
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
-                    Ok(Ended::Piece { blob, source, fetched }) => self.came(blob, source, fetched),
+                    Ok(Ended::Piece { pass, blob, source, fetched }) => {
+                        self.underway.end(pass, Instant::now());
+                        self.came(blob, source, fetched)
+                    }
                     Ok(Ended::Hash { blob, hashed }) => self.hashed(blob, hashed),
                     // a task that panicked has said so by itself; it must not be waited for in silence
                     Err(error) => Err(RelayError::Spool { path: self.spool.dir().display().to_string(), cause: error.to_string() }),
@@ -211,7 +215,6 @@ impl Desk {
     }
 
     fn came(&mut self, digest: Digest, source: usize, fetched: Fetched) -> Result<(), RelayError> {
-        self.lanes -= 1;
         let lacks = self.sources.fetched(source, &fetched, Instant::now());
         let Some(blob) = self.blobs.iter_mut().find(|blob| blob.digest == digest) else { return Ok(()) };
         // while a whole answer is read nobody else is sent for any of it, so this was the one that read it
@@ -228,12 +231,13 @@ impl Desk {
         }
     }
 
-    /// Thinks about the number of connections.
+    /// Thinks about the connections, how many and which.
     fn think(&mut self) {
         let (now, came) = (Instant::now(), self.tick.came.load(Ordering::Relaxed));
+        self.underway.cut_slow(now);
         if let Some(before) = self.tick.at {
             let rate = (came - self.tick.came_then) as f64 / (now - before).as_secs_f64().max(1e-3);
-            let busy = !self.tick.idle && self.lanes == self.climb.target();
+            let busy = !self.tick.idle && self.underway.len() == self.climb.target();
             self.climb.tick(rate, busy);
             self.told.send_modify(|snapshot| snapshot.bytes_per_second = rate as u64);
         }
@@ -245,7 +249,7 @@ impl Desk {
             for blob in &self.blobs {
                 snapshot.keep(blob);
             }
-            snapshot.connections = self.lanes;
+            snapshot.connections = self.underway.len();
             snapshot.speed = Speed::of(self.climb.seen());
             snapshot.sources = self.sources.iter().map(|s| (s.name().to_owned(), Bytes(s.came))).collect();
             snapshot.remarks = self.sources.remarks();

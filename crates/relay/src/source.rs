@@ -175,10 +175,16 @@ impl Sources {
         if fetched.landed > 0 {
             source.filling_since = None;
         }
-        if fetched.landed >= TELLING || (fetched.trouble.is_none() && fetched.landed >= TELLING / 4) {
+        // what was cut was looked at for long, and says as much as two pieces
+        let says = match fetched.trouble {
+            Some(Trouble::Slow) => 2,
+            None if fetched.landed >= TELLING / 4 => 1,
+            _ => u32::from(fetched.landed >= TELLING),
+        };
+        if says > 0 {
             let rate = fetched.landed as f64 / fetched.took.as_secs_f64().max(1e-6);
             source.rate = Some(source.rate.map_or(rate, |before| before * 0.7 + rate * 0.3));
-            source.measured += 1;
+            source.measured += says;
         }
         match &fetched.trouble {
             None => source.failures = 0,
@@ -186,6 +192,13 @@ impl Sources {
             Some(Trouble::Lie(what)) => source.pass_over(what.clone()),
             // the desk sees to that
             Some(Trouble::Spool(_) | Trouble::Filling) => {}
+            // its rate is all that it has against it: a bad connection is no failure of whoever is at its end
+            Some(Trouble::Slow) => tracing::debug!(
+                source = source.name(),
+                bytes = fetched.landed,
+                took_ms = fetched.took.as_millis() as u64,
+                "cut a request that was far slower than others; another one goes on from there"
+            ),
             Some(Trouble::Source(SourceError::NotFound { .. } | SourceError::Missing { .. })) => return true,
             Some(Trouble::Source(error)) => source.failed(error, fetched.landed > 0, now),
         }

@@ -20,11 +20,11 @@ impl Desk {
     /// Sends somebody for each piece that there is a connection for.
     pub(super) fn deal(&mut self) -> Result<(), RelayError> {
         let now = Instant::now();
-        while self.lanes < self.climb.target() {
+        while self.underway.len() < self.climb.target() {
             match self.next_order(now)? {
                 Some((blob, source, order)) => {
-                    self.lanes += 1;
-                    self.tasks.spawn(async move { Ended::Piece { blob, source, fetched: fetch(order).await } });
+                    let pass = order.pass.number;
+                    self.tasks.spawn(async move { Ended::Piece { pass, blob, source, fetched: fetch(order).await } });
                 }
                 None => {
                     self.tick.idle = true;
@@ -59,12 +59,12 @@ impl Desk {
                 // others were sent for parts, in vain; when they are back, one reads all that is missing
                 continue;
             }
-            return Ok(self.order(at, source).map(|order| (self.blobs[at].digest, source, order)));
+            return Ok(self.order(at, source, now).map(|order| (self.blobs[at].digest, source, order)));
         }
         Ok(None)
     }
 
-    fn order(&mut self, at: usize, source: usize) -> Option<Order> {
+    fn order(&mut self, at: usize, source: usize, now: Instant) -> Option<Order> {
         let whole = !self.sources.get(source).ranges;
         let length = match self.sources.get(source) {
             _ if whole => u64::MAX,
@@ -80,6 +80,7 @@ impl Desk {
         blob.whole |= whole;
         let digest = blob.digest;
         let reader = blob.readers.entry(source).or_insert_with(|| client.blob(&repository, digest)).clone();
+        let pass = self.underway.begin((digest, source), !whole, now);
         Some(Order {
             blob: reader,
             size: blob.size,
@@ -90,7 +91,8 @@ impl Desk {
             pieces: blob.spooled.pieces.clone(),
             path: blob.spooled.path().to_owned(),
             limit: self.limit.clone(),
-            came: vec![came, blob.came.entry(source).or_default().clone()],
+            came: vec![came, blob.came.entry(source).or_default().clone(), pass.came.clone()],
+            pass,
         })
     }
 

@@ -139,3 +139,28 @@ async fn a_lie_and_a_refusal_end_it_at_once() {
         assert_eq!(sources.choose(&none, now), Some(0));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_connection_was_cut_is_slow_and_does_not_fail() {
+    let (mut sources, none, now) = (sources(), BTreeSet::new(), Instant::now());
+    sources.fetched(0, &piece(MB, 1.0, None), now);
+    sources.fetched(1, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
+    assert!((0..100).all(|_| sources.choose(&none, now) == Some(0)));
+    assert!(sources.remarks()[0].starts_with("mirror.lan:5000 was passed over: it gives 5.00 kB/s"), "{sources:?}");
+    // the only one that has it
+    for _ in 0..100 {
+        sources.fetched(0, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
+    }
+    assert_eq!(sources.choose(&BTreeSet::from([1]), now), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_that_was_cut_does_not_make_a_good_source_slow() {
+    let (mut sources, none, now) = (sources(), BTreeSet::from([1]), Instant::now());
+    for _ in 0..4 {
+        sources.fetched(0, &piece(MB, 1.0, None), now);
+        sources.fetched(1, &piece(MB, 1.0, None), now);
+    }
+    sources.fetched(0, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
+    assert_eq!((sources.remarks().len(), sources.choose(&none, now)), (0, Some(0)));
+}

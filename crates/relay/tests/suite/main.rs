@@ -4,6 +4,7 @@
 
 mod cache;
 mod conformance;
+mod connections;
 mod content;
 mod fault;
 mod http2;
@@ -147,6 +148,11 @@ impl Open {
     async fn close(self) -> Snapshot {
         self.relay.close().await
     }
+}
+
+/// It must not take longer.
+async fn within<T>(seconds: u64, what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(seconds), what).await.unwrap()
 }
 
 /// First and last byte of the part that a request asked for.

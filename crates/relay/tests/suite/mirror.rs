@@ -5,7 +5,7 @@ use std::time::Duration;
 use layerkeeper_core::{Bytes, Digest};
 use layerkeeper_testkit::{Auth, Fault, Proxy, Pushed, Registry, eventually};
 
-use crate::{Ground, MB, Open, at};
+use crate::{Ground, MB, Open, at, within};
 
 impl Ground {
     /// A relay with this proxy as a mirror.
@@ -76,6 +76,23 @@ async fn a_mirror_that_does_not_have_it_costs_nothing() {
     let open = ground.mirrored(&mirror, &pushed).await;
     open.layer(0).await;
     assert_eq!(open.close().await.came(), pushed.layer_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_trickles_holds_nothing_up_and_is_named() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.throttle(Some(Bytes(20_000)));
+    let open = ground.mirrored(&mirror, &pushed).await;
+    // the one piece that it is asked for would take 50 s
+    within(30, open.layer(0)).await;
+    let snapshot = open.close().await;
+    let (origin, slow) = (snapshot.sources[0].1, snapshot.sources[1].1);
+    assert!(slow > Bytes::ZERO && slow < Bytes(MB), "{snapshot:#?}");
+    assert_eq!(origin + slow, pushed.layer_bytes(), "not a byte came twice");
+    let named = format!("{} was passed over: it gives", mirror.host());
+    assert!(snapshot.remarks.len() == 1 && snapshot.remarks[0].starts_with(&named), "{snapshot:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
