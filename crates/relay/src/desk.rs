@@ -61,6 +61,8 @@ pub(crate) struct Desk {
     pub(crate) spool_max: Bytes,
     pub(crate) limit: Arc<Limit>,
     pub(crate) climb: Climb,
+    /// The most connections at once.
+    most: usize,
     pub(crate) told: watch::Sender<Snapshot>,
     /// In the order in which they were asked for.
     pub(crate) blobs: Vec<Fetching>,
@@ -97,7 +99,7 @@ impl Desk {
     pub fn new(setup: Setup) -> (Self, watch::Receiver<Snapshot>) {
         let Setup { client, sources, spool, spool_max, limit, start, most } = setup;
         let (told, snapshot) = watch::channel(Snapshot::default());
-        let climb = Climb::new(start, most);
+        let climb = Climb::new(start, sources.bear(most));
         let tick = TickState::default();
         let desk = Self {
             client,
@@ -110,6 +112,7 @@ impl Desk {
             blobs: Vec::new(),
             queued: VecDeque::new(),
             underway: Underway::default(),
+            most,
             tick,
             tasks: JoinSet::new(),
         };
@@ -235,6 +238,7 @@ impl Desk {
     fn think(&mut self) {
         let (now, came) = (Instant::now(), self.tick.came.load(Ordering::Relaxed));
         self.underway.cut_slow(now);
+        self.climb.bound(self.sources.bear(self.most));
         if let Some(before) = self.tick.at {
             let rate = (came - self.tick.came_then) as f64 / (now - before).as_secs_f64().max(1e-3);
             let busy = !self.tick.idle && self.underway.len() == self.climb.target();

@@ -60,6 +60,8 @@ pub(crate) struct Source {
 pub(crate) struct Sources {
     all: Vec<Source>,
     asked: u64,
+    /// The most requests at once to each of them.
+    each: usize,
 }
 
 impl Source {
@@ -84,6 +86,11 @@ impl Source {
         self.rests_until.is_some_and(|until| until > now)
     }
 
+    /// It gives far less than the best one does.
+    fn is_slow(&self, best: f64) -> bool {
+        self.measured >= 2 && self.rate.is_some_and(|rate| rate < best * SLOW)
+    }
+
     /// It has not shown yet how fast it is.
     pub fn is_unmeasured(&self) -> bool {
         self.rate.is_none()
@@ -97,7 +104,7 @@ impl Source {
 
 impl Sources {
     pub fn new(repositories: impl IntoIterator<Item = Repository>) -> Self {
-        Self { all: repositories.into_iter().map(Source::new).collect(), asked: 0 }
+        Self { all: repositories.into_iter().map(Source::new).collect(), asked: 0, each: usize::MAX }
     }
 
     /// These too, which are caches.
@@ -105,6 +112,27 @@ impl Sources {
         let cache = |repository| Source { cache: true, ..Source::new(repository) };
         self.all.extend(repositories.into_iter().map(cache));
         self
+    }
+
+    /// None of them is asked by more than so many requests at once.
+    pub fn each_at_most(mut self, connections: usize) -> Self {
+        self.each = connections.max(1);
+        self
+    }
+
+    /// It is asked by as many as it may be.
+    pub fn is_full(&self, at: usize) -> bool {
+        self.all[at].asked >= self.each
+    }
+
+    /// How many of so many connections those that are asked now bear together.
+    pub fn bear(&self, most: usize) -> usize {
+        let best = self.best_rate().unwrap_or(0.0);
+        let asked = match self.cache(&BTreeSet::new()) {
+            Some(_) => 1,
+            None => self.all.iter().filter(|source| source.passed_over.is_none() && !source.is_slow(best)).count(),
+        };
+        most.min(self.each.saturating_mul(asked))
     }
 
     pub fn get(&self, at: usize) -> &Source {
@@ -149,7 +177,8 @@ impl Sources {
         // the unmeasured first, then the fastest; the origin before mirrors that are as good
         usable.sort_by(|(_, a), (_, b)| b.rate.unwrap_or(f64::MAX).total_cmp(&a.rate.unwrap_or(f64::MAX)));
         let best = usable.first().and_then(|(_, source)| source.rate).unwrap_or(0.0);
-        usable.retain(|(_, source)| source.measured < 2 || source.rate.is_none_or(|rate| rate >= best * SLOW));
+        // one that is full is still the measure: what is slow beside it does not take its place
+        usable.retain(|(_, source)| !source.is_slow(best) && source.asked < self.each);
         self.asked += 1;
         let turn = (self.asked / LOOK_ELSEWHERE) as usize;
         let elsewhere = self.asked.is_multiple_of(LOOK_ELSEWHERE) && usable.len() > 1;
@@ -220,7 +249,7 @@ impl Sources {
         let best = self.best_rate().unwrap_or(0.0);
         let remark = |source: &Source| match (&source.passed_over, source.rate) {
             (Some(why), _) => Some(format!("{} was passed over: it {why}", source.name())),
-            (None, Some(rate)) if source.measured >= 2 && rate < best * SLOW => Some(format!(
+            (None, Some(rate)) if source.is_slow(best) => Some(format!(
                 "{} was passed over: it gives {}/s for each connection, where another gives {}/s",
                 source.name(),
                 Bytes(rate as u64),

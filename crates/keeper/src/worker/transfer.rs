@@ -111,7 +111,8 @@ async fn choose(run: &mut Run<'_>, job: &Job<'_>) -> TransferChoice {
     }
     let cached = !settings.caches_of(&job.name.repository).is_empty();
     let link = if settings.mode == TransferMode::Auto && hindrance.is_none() && !cached {
-        let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, settings.connections).await;
+        let most = settings.connections.min(settings.connections_per_registry);
+        let (link, moved) = link::known_or_measured(ctx, &job.name.repository, &wanted, most).await;
         measured(run, job, moved);
         link
     } else {
@@ -274,7 +275,11 @@ async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, Stri
         limit: ctx.transfers.limit.clone(),
         away: job.target.away,
     };
-    let settings = RelaySettings { spool_max: settings.spool_max, connections: settings.connections };
+    let settings = RelaySettings {
+        spool_max: settings.spool_max,
+        connections: settings.connections,
+        connections_per_registry: settings.connections_per_registry,
+    };
     relays.open(order, &settings).await.map_err(|error| (error.reason(), error.to_string()))
 }
 

@@ -38,7 +38,7 @@ impl Desk {
         let early = blob.look.is_some_and(|look| look.next > now);
         // of a cache that may not have it one part is asked for, not many
         let asking = !blob.warm.contains(&cache) && blob.asked > 0;
-        if self.sources.get(cache).rests(now) || early || asking { Turn::Wait } else { Turn::Cache(cache) }
+        if self.sources.get(cache).rests(now) || self.sources.is_full(cache) || early || asking { Turn::Wait } else { Turn::Cache(cache) }
     }
 
     /// Takes down what an answer of a cache shows.

@@ -164,3 +164,28 @@ async fn one_connection_that_was_cut_does_not_make_a_good_source_slow() {
     sources.fetched(0, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
     assert_eq!((sources.remarks().len(), sources.choose(&none, now)), (0, Some(0)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_registry_is_asked_by_more_at_once_than_it_bears() {
+    let (mut sources, none, now) = (sources().each_at_most(3), BTreeSet::new(), Instant::now());
+    sources.fetched(0, &piece(2 * MB, 1.0, None), now);
+    sources.fetched(1, &piece(MB, 1.0, None), now);
+    assert_eq!((sources.bear(16), sources.bear(4)), (6, 4));
+    let send = |_| sources.choose(&none, now).inspect(|at| sources.sent(*at));
+    let sent: Vec<usize> = (0..16).filter_map(send).collect();
+    assert_eq!(sent, [0, 0, 0, 1, 1, 1]);
+    assert!(!sources.is_hopeless(&none), "they will have time again");
+    sources.fetched(0, &piece(2 * MB, 1.0, None), now);
+    assert_eq!(sources.choose(&none, now), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_one_does_not_take_the_place_of_one_that_is_asked_by_as_many_as_it_bears() {
+    let (mut sources, none, now) = (sources().each_at_most(1), BTreeSet::new(), Instant::now());
+    for _ in 0..2 {
+        sources.fetched(0, &piece(8 * MB, 1.0, None), now);
+        sources.fetched(1, &piece(MB, 1.0, None), now);
+    }
+    sources.sent(0);
+    assert_eq!((sources.choose(&none, now), sources.bear(16)), (None, 1));
+}

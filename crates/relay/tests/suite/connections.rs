@@ -1,9 +1,12 @@
-//! The connections: one that trickles holds nothing up, and a slow link is borne.
+//! The connections: one that trickles holds nothing up, a slow link is borne, and no registry is asked over too many.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use layerkeeper_core::Bytes;
-use layerkeeper_testkit::{Fault, Proxy};
+use layerkeeper_testkit::{Fault, Proxy, eventually};
 
-use crate::{Ground, MB, asked, within};
+use crate::{Ground, MB, Open, asked, at, within};
 
 const BLOBS: &str = "/blobs/";
 
@@ -36,4 +39,27 @@ async fn where_the_whole_link_is_slow_nobody_is_cut() {
     let open = ground.open(&pushed).await;
     open.layer(0).await;
     assert_eq!(unanswered(&ground.proxy), 0, "{:#?}", ground.proxy.passed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_registry_is_asked_over_more_connections_at_once_than_it_may_be() {
+    let mut ground = Ground::new();
+    ground.settings.connections_per_registry = 3;
+    let pushed = ground.push(&[24 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    let proxies = [&ground.proxy, &mirror];
+    proxies.iter().for_each(|proxy| proxy.throttle_each(Some(Bytes(2 * MB))));
+    let mut order = ground.order(&pushed);
+    order.mirrors = vec![at(&mirror.host(), &pushed.name.repository)];
+    order.start = 8;
+    let open = Open { relay: ground.relays.open(order, &ground.settings).await.unwrap(), pushed };
+    let most = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let is_ready = async || {
+        for (proxy, most) in proxies.iter().zip(&most) {
+            most.fetch_max(unanswered(proxy), Ordering::Relaxed);
+        }
+        open.relay.snapshot().blobs.values().any(|blob| blob.is_ready)
+    };
+    tokio::join!(open.layer(0), eventually(Duration::from_secs(60), is_ready));
+    assert_eq!(most.map(AtomicUsize::into_inner), [3, 3]);
 }

@@ -46,7 +46,7 @@ impl Ground {
         let dir = tempfile::tempdir().unwrap();
         let proxy = Proxy::start(&registry.host()).unwrap();
         let relays = Relays::new(client(dir.path()), Spool::new(dir.path().join("spool")));
-        let settings = Settings { spool_max: Bytes(1000 * MB), connections: 8 };
+        let settings = Settings { spool_max: Bytes(1000 * MB), connections: 8, connections_per_registry: 8 };
         Self { registry, proxy, relays, settings, dir }
     }
 
