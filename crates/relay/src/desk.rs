@@ -136,7 +136,7 @@ impl Desk {
                         self.underway.end(pass, Instant::now());
                         self.came(blob, source, fetched)
                     }
-                    Ok(Ended::Hash { blob, hashed }) => self.hashed(blob, hashed),
+                    Ok(Ended::Hash { blob, hashed }) => self.hashed(blob, hashed).await,
                     // a task that panicked has said so by itself; it must not be waited for in silence
                     Err(error) => Err(RelayError::Spool { path: self.spool.dir().display().to_string(), cause: error.to_string() }),
                 },
@@ -160,7 +160,7 @@ impl Desk {
             return Ok(());
         }
         // who came before goes first
-        if !self.queued.is_empty() || !self.make_room(ask.size) {
+        if !self.queued.is_empty() || !self.make_room(ask.size).await {
             let (limit, wanted) = (self.spool_max, Bytes(ask.size));
             if wanted > limit {
                 let error = RelayError::SpoolFull { limit, wanted };
@@ -189,7 +189,7 @@ impl Desk {
     }
 
     /// Lets go of what the engine has had, oldest first, until a blob of this size fits; false where it does not.
-    fn make_room(&mut self, size: u64) -> bool {
+    async fn make_room(&mut self, size: u64) -> bool {
         loop {
             let held: u64 = self.blobs.iter().map(|blob| blob.size).sum();
             if Bytes(held.saturating_add(size)) <= self.spool_max {
@@ -198,7 +198,8 @@ impl Desk {
             let Some(at) = self.blobs.iter().position(|blob| blob.is_ready && blob.served) else { return false };
             let gone = self.blobs.remove(at);
             self.told.send_modify(|snapshot| snapshot.keep(&gone));
-            self.spool.remove(gone.digest);
+            // before anything else is opened: it may be asked for again
+            self.spool.clear(vec![gone.digest]).await;
         }
     }
 

@@ -7,16 +7,21 @@ use super::Desk;
 use crate::error::RelayError;
 
 impl Desk {
-    pub(super) fn hashed(&mut self, digest: Digest, hashed: Result<Digest, RelayError>) -> Result<(), RelayError> {
+    pub(super) async fn hashed(
+        &mut self,
+        digest: Digest,
+        hashed: Result<Digest, RelayError>,
+    ) -> Result<(), RelayError> {
         let got = hashed?;
         let Some(at) = self.blobs.iter().position(|blob| blob.digest == digest) else { return Ok(()) };
         if got != digest {
             return self.wrong(at, got);
         }
-        let blob = &mut self.blobs[at];
-        for liar in blob.liars() {
+        let liars = self.blobs[at].liars();
+        for liar in liars.await {
             self.sources.get_mut(liar).pass_over(format!("gave wrong bytes for {digest}"));
         }
+        let blob = &mut self.blobs[at];
         blob.is_ready = true;
         let ready = Ok(blob.ready());
         blob.answer(&ready);
