@@ -18,9 +18,10 @@ const MOST_FAILURES_OF_CACHE: u32 = 4;
 
 const LONGEST_REST_OF_CACHE: Duration = Duration::from_secs(3);
 
-/// A cache that gives nothing at all may take so long for a blob, and a second more for each so many bytes of it.
+/// A cache that gives nothing at all may take so long, and a second more for each so many bytes of all blobs that wait for it:
+/// they share its uplink.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LEAST_RATE: f64 = 1e6;
+const LEAST_RATE: f64 = 250e3;
 
 /// A source that gives less than this part of what the best one gives is slow.
 const SLOW: f64 = 0.25;
@@ -268,10 +269,10 @@ impl Source {
         self.passed_over.get_or_insert(why);
     }
 
-    /// This cache is fetching a blob of this size for itself, as it says, and gives nothing meanwhile. One that cannot keep what
-    /// it fetches, on a full disk, would say so for ever.
-    pub fn is_filling(&mut self, blob: Digest, size: u64, now: Instant) {
-        let patience = PATIENCE + Duration::from_secs_f64(size as f64 / LEAST_RATE);
+    /// This cache is fetching a blob for itself, as it says, and gives nothing meanwhile; so many bytes are waited for in all. One
+    /// that cannot keep what it fetches, on a full disk, would say so for ever.
+    pub fn is_filling(&mut self, blob: Digest, waited_for: u64, now: Instant) {
+        let patience = PATIENCE + Duration::from_secs_f64(waited_for as f64 / LEAST_RATE);
         if now - *self.filling_since.get_or_insert(now) > patience {
             let took = patience.as_secs();
             self.pass_over(format!("gave nothing for {took} s, and still does not have {}", blob.short()));

@@ -91,15 +91,15 @@ async fn a_cache_comes_before_all_and_is_waited_for_while_it_gives_anything() {
     assert_eq!(sources.cache(&none), Some(2));
     assert_eq!(sources.cache(&BTreeSet::from([2])), None, "it does not have it");
     let at = |seconds| now + Duration::from_secs(seconds);
-    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
+    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(seconds));
     fills(0);
     fills(99);
     sources.fetched(2, &piece(MB, 1.0, None), at(100));
-    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
+    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(seconds));
     fills(101);
     fills(201);
     assert_eq!(sources.cache(&none), Some(2), "it gave something in between");
-    sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(202));
+    sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(202));
     assert_eq!((sources.cache(&none), sources.choose(&none, at(202))), (None, Some(0)));
     assert!(sources.remarks()[0].contains("cache.lan was passed over: it gave nothing for 100 s"), "{sources:?}");
 }
