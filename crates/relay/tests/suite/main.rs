@@ -10,6 +10,7 @@ mod fault;
 mod http2;
 mod mirror;
 mod resume;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
