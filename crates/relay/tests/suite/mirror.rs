@@ -96,6 +96,32 @@ async fn a_mirror_that_trickles_holds_nothing_up_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_never_answers_holds_up_one_connection_for_a_while_and_no_other() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.add(Fault::hang());
+    let open = ground.mirrored(&mirror, &pushed).await;
+    within(20, open.layer(0)).await;
+    let snapshot = open.close().await;
+    assert_eq!(snapshot.sources[0].1, pushed.layer_bytes(), "{snapshot:#?}");
+    assert!((1..=2).contains(&mirror.passed().len()), "{:?}", mirror.passed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_ranges_is_asked_once_and_leaves_the_blob_to_the_origin() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.add(Fault::drop_range());
+    let open = ground.mirrored(&mirror, &pushed).await;
+    within(20, open.layer(0)).await;
+    let snapshot = open.close().await;
+    assert_eq!(snapshot.sources[0].1, pushed.layer_bytes(), "{snapshot:#?}");
+    assert_eq!((mirror.passed().len(), snapshot.remarks.len()), (1, 0), "{:?}", mirror.passed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_the_origin_is_away_the_mirror_gives_manifest_and_blobs_by_digest() {
     let ground = Ground::new();
     let pushed = ground.push(&[10 * MB]);
