@@ -71,6 +71,8 @@ pub struct TransferSettings {
     pub mode: TransferMode,
     /// The most connections at once that the relay uses.
     pub connections: usize,
+    /// The most of them to one registry or mirror.
+    pub connections_per_registry: usize,
     /// So much may lie in the relay's spool at once.
     pub spool_max: Bytes,
     /// So many bytes per second may come in all.
@@ -108,6 +110,7 @@ impl Default for TransferSettings {
         Self {
             mode: TransferMode::Auto,
             connections: 16,
+            connections_per_registry: 16,
             spool_max: Bytes(4_000_000_000),
             max_rate: None,
             background_rate: None,

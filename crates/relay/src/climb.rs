@@ -44,6 +44,14 @@ impl Climb {
         }
     }
 
+    /// There are never more than `most` from now on.
+    pub fn bound(&mut self, most: usize) {
+        self.most = most.max(1);
+        if self.target > self.most {
+            self.aim(self.most);
+        }
+    }
+
     /// How many connections there should be now.
     pub fn target(&self) -> usize {
         self.target
@@ -149,5 +157,16 @@ mod tests {
         let mut climb = Climb::new(40, 3);
         assert_eq!(climb.target(), 3);
         assert!(run(&mut climb, 50, 1e6, 1e9).iter().all(|target| *target <= 3));
+    }
+
+    #[test]
+    fn a_bound_that_moves_is_kept_and_what_it_leaves_is_measured() {
+        let mut climb = Climb::new(16, 16);
+        climb.bound(6);
+        assert_eq!(climb.target(), 6);
+        assert!(run(&mut climb, 50, 1e6, 1e9).iter().all(|target| *target == 6));
+        assert_eq!(climb.seen(), [(6, 6e6)]);
+        climb.bound(12);
+        assert_eq!(run(&mut climb, 50, 1e6, 1e9).last(), Some(&12));
     }
 }

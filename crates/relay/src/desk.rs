@@ -2,6 +2,7 @@
 //! came, watches how many connections are worth it, and answers those who wait for a blob.
 
 mod cache;
+mod deal;
 mod judge;
 
 use std::collections::VecDeque;
@@ -20,21 +21,14 @@ use crate::climb::Climb;
 use crate::error::RelayError;
 use crate::fetching::{Answer, Fetching};
 use crate::limit::Limit;
-use crate::piece::{Fetched, Order, Trouble, fetch};
+use crate::piece::{Fetched, Trouble};
 use crate::snapshot::{BlobSnapshot, Snapshot, Speed};
 use crate::source::Sources;
 use crate::spool::Spool;
-use cache::Turn;
+use crate::underway::Underway;
 
 /// How often the number of connections is thought about.
 const TICK: Duration = Duration::from_millis(250);
-
-/// A piece is as long as one connection brings in about this time: short enough that the last one is not waited for long.
-const PIECE_TIME: f64 = 2.0;
-const LEAST_PIECE: u64 = 512 << 10;
-const MOST_PIECE: u64 = 16 << 20;
-/// A blob of no more than this is asked for whole.
-const SMALL: u64 = 1 << 20;
 
 /// Somebody wants a blob.
 #[derive(Debug)]
@@ -55,7 +49,7 @@ pub(crate) enum Message {
 /// What a task of the desk's brings back.
 #[derive(Debug)]
 enum Ended {
-    Piece { blob: Digest, source: usize, fetched: Fetched },
+    Piece { pass: u64, blob: Digest, source: usize, fetched: Fetched },
     Hash { blob: Digest, hashed: Result<Digest, RelayError> },
 }
 
@@ -67,12 +61,14 @@ pub(crate) struct Desk {
     pub(crate) spool_max: Bytes,
     pub(crate) limit: Arc<Limit>,
     pub(crate) climb: Climb,
+    /// The most connections at once.
+    most: usize,
     pub(crate) told: watch::Sender<Snapshot>,
     /// In the order in which they were asked for.
     pub(crate) blobs: Vec<Fetching>,
     /// Asked for, and waiting until the engine has had something that can go from the spool for them.
     queued: VecDeque<Ask>,
-    pub(crate) lanes: usize,
+    pub(crate) underway: Underway,
     pub(crate) tick: TickState,
     tasks: JoinSet<Ended>,
 }
@@ -103,7 +99,7 @@ impl Desk {
     pub fn new(setup: Setup) -> (Self, watch::Receiver<Snapshot>) {
         let Setup { client, sources, spool, spool_max, limit, start, most } = setup;
         let (told, snapshot) = watch::channel(Snapshot::default());
-        let climb = Climb::new(start, most);
+        let climb = Climb::new(start, sources.bear(most));
         let tick = TickState::default();
         let desk = Self {
             client,
@@ -115,7 +111,8 @@ impl Desk {
             told,
             blobs: Vec::new(),
             queued: VecDeque::new(),
-            lanes: 0,
+            underway: Underway::default(),
+            most,
             tick,
             tasks: JoinSet::new(),
         };
@@ -135,8 +132,11 @@ impl Desk {
                     None => break,
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
-                    Ok(Ended::Piece { blob, source, fetched }) => self.came(blob, source, fetched),
-                    Ok(Ended::Hash { blob, hashed }) => self.hashed(blob, hashed),
+                    Ok(Ended::Piece { pass, blob, source, fetched }) => {
+                        self.underway.end(pass, Instant::now());
+                        self.came(blob, source, fetched)
+                    }
+                    Ok(Ended::Hash { blob, hashed }) => self.hashed(blob, hashed).await,
                     // a task that panicked has said so by itself; it must not be waited for in silence
                     Err(error) => Err(RelayError::Spool { path: self.spool.dir().display().to_string(), cause: error.to_string() }),
                 },
@@ -160,7 +160,7 @@ impl Desk {
             return Ok(());
         }
         // who came before goes first
-        if !self.queued.is_empty() || !self.make_room(ask.size) {
+        if !self.queued.is_empty() || !self.make_room(ask.size).await {
             let (limit, wanted) = (self.spool_max, Bytes(ask.size));
             if wanted > limit {
                 let error = RelayError::SpoolFull { limit, wanted };
@@ -189,7 +189,7 @@ impl Desk {
     }
 
     /// Lets go of what the engine has had, oldest first, until a blob of this size fits; false where it does not.
-    fn make_room(&mut self, size: u64) -> bool {
+    async fn make_room(&mut self, size: u64) -> bool {
         loop {
             let held: u64 = self.blobs.iter().map(|blob| blob.size).sum();
             if Bytes(held.saturating_add(size)) <= self.spool_max {
@@ -198,7 +198,8 @@ impl Desk {
             let Some(at) = self.blobs.iter().position(|blob| blob.is_ready && blob.served) else { return false };
             let gone = self.blobs.remove(at);
             self.told.send_modify(|snapshot| snapshot.keep(&gone));
-            self.spool.remove(gone.digest);
+            // before anything else is opened: it may be asked for again
+            self.spool.clear(vec![gone.digest]).await;
         }
     }
 
@@ -217,97 +218,11 @@ impl Desk {
         self.tasks.spawn(async move { Ended::Hash { blob, hashed: hash.await } });
     }
 
-    /// Sends somebody for each piece that there is a connection for.
-    fn deal(&mut self) -> Result<(), RelayError> {
-        let now = Instant::now();
-        while self.lanes < self.climb.target() {
-            match self.next_order(now)? {
-                Some((blob, source, order)) => {
-                    self.lanes += 1;
-                    self.tasks.spawn(async move { Ended::Piece { blob, source, fetched: fetch(order).await } });
-                }
-                None => {
-                    self.tick.idle = true;
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The next piece of the first blob that wants one.
-    fn next_order(&mut self, now: Instant) -> Result<Option<(Digest, usize, Order)>, RelayError> {
-        let count = self.sources.iter().count();
-        for at in 0..self.blobs.len() {
-            if !self.blobs[at].wants() {
-                continue;
-            }
-            let barred = self.blobs[at].barred(count);
-            let chosen = match self.turn(at, &barred, now) {
-                Turn::Wait => continue,
-                Turn::Cache(cache) => Some(cache),
-                Turn::Elsewhere => self.sources.choose(&barred, now),
-            };
-            let Some(source) = chosen else {
-                if self.sources.is_hopeless(&barred) && self.blobs[at].asked == 0 {
-                    let reasons = self.sources.reasons(&barred);
-                    return Err(RelayError::NoSource { blob: self.blobs[at].digest.to_string(), reasons });
-                }
-                continue;
-            };
-            return Ok(self.order(at, source).map(|order| (self.blobs[at].digest, source, order)));
-        }
-        Ok(None)
-    }
-
-    fn order(&mut self, at: usize, source: usize) -> Option<Order> {
-        let whole = !self.sources.get(source).ranges;
-        let length = match self.sources.get(source) {
-            _ if whole => u64::MAX,
-            new if new.is_unmeasured() => self.piece_length(&self.blobs[at]).min(2 * LEAST_PIECE),
-            _ => self.piece_length(&self.blobs[at]),
-        };
-        let repository = self.sources.get(source).repository.clone();
-        let (client, came) = (self.client.clone(), self.tick.came.clone());
-        let blob = &mut self.blobs[at];
-        let range = blob.gaps.take(length)?;
-        self.sources.sent(source);
-        blob.asked += 1;
-        blob.whole |= whole;
-        let digest = blob.digest;
-        let reader = blob.readers.entry(source).or_insert_with(|| client.blob(&repository, digest)).clone();
-        Some(Order {
-            blob: reader,
-            size: blob.size,
-            range,
-            whole,
-            cache: self.sources.get(source).cache,
-            file: blob.spooled.file.clone(),
-            pieces: blob.spooled.pieces.clone(),
-            path: blob.spooled.path().to_owned(),
-            limit: self.limit.clone(),
-            came: vec![came, blob.came.entry(source).or_default().clone()],
-        })
-    }
-
-    /// Small ones whole; else what a connection brings in [`PIECE_TIME`], and towards the end so little that all
-    /// connections end together.
-    fn piece_length(&self, blob: &Fetching) -> u64 {
-        if blob.size <= SMALL {
-            return SMALL;
-        }
-        let usual = self.sources.best_rate().map_or(2 * LEAST_PIECE, |rate| (rate * PIECE_TIME) as u64);
-        let fair = blob.gaps.missing() / (2 * self.climb.target() as u64).max(1);
-        usual.clamp(LEAST_PIECE, MOST_PIECE).min(fair.max(LEAST_PIECE))
-    }
-
     fn came(&mut self, digest: Digest, source: usize, fetched: Fetched) -> Result<(), RelayError> {
-        self.lanes -= 1;
         let lacks = self.sources.fetched(source, &fetched, Instant::now());
         let Some(blob) = self.blobs.iter_mut().find(|blob| blob.digest == digest) else { return Ok(()) };
-        if !self.sources.get(source).ranges {
-            blob.whole = false;
-        }
+        // while a whole answer is read nobody else is sent for any of it, so this was the one that read it
+        blob.whole = false;
         if lacks {
             blob.absent.insert(source);
             blob.look = None;
@@ -320,12 +235,14 @@ impl Desk {
         }
     }
 
-    /// Thinks about the number of connections.
+    /// Thinks about the connections, how many and which.
     fn think(&mut self) {
         let (now, came) = (Instant::now(), self.tick.came.load(Ordering::Relaxed));
+        self.underway.cut_slow(now);
+        self.climb.bound(self.sources.bear(self.most));
         if let Some(before) = self.tick.at {
             let rate = (came - self.tick.came_then) as f64 / (now - before).as_secs_f64().max(1e-3);
-            let busy = !self.tick.idle && self.lanes == self.climb.target();
+            let busy = !self.tick.idle && self.underway.len() == self.climb.target();
             self.climb.tick(rate, busy);
             self.told.send_modify(|snapshot| snapshot.bytes_per_second = rate as u64);
         }
@@ -337,7 +254,7 @@ impl Desk {
             for blob in &self.blobs {
                 snapshot.keep(blob);
             }
-            snapshot.connections = self.lanes;
+            snapshot.connections = self.underway.len();
             snapshot.speed = Speed::of(self.climb.seen());
             snapshot.sources = self.sources.iter().map(|s| (s.name().to_owned(), Bytes(s.came))).collect();
             snapshot.remarks = self.sources.remarks();

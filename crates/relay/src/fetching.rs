@@ -194,16 +194,23 @@ impl Fetching {
         (self.resumed + came).clamp(self.gaps.landed(), self.size)
     }
 
-    /// Which sources gave bytes that are not those of the blob as it is in the spool now, whole and verified.
-    pub fn liars(&self) -> Vec<usize> {
-        let before = self.again.as_ref().map(|again| &*again.before).unwrap_or_default();
-        let lied = |(piece, source): &(Piece, Option<usize>)| {
-            let source = (*source)?;
-            let crc = crate::spool::crc_of(&self.spooled.file, &piece.range).ok()?;
-            (crc != piece.crc).then_some(source)
-        };
-        let liars: BTreeSet<usize> = before.iter().filter_map(lied).collect();
-        liars.into_iter().collect()
+    /// Which sources gave bytes that are not those of the blob as it is in the spool now, whole and verified. All that they gave
+    /// is read for it, off the runtime's threads.
+    pub fn liars(&self) -> impl Future<Output = BTreeSet<usize>> + Send + use<> {
+        let (before, file) = (self.again.as_ref().map(|again| again.before.clone()), self.spooled.file.clone());
+        async move {
+            let Some(before) = before else { return BTreeSet::new() };
+            let lied = move |(piece, source): (Piece, Option<usize>)| {
+                let source = source?;
+                let crc = crate::spool::crc_of(&file, &piece.range).ok()?;
+                (crc != piece.crc).then_some(source)
+            };
+            let read = tokio::task::spawn_blocking(move || before.into_iter().filter_map(lied).collect());
+            read.await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "could not find out who gave wrong bytes");
+                BTreeSet::new()
+            })
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! into a spool on disk. A blob is verified before its first byte is served, and then served byte for byte as the origin has
 //! it: same digests, same manifest, nothing rewritten, nothing decompressed. Only what the engine asks for is fetched.
 //!
-//! A request's way: `serve.rs` takes it, `serve/blob.rs` asks the desk, `desk.rs` sends for the pieces, `piece.rs` fetches one,
-//! `fetching.rs` puts them together and hashes them, `desk/judge.rs` judges, and `serve/blob.rs` answers from the file.
+//! A request's way: `serve.rs` takes it, `serve/blob.rs` asks the desk, `desk/deal.rs` sends for the pieces, `piece.rs` fetches
+//! one, `underway.rs` cuts what is hopelessly slow, `fetching.rs` puts them together and hashes them, `desk/judge.rs` judges,
+//! and `serve/blob.rs` answers from the file.
 
 mod climb;
 mod desk;
@@ -22,6 +23,7 @@ mod serve;
 mod snapshot;
 mod source;
 mod spool;
+mod underway;
 
 pub use error::RelayError;
 pub use limit::Limit;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::error::RelayError;
 use crate::limit::Limit;
 use crate::spool::{BLOCK, at, write_block};
+use crate::underway::Pass;
 
 /// So little is read from a cache whether it has it or not: to ask again would cost as much.
 const TINY: u64 = 64 << 10;
@@ -37,6 +38,8 @@ pub(crate) struct Order {
     pub limit: Arc<Limit>,
     /// Counts bytes as they come.
     pub came: Vec<Arc<AtomicU64>>,
+    /// Says when it is to end early.
+    pub pass: Pass,
 }
 
 /// What became of it.
@@ -66,6 +69,8 @@ pub(crate) enum Trouble {
     /// A cache does the same: it has only begun to fetch the blob for itself. What it sends meanwhile it fetches from the origin
     /// once more, for this request alone, so it is not read.
     Filling,
+    /// It was cut, since others are many times as fast.
+    Slow,
     /// It cannot be written down.
     Spool(RelayError),
 }
@@ -102,10 +107,14 @@ async fn receive(order: &Order, fetched: &mut Fetched) -> Result<(), Trouble> {
     let mut crc = crc32fast::Hasher::new();
     let mut block = BytesMut::with_capacity(BLOCK);
     let ended = loop {
-        let chunk = match piece.chunk().await {
+        let chunk = tokio::select! {
+            () = order.pass.cut.cancelled() => break Some(Trouble::Slow),
+            chunk = piece.chunk() => chunk,
+        };
+        let chunk = match chunk {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break None,
-            Err(error) => break Some(error),
+            Err(error) => break Some(Trouble::Source(error)),
         };
         order.limit.take(chunk.len()).await;
         fetched.came += chunk.len() as u64;
@@ -133,7 +142,7 @@ async fn receive(order: &Order, fetched: &mut Fetched) -> Result<(), Trouble> {
     fetched.crc = crc.finalize();
     match ended {
         _ if fetched.landed == wanted.min(promised) => Ok(()),
-        Some(error) => Err(Trouble::Source(error)),
+        Some(trouble) => Err(trouble),
         None => Err(Trouble::Lie(format!("ends a part of {promised} bytes after {}", fetched.landed))),
     }
 }

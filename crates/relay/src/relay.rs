@@ -34,6 +34,8 @@ pub struct Settings {
     pub spool_max: Bytes,
     /// The most connections at once, all sources together.
     pub connections: usize,
+    /// The most to one of them.
+    pub connections_per_registry: usize,
 }
 
 /// Opens relays. Cheap to clone.
@@ -115,7 +117,9 @@ impl Relays {
         let (messages, inbox) = mpsc::channel(WAITING);
         let (desk, snapshot) = Desk::new(Setup {
             client: self.client.clone(),
-            sources: Sources::new(order.sources().cloned()).and_caches(order.caches.iter().cloned()),
+            sources: Sources::new(order.sources().cloned())
+                .and_caches(order.caches.iter().cloned())
+                .each_at_most(settings.connections_per_registry),
             spool: self.spool.clone(),
             spool_max: settings.spool_max,
             limit: order.limit.clone(),

@@ -18,9 +18,10 @@ const MOST_FAILURES_OF_CACHE: u32 = 4;
 
 const LONGEST_REST_OF_CACHE: Duration = Duration::from_secs(3);
 
-/// A cache that gives nothing at all may take so long for a blob, and a second more for each so many bytes of it.
+/// A cache that gives nothing at all may take so long, and a second more for each so many bytes of all blobs that wait for it:
+/// they share its uplink.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LEAST_RATE: f64 = 1e6;
+const LEAST_RATE: f64 = 500e3;
 
 /// A source that gives less than this part of what the best one gives is slow.
 const SLOW: f64 = 0.25;
@@ -60,6 +61,8 @@ pub(crate) struct Source {
 pub(crate) struct Sources {
     all: Vec<Source>,
     asked: u64,
+    /// The most requests at once to each of them.
+    each: usize,
 }
 
 impl Source {
@@ -84,6 +87,11 @@ impl Source {
         self.rests_until.is_some_and(|until| until > now)
     }
 
+    /// It gives far less than the best one does.
+    fn is_slow(&self, best: f64) -> bool {
+        self.measured >= 2 && self.rate.is_some_and(|rate| rate < best * SLOW)
+    }
+
     /// It has not shown yet how fast it is.
     pub fn is_unmeasured(&self) -> bool {
         self.rate.is_none()
@@ -97,7 +105,7 @@ impl Source {
 
 impl Sources {
     pub fn new(repositories: impl IntoIterator<Item = Repository>) -> Self {
-        Self { all: repositories.into_iter().map(Source::new).collect(), asked: 0 }
+        Self { all: repositories.into_iter().map(Source::new).collect(), asked: 0, each: usize::MAX }
     }
 
     /// These too, which are caches.
@@ -105,6 +113,27 @@ impl Sources {
         let cache = |repository| Source { cache: true, ..Source::new(repository) };
         self.all.extend(repositories.into_iter().map(cache));
         self
+    }
+
+    /// None of them is asked by more than so many requests at once.
+    pub fn each_at_most(mut self, connections: usize) -> Self {
+        self.each = connections.max(1);
+        self
+    }
+
+    /// It is asked by as many as it may be.
+    pub fn is_full(&self, at: usize) -> bool {
+        self.all[at].asked >= self.each
+    }
+
+    /// How many of so many connections those that are asked now bear together.
+    pub fn bear(&self, most: usize) -> usize {
+        let best = self.best_rate().unwrap_or(0.0);
+        let asked = match self.cache(&BTreeSet::new()) {
+            Some(_) => 1,
+            None => self.all.iter().filter(|source| source.passed_over.is_none() && !source.is_slow(best)).count(),
+        };
+        most.min(self.each.saturating_mul(asked))
     }
 
     pub fn get(&self, at: usize) -> &Source {
@@ -149,7 +178,8 @@ impl Sources {
         // the unmeasured first, then the fastest; the origin before mirrors that are as good
         usable.sort_by(|(_, a), (_, b)| b.rate.unwrap_or(f64::MAX).total_cmp(&a.rate.unwrap_or(f64::MAX)));
         let best = usable.first().and_then(|(_, source)| source.rate).unwrap_or(0.0);
-        usable.retain(|(_, source)| source.measured < 2 || source.rate.is_none_or(|rate| rate >= best * SLOW));
+        // one that is full is still the measure: what is slow beside it does not take its place
+        usable.retain(|(_, source)| !source.is_slow(best) && source.asked < self.each);
         self.asked += 1;
         let turn = (self.asked / LOOK_ELSEWHERE) as usize;
         let elsewhere = self.asked.is_multiple_of(LOOK_ELSEWHERE) && usable.len() > 1;
@@ -175,10 +205,16 @@ impl Sources {
         if fetched.landed > 0 {
             source.filling_since = None;
         }
-        if fetched.landed >= TELLING || (fetched.trouble.is_none() && fetched.landed >= TELLING / 4) {
+        // what was cut was looked at for long, and says as much as two pieces
+        let says = match fetched.trouble {
+            Some(Trouble::Slow) => 2,
+            None if fetched.landed >= TELLING / 4 => 1,
+            _ => u32::from(fetched.landed >= TELLING),
+        };
+        if says > 0 {
             let rate = fetched.landed as f64 / fetched.took.as_secs_f64().max(1e-6);
             source.rate = Some(source.rate.map_or(rate, |before| before * 0.7 + rate * 0.3));
-            source.measured += 1;
+            source.measured += says;
         }
         match &fetched.trouble {
             None => source.failures = 0,
@@ -186,6 +222,13 @@ impl Sources {
             Some(Trouble::Lie(what)) => source.pass_over(what.clone()),
             // the desk sees to that
             Some(Trouble::Spool(_) | Trouble::Filling) => {}
+            // its rate is all that it has against it: a bad connection is no failure of whoever is at its end
+            Some(Trouble::Slow) => tracing::debug!(
+                source = source.name(),
+                bytes = fetched.landed,
+                took_ms = fetched.took.as_millis() as u64,
+                "cut a request that was far slower than others; another one goes on from there"
+            ),
             Some(Trouble::Source(SourceError::NotFound { .. } | SourceError::Missing { .. })) => return true,
             Some(Trouble::Source(error)) => source.failed(error, fetched.landed > 0, now),
         }
@@ -207,7 +250,7 @@ impl Sources {
         let best = self.best_rate().unwrap_or(0.0);
         let remark = |source: &Source| match (&source.passed_over, source.rate) {
             (Some(why), _) => Some(format!("{} was passed over: it {why}", source.name())),
-            (None, Some(rate)) if source.measured >= 2 && rate < best * SLOW => Some(format!(
+            (None, Some(rate)) if source.is_slow(best) => Some(format!(
                 "{} was passed over: it gives {}/s for each connection, where another gives {}/s",
                 source.name(),
                 Bytes(rate as u64),
@@ -226,10 +269,10 @@ impl Source {
         self.passed_over.get_or_insert(why);
     }
 
-    /// This cache is fetching a blob of this size for itself, as it says, and gives nothing meanwhile. One that cannot keep what
-    /// it fetches, on a full disk, would say so for ever.
-    pub fn is_filling(&mut self, blob: Digest, size: u64, now: Instant) {
-        let patience = PATIENCE + Duration::from_secs_f64(size as f64 / LEAST_RATE);
+    /// This cache is fetching a blob for itself, as it says, and gives nothing meanwhile; so many bytes are waited for in all. One
+    /// that cannot keep what it fetches, on a full disk, would say so for ever.
+    pub fn is_filling(&mut self, blob: Digest, waited_for: u64, now: Instant) {
+        let patience = PATIENCE + Duration::from_secs_f64(waited_for as f64 / LEAST_RATE);
         if now - *self.filling_since.get_or_insert(now) > patience {
             let took = patience.as_secs();
             self.pass_over(format!("gave nothing for {took} s, and still does not have {}", blob.short()));

@@ -234,7 +234,11 @@ async fn open(run: &Run<'_>, job: &Job<'_>) -> Result<Relay, (&'static str, Stri
         limit: ctx.transfers.limit.clone(),
         away: job.target.away,
     };
-    let settings = RelaySettings { spool_max: settings.spool_max, connections: settings.connections };
+    let settings = RelaySettings {
+        spool_max: settings.spool_max,
+        connections: settings.connections,
+        connections_per_registry: settings.connections_per_registry,
+    };
     relays.open(order, &settings).await.map_err(|error| (error.reason(), error.to_string()))
 }
 

@@ -172,6 +172,8 @@ pub const KEYS: &[Key] = &[
         "\"engine\": the engine's own pull, over one connection per layer. \"relay\": through layerkeeper's relay on loopback, over as many connections as are worth it. \"auto\": the relay where it was measured to be at least a fifth faster, or where a mirror is a cache. Whatever goes wrong with the relay, the engine pulls by itself."),
     key("pull", "connections", "whole number", Is("16"),
         "The most connections at once that the relay uses for one pull."),
+    key("pull", "connections_per_registry", "whole number", From("as many as `connections`"),
+        "The most of them to one registry, mirror or cache.").such_as("16"),
     key("pull", "max_rate", "size", Is("\"\""),
         "So many bytes per second may come in all, such as \"20 MB\". Only the relay keeps to a rate, so \"auto\" takes it for every pull then. Empty: no limit."),
     key("pull", "background_rate", "size", Is("\"\""),

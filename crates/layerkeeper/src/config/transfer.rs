@@ -18,20 +18,26 @@ const LEAST_RATE: Bytes = Bytes(100_000);
 pub(super) fn settings<'t>(reader: &Reader<'t>, root: &DeTable<'t>, engine_is_here: bool) -> Option<TransferSettings> {
     let section = reader.section(root, "pull");
     let mode = section.text("transfer", mode);
-    let connections = section.whole("connections", 1);
+    let most = |key: &str| {
+        let connections = section.whole(key, 1)?;
+        if connections > MOST_CONNECTIONS {
+            let wrong = format!("{connections} connections at once are more than a registry will bear");
+            section.report(key, Wrong::new(wrong, format!("write at most {MOST_CONNECTIONS}")));
+            return None;
+        }
+        usize::try_from(connections).ok()
+    };
+    let connections = most("connections");
+    let of_registry = "connections_per_registry";
+    let connections_per_registry = if section.has(of_registry) { most(of_registry) } else { connections };
     let max_rate = section.text("max_rate", value::maybe(rate));
     let background_rate = section.text("background_rate", value::maybe(rate));
     let spool_max = section.text("spool_max", value::size);
     let mirrors: Vec<Mirror> = reader.sections(root, "mirror").iter().filter_map(mirror).collect();
-    let connections = connections?;
-    if connections > MOST_CONNECTIONS {
-        let wrong = format!("{connections} connections at once are more than a registry will bear");
-        section.report("connections", Wrong::new(wrong, format!("write at most {MOST_CONNECTIONS}")));
-        return None;
-    }
     Some(TransferSettings {
         mode: mode?,
-        connections: usize::try_from(connections).ok()?,
+        connections: connections?,
+        connections_per_registry: connections_per_registry?,
         spool_max: spool_max?,
         max_rate: max_rate?,
         background_rate: background_rate?,
@@ -141,12 +147,25 @@ mod tests {
             ("[pull]\nbackground_rate = \"20\"\n", "has no unit"),
             ("[pull]\nconnections = 0\n", "at least 1"),
             ("[pull]\nconnections = 500\n", "more than a registry will bear"),
+            ("[pull]\nconnections_per_registry = 0\n", "at least 1"),
+            ("[pull]\nconnections_per_registry = 500\n", "more than a registry will bear"),
             ("[[mirror]]\nregistry = \"ghcr.io\"\nendpoints = [\"ftp://x.lan\"]\n", "neither http:// nor https://"),
             ("[[mirror]]\nregistry = \"ghcr.io\"\n", "endpoints"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(wrong) && error.contains("a.toml:"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn one_registry_has_all_connections_unless_told_otherwise() {
+        let most = |text: &str| {
+            let transfer = read(text).unwrap().settings.transfer;
+            (transfer.connections, transfer.connections_per_registry)
+        };
+        assert_eq!(most(""), (16, 16));
+        assert_eq!(most("[pull]\nconnections = 8\n"), (8, 8));
+        assert_eq!(most("[pull]\nconnections = 8\nconnections_per_registry = 3\n"), (8, 3));
     }
 
     #[test]

@@ -136,24 +136,26 @@ impl Blob {
 
     fn piece(&self, response: Response, part: Part) -> Result<Piece, Error> {
         let headers = response.headers();
-        let length = text(headers, CONTENT_LENGTH.as_str()).and_then(number);
+        let told = text(headers, CONTENT_LENGTH.as_str()).and_then(number);
         let etag = text(headers, ETAG.as_str()).map(str::to_owned);
         let bad =
             |why: &str| Error::malformed(format!("{} answers a request for a part of a blob {why}", self.registry()));
-        let (start, total, is_whole) = match (response.status(), part) {
+        let (start, length, total, is_whole) = match (response.status(), part) {
             (StatusCode::PARTIAL_CONTENT, Part::Range(first, last)) => {
                 let range = text(headers, CONTENT_RANGE.as_str()).and_then(content_range);
                 let (start, end, total) = range.ok_or_else(|| bad("without a Content-Range that can be read"))?;
                 if start != first || end > last {
                     return Err(bad("with another part"));
                 }
-                if length.is_some_and(|length| length != end - start + 1) {
+                let length = end - start + 1;
+                if told.is_some_and(|told| told != length) {
                     return Err(bad("with another length than its range has"));
                 }
-                (start, total, false)
+                // fewer than were asked for is allowed, also where only the range says so (RFC 9110, 15.3.7)
+                (start, Some(length), total, false)
             }
             (StatusCode::PARTIAL_CONTENT, Part::Whole) => return Err(bad("that was asked for whole with a part")),
-            (StatusCode::OK, _) => (0, length, true),
+            (StatusCode::OK, _) => (0, told, told, true),
             (status, _) => return Err(bad(&format!("with status {}", status.as_u16()))),
         };
         let registry = self.registry().to_owned();

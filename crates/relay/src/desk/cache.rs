@@ -11,7 +11,7 @@ use layerkeeper_core::Digest;
 use tokio::time::Instant;
 
 use super::Desk;
-use crate::fetching::Look;
+use crate::fetching::{Fetching, Look};
 use crate::piece::{Fetched, Trouble};
 
 /// A look costs the uplink what comes before the cache hears that nobody reads it, some 50 kB; so it is taken less often the
@@ -38,7 +38,11 @@ impl Desk {
         let early = blob.look.is_some_and(|look| look.next > now);
         // of a cache that may not have it one part is asked for, not many
         let asking = !blob.warm.contains(&cache) && blob.asked > 0;
-        if self.sources.get(cache).rests(now) || early || asking { Turn::Wait } else { Turn::Cache(cache) }
+        if self.sources.get(cache).rests(now) || self.sources.is_full(cache) || early || asking {
+            Turn::Wait
+        } else {
+            Turn::Cache(cache)
+        }
     }
 
     /// Takes down what an answer of a cache shows.
@@ -58,15 +62,23 @@ impl Desk {
         blob.warm.remove(&source);
         let first = blob.look.map_or(now, |look| look.first);
         blob.look = Some(Look { first, next: now + pause(now - first) });
-        let size = blob.size;
-        self.sources.get_mut(source).is_filling(digest, size, now);
+        let waited_for = waited_for(&self.blobs, source);
+        self.sources.get_mut(source).is_filling(digest, waited_for, now);
     }
 
     /// Does a blob wait for a cache?
     pub(super) fn is_filling(&self) -> bool {
-        let waits = |blob: &crate::fetching::Fetching| blob.wants() && blob.look.is_some();
+        let waits = |blob: &Fetching| blob.wants() && blob.look.is_some();
         self.sources.cache(&BTreeSet::new()).is_some() && self.blobs.iter().any(waits)
     }
+}
+
+/// The bytes of all blobs that this cache is to bring over its uplink yet: they come beside each other.
+fn waited_for(blobs: &[Fetching], cache: usize) -> u64 {
+    let waits = |blob: &&Fetching| {
+        blob.gaps.landed() < blob.size && !blob.absent.contains(&cache) && !blob.warm.contains(&cache)
+    };
+    blobs.iter().filter(waits).map(|blob| blob.size).sum()
 }
 
 /// How long until the next look, after so long a wait.
@@ -77,11 +89,28 @@ fn pause(waited: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::Spool;
 
     #[test]
     fn looks_become_rare_and_a_long_wait_is_not_made_much_longer() {
         assert_eq!(pause(Duration::ZERO), FIRST_LOOK);
         assert_eq!(pause(Duration::from_secs(8)), Duration::from_secs(2));
         assert_eq!(pause(Duration::from_secs(600)), LAST_LOOK);
+    }
+
+    #[test]
+    fn all_that_waits_for_a_cache_is_waited_for_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path().to_owned());
+        let blob = |name: &str, size: u64| {
+            let digest = Digest::of(name.as_bytes());
+            let (spooled, pieces) = spool.open(digest, size).unwrap();
+            Fetching::new(digest, size, spooled, pieces)
+        };
+        let mut blobs = [blob("a", 100), blob("b", 20), blob("warm", 3), blob("absent", 3), blob("here", 3)];
+        blobs[2].warm.insert(7);
+        blobs[3].absent.insert(7);
+        blobs[4].gaps.land(0..3);
+        assert_eq!((waited_for(&blobs, 7), waited_for(&blobs, 8)), (120, 126));
     }
 }

@@ -7,16 +7,23 @@ use super::Desk;
 use crate::error::RelayError;
 
 impl Desk {
-    pub(super) fn hashed(&mut self, digest: Digest, hashed: Result<Digest, RelayError>) -> Result<(), RelayError> {
+    pub(super) async fn hashed(
+        &mut self,
+        digest: Digest,
+        hashed: Result<Digest, RelayError>,
+    ) -> Result<(), RelayError> {
         let got = hashed?;
         let Some(at) = self.blobs.iter().position(|blob| blob.digest == digest) else { return Ok(()) };
         if got != digest {
             return self.wrong(at, got);
         }
-        let blob = &mut self.blobs[at];
-        for liar in blob.liars() {
+        let liars = self.blobs[at].liars();
+        let only = self.blobs[at].again.as_ref().map(|again| again.only);
+        // whoever gave all of it right when it was asked alone had its bytes changed on the way
+        for liar in liars.await.into_iter().filter(|liar| Some(*liar) != only) {
             self.sources.get_mut(liar).pass_over(format!("gave wrong bytes for {digest}"));
         }
+        let blob = &mut self.blobs[at];
         blob.is_ready = true;
         let ready = Ok(blob.ready());
         blob.answer(&ready);

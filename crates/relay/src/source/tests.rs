@@ -91,15 +91,15 @@ async fn a_cache_comes_before_all_and_is_waited_for_while_it_gives_anything() {
     assert_eq!(sources.cache(&none), Some(2));
     assert_eq!(sources.cache(&BTreeSet::from([2])), None, "it does not have it");
     let at = |seconds| now + Duration::from_secs(seconds);
-    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
+    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(seconds));
     fills(0);
     fills(99);
     sources.fetched(2, &piece(MB, 1.0, None), at(100));
-    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(seconds));
+    let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(seconds));
     fills(101);
     fills(201);
     assert_eq!(sources.cache(&none), Some(2), "it gave something in between");
-    sources.get_mut(2).is_filling(Digest::of(b"x"), 40 * MB, at(202));
+    sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(202));
     assert_eq!((sources.cache(&none), sources.choose(&none, at(202))), (None, Some(0)));
     assert!(sources.remarks()[0].contains("cache.lan was passed over: it gave nothing for 100 s"), "{sources:?}");
 }
@@ -138,4 +138,54 @@ async fn a_lie_and_a_refusal_end_it_at_once() {
         assert!(sources.get(1).passed_over.is_some());
         assert_eq!(sources.choose(&none, now), Some(0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_connection_was_cut_is_slow_and_does_not_fail() {
+    let (mut sources, none, now) = (sources(), BTreeSet::new(), Instant::now());
+    sources.fetched(0, &piece(MB, 1.0, None), now);
+    sources.fetched(1, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
+    assert!((0..100).all(|_| sources.choose(&none, now) == Some(0)));
+    assert!(sources.remarks()[0].starts_with("mirror.lan:5000 was passed over: it gives 5.00 kB/s"), "{sources:?}");
+    // the only one that has it
+    for _ in 0..100 {
+        sources.fetched(0, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
+    }
+    assert_eq!(sources.choose(&BTreeSet::from([1]), now), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_that_was_cut_does_not_make_a_good_source_slow() {
+    let (mut sources, none, now) = (sources(), BTreeSet::from([1]), Instant::now());
+    for _ in 0..4 {
+        sources.fetched(0, &piece(MB, 1.0, None), now);
+        sources.fetched(1, &piece(MB, 1.0, None), now);
+    }
+    sources.fetched(0, &piece(50_000, 10.0, Some(Trouble::Slow)), now);
+    assert_eq!((sources.remarks().len(), sources.choose(&none, now)), (0, Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_registry_is_asked_by_more_at_once_than_it_bears() {
+    let (mut sources, none, now) = (sources().each_at_most(3), BTreeSet::new(), Instant::now());
+    sources.fetched(0, &piece(2 * MB, 1.0, None), now);
+    sources.fetched(1, &piece(MB, 1.0, None), now);
+    assert_eq!((sources.bear(16), sources.bear(4)), (6, 4));
+    let send = |_| sources.choose(&none, now).inspect(|at| sources.sent(*at));
+    let sent: Vec<usize> = (0..16).filter_map(send).collect();
+    assert_eq!(sent, [0, 0, 0, 1, 1, 1]);
+    assert!(!sources.is_hopeless(&none), "they will have time again");
+    sources.fetched(0, &piece(2 * MB, 1.0, None), now);
+    assert_eq!(sources.choose(&none, now), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_one_does_not_take_the_place_of_one_that_is_asked_by_as_many_as_it_bears() {
+    let (mut sources, none, now) = (sources().each_at_most(1), BTreeSet::new(), Instant::now());
+    for _ in 0..2 {
+        sources.fetched(0, &piece(8 * MB, 1.0, None), now);
+        sources.fetched(1, &piece(MB, 1.0, None), now);
+    }
+    sources.sent(0);
+    assert_eq!((sources.choose(&none, now), sources.bear(16)), (None, 1));
 }

@@ -1,11 +1,15 @@
 //! Faults on the way, and an origin that lies: the blob comes all the same, or the relay says why not. Never a wrong byte.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use layerkeeper_core::Bytes;
+use layerkeeper_testkit::http::Head;
 use layerkeeper_testkit::{Fault, Proxy, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Ground, MB};
+use crate::{Ground, MB, Open, asked, at};
 
 const BLOBS: &str = "/blobs/";
 
@@ -48,6 +52,11 @@ async fn a_server_without_ranges_gives_each_blob_whole() {
     ground.proxy.add(Fault::drop_range());
     let open = ground.open(&pushed).await;
     tokio::join!(open.layer(0), open.layer(1));
+    assert_eq!(
+        open.close().await.came(),
+        pushed.layer_bytes(),
+        "each once, though many found out that there are no parts"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,4 +195,44 @@ async fn a_spool_that_cannot_be_written_is_said() {
     assert_eq!(response.status, 502);
     assert!(response.text().contains("the spool at"), "{}", response.text());
     assert_eq!(open.close().await.failure.unwrap().reason(), "spool");
+}
+
+/// Answers a request for a part with the beginning of it, and says so in the range alone: the body ends with the connection.
+async fn stingy(mut stream: TcpStream, content: &[u8]) {
+    let mut raw = Vec::new();
+    while !raw.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut raw).await.unwrap() == 0 {
+            return;
+        }
+    }
+    let (first, last) = asked(Head::parse(&raw).unwrap().get("range")).unwrap();
+    let last = last.min(first + 199_999);
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Range: bytes {first}-{last}/{}\r\n\r\n",
+        content.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&content[first..=last]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_shorter_than_asked_is_taken_also_where_only_its_range_says_so() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[3 * MB]);
+    let path = format!("/v2/acme/app/blobs/{}", pushed.layers[0].blob);
+    let content: Arc<[u8]> = ground.registry.api().get(&path).unwrap().body.into();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let content = content.clone();
+            tokio::spawn(async move { stingy(stream, &content).await });
+        }
+    });
+    let mut order = ground.order(&pushed);
+    order.repository = at(&host, &pushed.name.repository);
+    let open = Open { relay: ground.relays.open(order, &ground.settings).await.unwrap(), pushed };
+    open.layer(0).await;
+    assert_eq!(open.close().await.remarks, Vec::<String>::new());
+    serving.abort();
 }

@@ -4,11 +4,13 @@
 
 mod cache;
 mod conformance;
+mod connections;
 mod content;
 mod fault;
 mod http2;
 mod mirror;
 mod resume;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +47,7 @@ impl Ground {
         let dir = tempfile::tempdir().unwrap();
         let proxy = Proxy::start(&registry.host()).unwrap();
         let relays = Relays::new(client(dir.path()), Spool::new(dir.path().join("spool")));
-        let settings = Settings { spool_max: Bytes(1000 * MB), connections: 8 };
+        let settings = Settings { spool_max: Bytes(1000 * MB), connections: 8, connections_per_registry: 8 };
         Self { registry, proxy, relays, settings, dir }
     }
 
@@ -147,6 +149,17 @@ impl Open {
     async fn close(self) -> Snapshot {
         self.relay.close().await
     }
+}
+
+/// It must not take longer.
+async fn within<T>(seconds: u64, what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(seconds), what).await.unwrap()
+}
+
+/// First and last byte of the part that a request asked for.
+fn asked(range: Option<&str>) -> Option<(usize, usize)> {
+    let (first, last) = range?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
 }
 
 fn base64(text: &str) -> String {

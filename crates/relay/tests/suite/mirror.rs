@@ -5,7 +5,7 @@ use std::time::Duration;
 use layerkeeper_core::{Bytes, Digest};
 use layerkeeper_testkit::{Auth, Fault, Proxy, Pushed, Registry, eventually};
 
-use crate::{Ground, MB, Open, at};
+use crate::{Ground, MB, Open, at, within};
 
 impl Ground {
     /// A relay with this proxy as a mirror.
@@ -76,6 +76,49 @@ async fn a_mirror_that_does_not_have_it_costs_nothing() {
     let open = ground.mirrored(&mirror, &pushed).await;
     open.layer(0).await;
     assert_eq!(open.close().await.came(), pushed.layer_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_trickles_holds_nothing_up_and_is_named() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.throttle(Some(Bytes(20_000)));
+    let open = ground.mirrored(&mirror, &pushed).await;
+    // the one piece that it is asked for would take 50 s
+    within(30, open.layer(0)).await;
+    let snapshot = open.close().await;
+    let (origin, slow) = (snapshot.sources[0].1, snapshot.sources[1].1);
+    assert!(slow > Bytes::ZERO && slow < Bytes(MB), "{snapshot:#?}");
+    assert_eq!(origin + slow, pushed.layer_bytes(), "not a byte came twice");
+    let named = format!("{} was passed over: it gives", mirror.host());
+    assert!(snapshot.remarks.len() == 1 && snapshot.remarks[0].starts_with(&named), "{snapshot:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_never_answers_holds_up_one_connection_for_a_while_and_no_other() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.add(Fault::hang());
+    let open = ground.mirrored(&mirror, &pushed).await;
+    within(20, open.layer(0)).await;
+    let snapshot = open.close().await;
+    assert_eq!(snapshot.sources[0].1, pushed.layer_bytes(), "{snapshot:#?}");
+    assert!((1..=2).contains(&mirror.passed().len()), "{:?}", mirror.passed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_ranges_is_asked_once_and_leaves_the_blob_to_the_origin() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.add(Fault::drop_range());
+    let open = ground.mirrored(&mirror, &pushed).await;
+    within(20, open.layer(0)).await;
+    let snapshot = open.close().await;
+    assert_eq!(snapshot.sources[0].1, pushed.layer_bytes(), "{snapshot:#?}");
+    assert_eq!((mirror.passed().len(), snapshot.remarks.len()), (1, 0), "{:?}", mirror.passed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,8 @@ pub(super) enum Action {
     CutAfter(u64),
     /// Nothing more comes after so many bytes of the answer's body, and the connection stays.
     StallAfter(u64),
+    /// So many bytes of the answer's body per second.
+    Trickle(Bytes),
     /// The server is not told of the range that was asked for.
     DropRange,
     /// No answer, and the connection stays.
@@ -48,6 +50,11 @@ impl Fault {
     /// When this much of the answer's body was sent, nothing more comes, and the connection stays open.
     pub fn stall_after(bytes: Bytes) -> Self {
         Self::new(Action::StallAfter(bytes.0))
+    }
+
+    /// The answer's body comes with at most so many bytes per second.
+    pub fn trickle(bytes_per_second: Bytes) -> Self {
+        Self::new(Action::Trickle(bytes_per_second))
     }
 
     /// A request for a part is answered with the whole, as servers without ranges do.

@@ -57,6 +57,7 @@ async fn connection(mut client: Stream, desk: &Desk) -> io::Result<()> {
             Some(Action::Delay(time)) => tokio::time::sleep(time).await,
             Some(Action::CutAfter(bytes)) => passage.limit = Limit::Cut(bytes),
             Some(Action::StallAfter(bytes)) => passage.limit = Limit::Stall(bytes),
+            Some(Action::Trickle(rate)) => pace.set(Some(rate)),
             Some(Action::DropRange) => raw = without_range(&raw),
             Some(Action::Hang) => return until_closed(&mut client).await,
             Some(Action::Close) => return Ok(()),
@@ -132,7 +133,7 @@ impl Passage<'_> {
 
     /// Passes on so many bytes, or all until the end; `false` where fewer came or went.
     async fn bytes(&mut self, server: &mut Stream, client: &mut Stream, mut left: u64) -> io::Result<bool> {
-        let mut buffer = vec![0; self.desk.pace.portion()];
+        let mut buffer = vec![0; self.desk.pace.portion().min(self.pace.portion())];
         while left > 0 {
             let most = left.min(buffer.len() as u64) as usize;
             let read = server.read(&mut buffer[..most]).await?;

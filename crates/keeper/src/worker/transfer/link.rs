@@ -52,8 +52,12 @@ pub(super) async fn known_or_measured(
     repository: &Repository,
     wanted: &[(Digest, Bytes)],
 ) -> (Link, Bytes) {
-    let mut probes =
-        Probes { ctx, wanted, connections: settings.connections.min(MEASURING_CONNECTIONS), moved: Bytes::ZERO };
+    let mut probes = Probes {
+        ctx,
+        wanted,
+        connections: settings.connections.min(settings.connections_per_registry).min(MEASURING_CONNECTIONS),
+        moved: Bytes::ZERO,
+    };
     let mut link = probes.origin(repository).await;
     for mirror in settings.mirrors_of(repository) {
         let (many, connections) = probes.mirror(&mirror).await;
