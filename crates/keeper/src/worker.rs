@@ -266,8 +266,8 @@ async fn run_job(ctx: &Arc<Context>, job: Job) {
     };
     let ended = match result {
         Ok(()) => {
-            // a deploy does so with its prune
-            if run.changed && matches!(kind, JobKind::Warm | JobKind::Heal) {
+            // a deploy does so with its prune; one that was cut may have changed something in an earlier take
+            if (run.changed || run.job.attempts > 1) && matches!(kind, JobKind::Warm | JobKind::Heal) {
                 tidy::tidy(&mut run).await;
             }
             Ended::Final(JobState::Succeeded)

@@ -22,12 +22,16 @@ const LONGEST_REST_OF_CACHE: Duration = Duration::from_secs(3);
 /// they share its uplink.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LEAST_RATE: f64 = 500e3;
+const MOST_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A source that gives less than this part of what the best one gives is slow.
 const SLOW: f64 = 0.25;
 
 /// Every so many pieces one is fetched from a source that is not the best: things change.
 const LOOK_ELSEWHERE: u64 = 24;
+
+/// For so long a source that rests is waited for rather than one that gives only wholes.
+const BRIEF: Duration = Duration::from_secs(5);
 
 /// A piece says something of the speed when it has at least so many bytes.
 const TELLING: u64 = 256 << 10;
@@ -167,8 +171,11 @@ impl Sources {
             source.passed_over.is_none() && !absent.contains(at) && !source.rests(now)
         };
         let mut usable: Vec<(usize, &Source)> = self.all.iter().enumerate().filter(usable).collect();
-        if usable.iter().any(|(_, source)| source.ranges) {
-            // who gives only wholes keeps all others from a blob
+        let gives_parts = |(at, source): (usize, &Source)| {
+            source.ranges && source.passed_over.is_none() && !absent.contains(&at) && !source.rests(now + BRIEF)
+        };
+        if self.all.iter().enumerate().any(gives_parts) {
+            // who gives only wholes keeps all others from a blob, also from one that rests for a moment
             usable.retain(|(_, source)| source.ranges);
         }
         if usable.iter().any(|(_, source)| !source.is_unmeasured()) {
@@ -272,7 +279,7 @@ impl Source {
     /// This cache is fetching a blob for itself, as it says, and gives nothing meanwhile; so many bytes are waited for in all. One
     /// that cannot keep what it fetches, on a full disk, would say so for ever.
     pub fn is_filling(&mut self, blob: Digest, waited_for: u64, now: Instant) {
-        let patience = PATIENCE + Duration::from_secs_f64(waited_for as f64 / LEAST_RATE);
+        let patience = (PATIENCE + Duration::from_secs_f64(waited_for as f64 / LEAST_RATE)).min(MOST_PATIENCE);
         if now - *self.filling_since.get_or_insert(now) > patience {
             let took = patience.as_secs();
             self.pass_over(format!("gave nothing for {took} s, and still does not have {}", blob.short()));

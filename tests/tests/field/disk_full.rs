@@ -45,7 +45,7 @@ async fn field_failure_03_disk_full_in_mid_extract() {
         proxy.throttle(Some(Bytes(8 * MB)));
         proxy.hold_after(Bytes(16 * MB));
         let id = host.ask("sha-1", None).await.job.id;
-        moved(&host, &id, Bytes(14 * MB)).await;
+        moved(&host, &id, Bytes(12 * MB)).await;
         // somebody else's data
         disk.fill_to(Bytes(6 * MB)).unwrap();
         proxy.throttle(None);

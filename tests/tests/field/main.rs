@@ -45,7 +45,8 @@ where
 async fn moved(host: &Host, id: &JobId, bytes: Bytes) {
     let mut follow = host.keeper.follow(id).await.unwrap().unwrap();
     let wanted = follow.wait_for(|progress| progress.moved_bytes >= bytes.0 || progress.is_final());
-    let progress = tokio::time::timeout(SOON, wanted).await.expect("it moves").unwrap().clone();
+    let waited = tokio::time::timeout(SOON, wanted).await.map(|progress| progress.unwrap().clone());
+    let progress = waited.unwrap_or_else(|_| panic!("it does not move {bytes}: {:?}", *follow.borrow()));
     assert!(!progress.is_final(), "it ended before the test could do anything: {progress:?}");
 }
 

@@ -54,6 +54,20 @@ impl Places {
         .await
     }
 
+    /// A keeper that reaches the registry through a proxy.
+    async fn behind_a_proxy(&self, engine: &Engine) -> (Proxy, Host) {
+        let proxy = Proxy::start(&self.origin.host()).unwrap();
+        let store = Store::open_in_memory(Options::default()).unwrap();
+        let host = Host::over(engine, &proxy.host(), store, |settings, _| {
+            settings.policy.keep.clear();
+            settings.look_every = Duration::from_secs(1);
+            let endpoints = vec![Endpoint { host: self.mirror.host(), plain: true }];
+            settings.transfer.mirrors = vec![Mirror { registry: proxy.host(), cache: false, endpoints }];
+        })
+        .await;
+        (proxy, host)
+    }
+
     fn repository(&self) -> Repository {
         format!("{}/acme/app", self.origin.host()).parse().unwrap()
     }
@@ -236,15 +250,7 @@ async fn what_a_name_stands_for_is_vouched_for_until_it_has_moved() {
 async fn a_registry_that_is_broken_is_away_like_one_that_cannot_be_reached() {
     on_each(|engine, number| async move {
         let places = Places::new();
-        let proxy = Proxy::start(&places.origin.host()).unwrap();
-        let store = Store::open_in_memory(Options::default()).unwrap();
-        let host = Host::over(engine, &proxy.host(), store, |settings, _| {
-            settings.policy.keep.clear();
-            settings.look_every = Duration::from_secs(1);
-            let endpoints = vec![Endpoint { host: places.mirror.host(), plain: true }];
-            settings.transfer.mirrors = vec![Mirror { registry: proxy.host(), cache: false, endpoints }];
-        })
-        .await;
+        let (proxy, host) = places.behind_a_proxy(engine).await;
         for (version_of, path) in [(1, "/v2/"), (2, "/manifests/sha256:")] {
             let tag = format!("sha-{version_of}");
             let pushed = places.push(|| version(number + 60, version_of), &format!("acme/app:{tag}"));
@@ -256,6 +262,29 @@ async fn a_registry_that_is_broken_is_away_like_one_that_cannot_be_reached() {
             eventually(LONG, async || host.store().provenance().await.unwrap().is_empty()).await;
             assert!(knows(&host, &format!("app:{tag}"), pushed.digest).await, "{path}");
         }
+    })
+    .await;
+}
+
+/// It could be named by a local tag only, which would take the name from under the container.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_container_was_made_from_waits_for_its_broken_registry() {
+    on_each(|engine, number| async move {
+        let places = Places::new();
+        let (proxy, host) = places.behind_a_proxy(engine).await;
+        places.push(|| version(number + 70, 1), "acme/app:sha-1");
+        host.ship("sha-1", None).await;
+        let (image, container) = (host.name("app:sha-1").to_string(), format!("holds-{}", places.origin.port()));
+        engine.run_docker(["create", "--name", &container, &image, "/bin/true"]).unwrap();
+        let next = places.push(|| version(number + 70, 2), "acme/app:sha-1");
+        proxy.add(Fault::answer(503).on_path("/v2/"));
+        let job = host.ask("sha-1", Some(next.digest)).await.job.id;
+        let failed_once = async || host.store().job(&job).await.unwrap().is_some_and(|row| row.outcome.error.is_some());
+        eventually(LONG, failed_once).await;
+        proxy.clear();
+        let row = host.end(&job).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        engine.run_docker(["rm", &container]).unwrap();
     })
     .await;
 }

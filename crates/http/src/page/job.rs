@@ -25,7 +25,7 @@ pub fn job(job: &JobView, progress: Option<&Progress>, now: i64) -> Markup {
         }
         // of a running job its record says for now how it would read if the daemon ended
         @if job.state != "running" && !outcome.attempts.is_empty() {
-            section { h2 { "Pulls that failed" } (pull::failed(&outcome.attempts)) }
+            section { h2 { "What brought no image" } (pull::failed(&outcome.attempts)) }
         }
         (kept(&outcome.kept))
         @if let Some(record) = &outcome.pressure { section { h2 { "Removed to make room" } (prune::considered(record)) } }

@@ -150,7 +150,7 @@ pub fn failed(attempts: &[AttemptRecord]) -> Markup {
                 }
             }
         }
-        (text::more(attempts.len(), MOST_FAILED, "failed pulls"))
+        (text::more(attempts.len(), MOST_FAILED, "of these"))
     }
 }
 

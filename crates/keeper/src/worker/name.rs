@@ -64,6 +64,9 @@ async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
     if job.begun.elapsed() < ANSWER_AGE {
         return allowed(job.name, job.target, shows, &job.inventory);
     }
+    if job.target.away {
+        return allowed(job.name, job.target, None, &*run.look().await?);
+    }
     match run.ctx.registry.resolve(&job.name.to_reference()).await {
         Ok(now) => shows = Some(now.digest),
         Err(RegistryError::NotFound { .. }) => shows = None,

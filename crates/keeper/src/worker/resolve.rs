@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use layerkeeper_core::plan::{Naming, naming};
 use layerkeeper_core::{Bytes, Digest, ImageManifest, ImageName, Inventory, Reference};
 use layerkeeper_engine::EngineError;
 use layerkeeper_registry::Error as RegistryError;
@@ -145,11 +146,14 @@ async fn stand_in(
     inventory: &Inventory,
     error: RegistryError,
 ) -> Result<Target, JobError> {
-    let target = match wanted {
-        Some(digest) if error.is_server_error() => at_a_mirror(ctx, name, digest, inventory, &error.to_string()).await,
-        _ => None,
+    let Some(digest) = wanted.filter(|_| error.is_server_error()) else { return Err(error.into()) };
+    // by a local tag, as it would be: a name that a container was made from waits for the registry, which can move it by a pull
+    let naming = naming(name, digest, None, inventory.named(name), &inventory.containers);
+    let mirrored = match naming {
+        Naming::Forbidden(_) => None,
+        _ => at_a_mirror(ctx, name, digest, inventory, &error.to_string()).await,
     };
-    target.ok_or_else(|| error.into())
+    mirrored.ok_or_else(|| error.into())
 }
 
 /// Neither the daemon nor the engine gets anything from the registry. A mirror's word counts for what is asked for by its digest.

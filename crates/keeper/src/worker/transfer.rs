@@ -29,7 +29,7 @@ use crate::worker::run::Run;
 use crate::worker::tidy::untag_alias;
 use choice::{choose, to_fetch};
 pub(super) use spool::clear_spool;
-use spool::has_room;
+use spool::{clear_all, has_room};
 use told::{correct, sources, told};
 
 /// With how many connections a relay begins where nothing is known of the link: one more than nothing, so that it is seen
@@ -259,7 +259,7 @@ async fn broke(
         (Some(failure), _) => Some((failure.reason(), failure.to_string())),
         (None, error) if is_the_roads(error) => Some(("engine", error.to_string())),
         // by itself it needs no spool beside it, and what the spool has taken of its disk is free then
-        (None, JobError::Engine(EngineError::NoSpace(cause))) if spool_shares_its_disk(ctx) => {
+        (None, JobError::Engine(EngineError::NoSpace(cause))) if !job.target.away && spool_shares_its_disk(ctx) => {
             Some(("no_space", format!("the engine's disk is full: {cause}")))
         }
         (None, _) => None,
@@ -272,7 +272,7 @@ async fn broke(
     };
     if matches!(reason, "spool" | "no_space") {
         // the engine may need the very room that the spool has taken
-        clear_spool(ctx, job).await;
+        clear_all(ctx).await;
     }
     // one that came and got no manifest can come again
     if reason == "engine" && !reached {

@@ -1,12 +1,18 @@
 //! Reads bodies, never more than we are willing to hold.
 
+use std::time::Duration;
+
 use reqwest::Response;
+use tokio::time::timeout;
 
 use super::unreachable;
 use crate::error::Error;
 
 /// The most that is read of a refusal.
 const REFUSAL: usize = 16 << 10;
+
+/// And for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole body. `what` names it in errors.
 pub(crate) async fn read(registry: &str, response: Response, what: &str, limit: u64) -> Result<Vec<u8>, Error> {
@@ -35,15 +41,18 @@ pub(crate) async fn read(registry: &str, response: Response, what: &str, limit: 
     if expected.is_some_and(|length| length != bytes.len() as u64) { Err(broken(bytes.len())) } else { Ok(bytes) }
 }
 
-/// The beginning of a refusal's body, whatever becomes of the rest.
+/// The beginning of a refusal's body, whatever becomes of the rest: nobody is waited for byte by byte.
 pub(crate) async fn read_refusal(mut response: Response) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = REFUSAL - bytes.len();
-        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if bytes.len() == REFUSAL {
-            break;
+    let reads = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = REFUSAL - bytes.len();
+            bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if bytes.len() == REFUSAL {
+                break;
+            }
         }
-    }
+    };
+    drop(timeout(PATIENCE, reads).await);
     bytes
 }

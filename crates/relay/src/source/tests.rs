@@ -41,6 +41,29 @@ async fn one_that_has_shown_nothing_yet_gets_one_piece_and_one_without_ranges_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_without_ranges_does_not_step_in_for_a_moments_rest() {
+    let busy = |registry: &str, later| {
+        let busy = SourceError::Server {
+            registry: registry.into(),
+            status: 503,
+            retry_after: later,
+            detail: Default::default(),
+        };
+        piece(0, 0.1, Some(Trouble::Source(busy)))
+    };
+    let (mut sources, none, now) = (sources(), BTreeSet::new(), Instant::now());
+    sources.fetched(0, &piece(MB, 1.0, None), now);
+    sources.fetched(1, &piece(0, 0.1, Some(Trouble::NoRanges)), now);
+    sources.fetched(0, &busy("r", None), now);
+    assert!(sources.get(0).rests(now));
+    assert_eq!(sources.choose(&none, now), None);
+    let now = now + Duration::from_secs(5);
+    assert_eq!(sources.choose(&none, now), Some(0));
+    sources.fetched(0, &busy("r", Some(Duration::from_secs(900))), now);
+    assert_eq!(sources.choose(&none, now), Some(1), "for long it does");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_that_wants_to_be_left_alone_for_long_is_passed_over_soon() {
     let mut sources = sources().and_caches(["cache.lan/a".parse().unwrap()]);
     let mut now = Instant::now();
@@ -93,15 +116,15 @@ async fn a_cache_comes_before_all_and_is_waited_for_while_it_gives_anything() {
     let at = |seconds| now + Duration::from_secs(seconds);
     let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(seconds));
     fills(0);
-    fills(99);
-    sources.fetched(2, &piece(MB, 1.0, None), at(100));
+    fills(79);
+    sources.fetched(2, &piece(MB, 1.0, None), at(80));
     let mut fills = |seconds| sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(seconds));
-    fills(101);
-    fills(201);
+    fills(81);
+    fills(161);
     assert_eq!(sources.cache(&none), Some(2), "it gave something in between");
-    sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(202));
-    assert_eq!((sources.cache(&none), sources.choose(&none, at(202))), (None, Some(0)));
-    assert!(sources.remarks()[0].contains("cache.lan was passed over: it gave nothing for 100 s"), "{sources:?}");
+    sources.get_mut(2).is_filling(Digest::of(b"x"), 10 * MB, at(162));
+    assert_eq!((sources.cache(&none), sources.choose(&none, at(162))), (None, Some(0)));
+    assert!(sources.remarks()[0].contains("cache.lan was passed over: it gave nothing for 80 s"), "{sources:?}");
 }
 
 #[tokio::test(start_paused = true)]

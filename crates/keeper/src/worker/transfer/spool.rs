@@ -19,7 +19,9 @@ use crate::worker::run::Run;
 pub(super) async fn has_room(run: &mut Run<'_>, job: &Job<'_>, way: Way) -> Result<Option<String>, JobError> {
     let (ctx, lying) = (run.ctx, entries(run.ctx).await);
     let blobs = blobs(job);
-    let (ours, others): (Vec<Entry>, Vec<Entry>) = lying.into_iter().partition(|entry| blobs.contains(&entry.digest));
+    // by itself the engine needs nothing of it
+    let of_use = |entry: &Entry| way == Way::Relay && blobs.contains(&entry.digest);
+    let (ours, others): (Vec<Entry>, Vec<Entry>) = lying.into_iter().partition(of_use);
     let most = ctx.settings().transfer.spool_max;
     let (mut needed, mut others) = (Bytes::ZERO, others);
     if way == Way::Relay {
@@ -62,6 +64,12 @@ fn beyond(entries: &mut Vec<Entry>, most: Bytes) -> Vec<Digest> {
 /// What a relay left in the spool for this image is of no use any more: the engine has it, or is to get it by itself.
 pub(in crate::worker) async fn clear_spool(ctx: &Context, job: &Job<'_>) {
     clear(ctx, blobs(job).into_iter().collect()).await;
+}
+
+/// All that lies there, whoever left it: the disk is full.
+pub(super) async fn clear_all(ctx: &Context) {
+    let blobs = entries(ctx).await.into_iter().map(|entry| entry.digest).collect();
+    clear(ctx, blobs).await;
 }
 
 async fn clear(ctx: &Context, blobs: Vec<Digest>) {
