@@ -62,7 +62,7 @@ fn spool(input: &[u8]) {
 fn good(record: &[u8], blob: &[u8], size: u64) -> Option<Range<u64>> {
     let number = |at: usize| record[at..at + 8].iter().rev().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
     let (start, length) = (number(0), number(8));
-    let end = start.checked_add(length).filter(|end| *end <= size && *end <= blob.len() as u64)?;
+    let end = start.checked_add(length).filter(|end| start < *end && *end <= size && *end <= blob.len() as u64)?;
     let crc = record[16..20].iter().rev().fold(0u32, |n, byte| n << 8 | u32::from(*byte));
     (crc32(&blob[start as usize..end as usize]) == crc).then_some(start..end)
 }

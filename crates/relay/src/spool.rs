@@ -204,7 +204,8 @@ fn read_record(record: &[u8]) -> Option<Piece> {
     let start = u64::from_le_bytes(record.get(..8)?.try_into().ok()?);
     let length = u64::from_le_bytes(record.get(8..16)?.try_into().ok()?);
     let crc = u32::from_le_bytes(record.get(16..20)?.try_into().ok()?);
-    Some(Piece { range: start..start.checked_add(length)?, crc })
+    let range = start..start.checked_add(length).filter(|end| *end > start)?;
+    Some(Piece { range, crc })
 }
 
 pub(crate) fn crc_of(file: &File, range: &Range<u64>) -> io::Result<u32> {
@@ -259,6 +260,10 @@ mod tests {
         let pieces = spool.path(digest, PIECES);
         let records = fs::read(&pieces).unwrap();
         fs::write(&pieces, &records[..RECORD + 7]).unwrap();
+        assert_eq!(ranges(&spool, digest, SIZE), [(0, 100)]);
+        // nothing at all, beyond the bytes that are here, has the right CRC
+        let empty = record(&Piece { range: 900..900, crc: 0 });
+        fs::write(&pieces, [&records[..RECORD], &empty].concat()).unwrap();
         assert_eq!(ranges(&spool, digest, SIZE), [(0, 100)]);
         fs::remove_file(spool.path(digest, BLOB)).unwrap();
         assert_eq!(ranges(&spool, digest, SIZE), []);

@@ -112,11 +112,13 @@ async fn a_damaged_page_leaves_the_rest_to_be_told() {
 async fn a_newer_file_is_told_as_far_as_it_is_understood() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path()).await.close().await;
-    let change = "ALTER TABLE tombstones RENAME COLUMN who TO by_whom; CREATE TABLE later (a); PRAGMA user_version = 7";
-    Connection::open(dir.path().join(FILE)).unwrap().execute_batch(change).unwrap();
+    let newer = VERSION + 1;
+    let change = "ALTER TABLE tombstones RENAME COLUMN who TO by_whom; CREATE TABLE later (a)";
+    let change = format!("{change}; PRAGMA user_version = {newer}");
+    Connection::open(dir.path().join(FILE)).unwrap().execute_batch(&change).unwrap();
     let before = contents(dir.path());
     let seen = inspect(dir.path());
-    assert_eq!((seen.verdict, seen.version), (Verdict::Newer, Some(7)));
+    assert_eq!((seen.verdict, seen.version), (Verdict::Newer, Some(newer)));
     assert!(seen.problem.as_ref().is_some_and(|told| told.contains("newer")), "{seen:?}");
     assert_eq!(seen.damage, Vec::<String>::new());
     assert_eq!((seen.rows["later"], seen.rows["jobs"], seen.unfinished.len()), (0, 2, 2));

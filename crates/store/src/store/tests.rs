@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use layerkeeper_core::Timestamp;
+use layerkeeper_core::{Digest, Timestamp};
 use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::events::{Event, EventFilter};
+use crate::provenance::Provenance;
 use crate::schema::{APPLICATION_ID, VERSION};
 use crate::store::{FILE, Options, Store};
 use crate::testing::{copy_state, deploy, id, overwrite_page_of, store};
@@ -102,6 +103,32 @@ async fn a_file_of_version_1_is_brought_up_to_date_and_loses_nothing() {
     let version = Connection::open(dir.path().join(FILE)).unwrap();
     let version: u32 = version.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, VERSION);
+}
+
+#[tokio::test]
+async fn what_version_6_vouched_for_is_vouched_for_by_name_and_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let scripts = [
+        include_str!("../schema.sql"),
+        include_str!("../schema_2.sql"),
+        include_str!("../schema_3.sql"),
+        include_str!("../schema_4.sql"),
+        include_str!("../schema_5.sql"),
+        include_str!("../schema_6.sql"),
+    ];
+    let (digest, job) = (Digest::of(b"manifest"), id(7));
+    let row = format!(
+        "INSERT INTO provenance (name, digest, image_id, layers, alias, source, job, at)
+         VALUES ('ghcr.io/acme/app:sha-1', '{digest}', '{digest}', '{digest}', '127.0.0.1:4/acme/app@{digest}', 'mirror.lan', '{job}', 9);
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 6;"
+    );
+    Connection::open(dir.path().join(FILE)).unwrap().execute_batch(&(scripts.concat() + &row)).unwrap();
+    let store = open(dir.path()).unwrap();
+    let mut all = store.provenance().await.unwrap();
+    let first = all.pop().unwrap();
+    assert_eq!((all.len(), first.digest, first.source.as_str(), first.at.0), (0, digest, "mirror.lan", 9));
+    store.save_provenance(Provenance { digest: Digest::of(b"next"), ..first }).await.unwrap();
+    assert_eq!(store.provenance().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
