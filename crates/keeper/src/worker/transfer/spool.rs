@@ -21,9 +21,9 @@ pub(super) async fn has_room(run: &mut Run<'_>, job: &Job<'_>, way: Way) -> Resu
     let blobs = blobs(job);
     // by itself the engine needs nothing of it
     let of_use = |entry: &Entry| way == Way::Relay && blobs.contains(&entry.digest);
-    let (ours, others): (Vec<Entry>, Vec<Entry>) = lying.into_iter().partition(of_use);
+    let (ours, mut others): (Vec<Entry>, Vec<Entry>) = lying.into_iter().partition(of_use);
     let most = ctx.settings().transfer.spool_max;
-    let (mut needed, mut others) = (Bytes::ZERO, others);
+    let mut needed = Bytes::ZERO;
     if way == Way::Relay {
         let wanted = to_fetch(job).map(|(_, size)| size).sum::<Bytes>().min(most);
         // what lies there takes its room already
