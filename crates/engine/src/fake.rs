@@ -167,12 +167,18 @@ impl Fake {
         self.shared.change(|state| {
             state.faults.clear();
             state.removal_faults.clear();
+            state.tag_faults.clear();
         });
     }
 
     /// The next removal fails like this; several queue up.
     pub fn spoil_next_removal(&self, error: EngineError) {
         self.shared.change(|state| state.removal_faults.push_back(error));
+    }
+
+    /// The next local tag fails like this; several queue up.
+    pub fn spoil_next_tag(&self, error: EngineError) {
+        self.shared.change(|state| state.tag_faults.push_back(error));
     }
 
     /// Lets all pulls that hang go on.
@@ -323,7 +329,7 @@ impl Engine for Fake {
         drop(self.up()?);
         self.shared.change(|state| {
             state.log.push(Call::Tag { source: source.clone(), name: name.clone() });
-            state.tag(source, name)
+            state.tag_faults.pop_front().map_or_else(|| state.tag(source, name), Err)
         })
     }
 

@@ -87,6 +87,12 @@ impl Registry for Budgeted {
         self.learn(registry, self.registries.resolve(reference).await)
     }
 
+    async fn resolve_by_get(&self, reference: &Reference) -> Result<Resolved, Error> {
+        let registry = reference.repository.registry();
+        self.in_pause(registry)?;
+        self.learn(registry, self.registries.resolve_by_get(reference).await)
+    }
+
     async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {
         // follows a `resolve`, and what was read before needs no registry
         let registry = reference.repository.registry();

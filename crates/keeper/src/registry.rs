@@ -11,6 +11,11 @@ pub trait Registry: Send + Sync + 'static {
     /// What the reference resolves to now (HEAD).
     async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error>;
 
+    /// The same where the manifest will be wanted in any case (GET): [`Registry::image`] then asks for less.
+    async fn resolve_by_get(&self, reference: &Reference) -> Result<Resolved, Error> {
+        self.resolve(reference).await
+    }
+
     /// Manifest and config of one platform's image.
     async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error>;
 
@@ -22,6 +27,10 @@ pub trait Registry: Send + Sync + 'static {
 impl Registry for Client {
     async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
         Self::resolve(self, reference).await
+    }
+
+    async fn resolve_by_get(&self, reference: &Reference) -> Result<Resolved, Error> {
+        Self::resolve_by_get(self, reference).await
     }
 
     async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {

@@ -4,10 +4,10 @@ mod blob;
 mod document;
 mod probe;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Selector};
+use layerkeeper_core::{Bytes, Digest, ImageManifest, Platform, Reference, Repository, Selector};
 
 pub(crate) use blob::content_range;
 pub use blob::{Blob, Piece};
@@ -19,7 +19,7 @@ use crate::credential::Credential;
 use crate::docker_config::DockerConfig;
 use crate::error::Error;
 use crate::platform;
-use crate::session::Session;
+use crate::session::{Raw, Session};
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 use crate::transport::Transport;
@@ -36,6 +36,8 @@ struct Inner {
     transport: Transport,
     tokens: Tokens,
     images: Cache,
+    /// The manifest or index that a tag was resolved by, until its image is asked for.
+    latest: Mutex<Option<(Repository, Digest, Raw)>>,
     resolve_timeout: Duration,
     image_timeout: Duration,
 }
@@ -74,8 +76,8 @@ impl Client {
         let docker_config = DockerConfig::new(&settings, |name| std::env::var_os(name));
         let (resolve_timeout, image_timeout) = (settings.resolve_timeout, settings.image_timeout);
         let transport = Transport::new(settings);
-        let (tokens, images) = Default::default();
-        let inner = Inner { docker_config, transport, tokens, images, resolve_timeout, image_timeout };
+        let (tokens, images, latest) = Default::default();
+        let inner = Inner { docker_config, transport, tokens, images, latest, resolve_timeout, image_timeout };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -93,6 +95,29 @@ impl Client {
             Ok(answer?.0)
         };
         within(self.inner.resolve_timeout, reference, question).await
+    }
+
+    /// The same by GET at once, where [`Client::image`] will be asked for the digest in any case: that then needs a round trip
+    /// less. Registries that count pulls count this as one, and a HEAD as none.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`]: where the registry fails at its manifest, the tag is asked for by HEAD.
+    pub async fn resolve_by_get(&self, reference: &Reference) -> Result<Resolved, Error> {
+        let question = async {
+            let session = self.session(reference).await?;
+            match session.resolve_by_get().await {
+                Err(error) if error.is_server_error() => session.resolve().await,
+                Err(error) => self.anew(&session, error).await?.resolve().await,
+                Ok((resolved, raw)) => Ok((resolved, Some(raw))),
+            }
+        };
+        let (resolved, raw) = within(self.inner.resolve_timeout, reference, question).await?;
+        *self.latest() = raw.map(|raw| (reference.repository.clone(), resolved.digest, raw));
+        Ok(resolved)
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Repository, Digest, Raw)>> {
+        self.inner.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The image behind the reference for an engine of this platform, every document checked against its digest.
@@ -140,7 +165,9 @@ impl Client {
         if let Some(image) = self.inner.images.get(&key) {
             return Ok(image);
         }
-        let raw = match raw {
+        let is_it = |latest: &mut (Repository, Digest, _)| (&latest.0, latest.1) == (&session.reference.repository, digest);
+        let latest = self.latest().take_if(is_it).map(|(.., raw)| raw);
+        let raw = match raw.or(latest) {
             Some(raw) => raw,
             None => session.manifest(digest, moved).await?,
         };

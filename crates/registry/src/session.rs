@@ -10,6 +10,8 @@ use layerkeeper_core::Reference;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
 
+pub(crate) use documents::Raw;
+
 use crate::challenge::{self, Challenge};
 use crate::credential::{Credential, Login};
 use crate::error::{Detail, Error};

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use layerkeeper_core::{Bytes, Digest, Repository};
-use layerkeeper_registry::{Client, Error as SourceError};
+use futures_util::future::join_all;
+use layerkeeper_registry::{Blob, Client, Error as SourceError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -30,7 +31,7 @@ pub struct Probe {
 pub struct Measured {
     /// What came.
     pub bytes: Bytes,
-    /// Bytes per second of all connections together, from each one's first bytes on: setting up a connection takes as long
+    /// Bytes per second of all connections together, while they have something to read: setting up a connection takes as long
     /// whatever is fetched over it, and would drown the little that is read here.
     pub rate: f64,
 }
@@ -57,16 +58,20 @@ impl Came {
     }
 }
 
-/// Bytes per second of all together, from the first bytes of any to the last; where nothing came after the first, by the
-/// time from the request on.
+/// Bytes per second of all together: what one gives on average while it brings something, and so many times as there are.
+/// Those that share a road are slow together; those that do not may begin when they like, for each is taken by its own time.
+/// Where nothing came after the first bytes, by the time from the request on.
 fn rate<'c>(all: impl Iterator<Item = &'c Came> + Clone, begun: Instant) -> f64 {
-    let first = all.clone().filter_map(|came| came.between).map(|(first, _)| first).min();
-    let last = all.clone().filter_map(|came| came.between).map(|(_, last)| last).max();
-    let (Some(first), Some(last)) = (first, last) else { return 0.0 };
-    let after: u64 = all.clone().map(|came| came.after_first).sum();
-    match last - first {
-        time if after > 0 && !time.is_zero() => after as f64 / time.as_secs_f64(),
-        _ => all.map(|came| came.bytes).sum::<u64>() as f64 / (last - begun).as_secs_f64().max(1e-3),
+    let going = all.clone().filter_map(|came| Some((came.after_first, came.between?)));
+    let (mut lanes, mut after, mut time) = (0, 0, Duration::ZERO);
+    let mut end = begun;
+    for (bytes, (first, last)) in going {
+        (lanes, after, time) = (lanes + 1, after + bytes, time + (last - first));
+        end = end.max(last);
+    }
+    match time {
+        time if after > 0 && !time.is_zero() => f64::from(lanes) * after as f64 / time.as_secs_f64(),
+        _ => all.map(|came| came.bytes).sum::<u64>() as f64 / (end - begun).as_secs_f64().max(1e-3),
     }
 }
 
@@ -77,13 +82,18 @@ fn rate<'c>(all: impl Iterator<Item = &'c Came> + Clone, begun: Instant) -> f64 
 pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceError> {
     let connections = probe.connections.max(1) as u64;
     let each = (probe.bytes.0.min(probe.size.0) / connections).max(1);
+    let start = |at: u64| (at * (probe.size.0 / connections)).min(probe.size.0.saturating_sub(each));
+    let blobs: Vec<(u64, Blob)> =
+        (0..connections).map(|at| (start(at), client.blob(&probe.repository, probe.blob))).collect();
+    if connections > 1 {
+        // that they come up one after the other must not make them read one after the other
+        let _ = timeout(probe.time, connect(&blobs)).await;
+    }
     let came: Arc<[Mutex<Came>]> = (0..connections).map(|_| Mutex::default()).collect();
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
-    for (at, lane) in (0..connections).zip(0..) {
-        let blob = client.blob(&probe.repository, probe.blob);
+    for (lane, (start, blob)) in blobs.into_iter().enumerate() {
         let came = came.clone();
-        let start = (at * (probe.size.0 / connections)).min(probe.size.0.saturating_sub(each));
         tasks.spawn(async move {
             let mut piece = blob.read(Some((start, each))).await?;
             let mut left = each;
@@ -118,6 +128,15 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     }
 }
 
+/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob.
+async fn connect(blobs: &[(u64, Blob)]) {
+    let answers = join_all(blobs.iter().map(|(start, blob)| blob.read(Some((*start, 1))))).await;
+    for mut piece in answers.into_iter().flatten().filter(|piece| !piece.is_whole) {
+        // one that was read to its end leaves its connection to the next
+        while let Ok(Some(_)) = piece.chunk().await {}
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -126,15 +145,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Connections that each take so long to be set up, and then bring 1000 bytes every tenth of a second, one after the other
-    /// where they share one road.
-    fn measured(connections: u64, setup: f64, shared: bool) -> f64 {
+    /// Connections that each take so long to be set up, one a little longer than the other, and then bring 1000 bytes every
+    /// tenth of a second, one after the other where they share one road.
+    fn measured(connections: u64, (setup, later): (f64, f64), shared: bool) -> f64 {
         let begun = Instant::now();
         let lane = |lane: u64| {
             let mut came = Came::default();
             for chunk in 0..10 {
                 let turn = if shared { chunk * connections + lane } else { chunk };
-                came.take(1000, begun + Duration::from_secs_f64(setup + turn as f64 / 10.0));
+                let at = setup + later * lane as f64 + turn as f64 / 10.0;
+                came.take(1000, begun + Duration::from_secs_f64(at));
             }
             came
         };
@@ -145,10 +165,12 @@ mod tests {
     #[test]
     fn what_setting_up_takes_does_not_count_and_a_shared_road_gives_no_more() {
         let about = |rate: f64, wanted: f64| (rate / wanted - 1.0).abs() < 0.1;
-        for setup in [0.0, 5.0] {
+        for setup in [(0.0, 0.0), (5.0, 0.0), (0.5, 2.0)] {
             assert!(about(measured(1, setup, false), 10_000.0));
-            assert!(about(measured(4, setup, false), 40_000.0));
-            assert!(about(measured(4, setup, true), 10_000.0), "{}", measured(4, setup, true));
+            assert!(about(measured(4, setup, false), 40_000.0), "{}", measured(4, setup, false));
+        }
+        for setup in [0.0, 5.0] {
+            assert!(about(measured(4, (setup, 0.0), true), 10_000.0), "{}", measured(4, (setup, 0.0), true));
         }
     }
 

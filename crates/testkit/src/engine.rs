@@ -18,6 +18,7 @@ use layerkeeper_core::StoreKind;
 pub use shared::Engines;
 
 use crate::error::{Doing, Error, Result};
+use crate::eventually::eventually_blocking;
 use crate::http::Server;
 use crate::process::{Process, Program};
 use crate::scratch::Scratch;
@@ -42,8 +43,8 @@ mount --bind "$LK_DATA" "$root$LK_DATA"
 enter="chroot $root"
 "#;
 
-/// How often a list that failed is asked for once more.
-const LIST_AGAIN: usize = 20;
+/// For so long a list that failed is asked for once more.
+const LIST_AGAIN: Duration = Duration::from_secs(20);
 
 const READY: Duration = Duration::from_secs(60);
 
@@ -211,16 +212,13 @@ impl Engine {
     }
 
     /// What `docker images` lists, with these arguments. Engine 26.1's containerd store fails the whole list where one image
-    /// goes away while it is made, as another test's may: then it is asked for again.
+    /// goes away while it is made, as another test's may ("failed to calculate size of image …: not found", "content digest
+    /// …: not found"): then it is asked for again.
     pub fn list_images(&self, args: &[&str]) -> Result<String> {
-        let ask = || self.run_docker(["images"].iter().chain(args));
-        for _ in 0..LIST_AGAIN {
-            match ask() {
-                Err(Error::Failed { why, .. }) if why.contains("failed to calculate size of image") => {}
-                answer => return answer,
-            }
-        }
-        ask()
+        eventually_blocking(LIST_AGAIN, || match self.run_docker(["images"].iter().chain(args)) {
+            Err(Error::Failed { why, .. }) if why.contains(": not found") => Err(why),
+            answer => Ok(answer),
+        })
     }
 
     /// Stops it (TERM); the data stays.

@@ -251,10 +251,14 @@ async fn a_registry_that_is_broken_is_away_like_one_that_cannot_be_reached() {
     on_each(|engine, number| async move {
         let places = Places::new();
         let (proxy, host) = places.behind_a_proxy(engine).await;
-        for (version_of, path) in [(1, "/v2/"), (2, "/manifests/sha256:")] {
+        for (version_of, path, method) in [(1, "/v2/", None), (2, "/manifests/", Some("GET"))] {
             let tag = format!("sha-{version_of}");
             let pushed = places.push(|| version(number + 60, version_of), &format!("acme/app:{tag}"));
-            proxy.add(Fault::answer(503).on_path(path));
+            let fault = Fault::answer(503).on_path(path);
+            proxy.add(match method {
+                Some(method) => fault.on_method(method),
+                None => fault,
+            });
             let named = (version_of == 1).then_some(pushed.digest);
             let way = host.ship(&tag, named).await.pull.unwrap().transfer.unwrap();
             assert!(way.way == "relay" && way.reason.contains("the registry is away"), "{path}: {way:?}");

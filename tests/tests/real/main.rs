@@ -10,6 +10,7 @@ mod keep;
 mod phases;
 mod prune;
 mod quarter;
+mod questions;
 mod queue;
 mod refused;
 mod relay;

@@ -19,12 +19,13 @@ pub enum Arrival {
 /// How the name is made once the content is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Naming {
-    /// The registry's tag shows the digest: pull the tag, which moves about a kilobyte and leaves the host as a plain
-    /// pull would.
+    /// The name stands for something here, and the registry's tag shows the digest: pull the tag, which moves about a
+    /// kilobyte, and what the name leaves behind stays as after any pull.
     ByPull,
-    /// It does not (a rollback, a pin whose tag moved, no registry): tag `repository@digest` here.
+    /// The name is new here, or the tag shows another digest (a rollback, a pin whose tag moved, no registry): tag
+    /// `repository@digest` here.
     ByLocalTag,
-    /// It does not, and a container was created from the name: moving the name by a local tag could leave that
+    /// The tag shows another digest, and a container was created from the name: moving the name by a local tag could leave that
     /// container's content unprotected. Holds the container's name.
     Forbidden(String),
 }
@@ -55,10 +56,14 @@ pub fn naming(
     named: Option<&Image>,
     containers: &[Container],
 ) -> Naming {
+    let Some(named) = named else {
+        // it is taken from nobody
+        return Naming::ByLocalTag;
+    };
     if tag_shows == Some(digest) {
         return Naming::ByPull;
     }
-    let taken = named.is_some_and(|image| !image.has_digest(&name.repository, digest));
+    let taken = !named.has_digest(&name.repository, digest);
     let creator = containers.iter().find(|container| container.created_from.as_ref() == Some(name));
     match creator {
         Some(container) if taken => Naming::Forbidden(container.name.clone()),

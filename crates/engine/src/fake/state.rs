@@ -46,6 +46,7 @@ pub(super) struct State {
     pub(super) opens_to_lose: VecDeque<bool>,
     pub(super) faults: VecDeque<Fault>,
     pub(super) removal_faults: VecDeque<EngineError>,
+    pub(super) tag_faults: VecDeque<EngineError>,
     pub(super) log: Vec<Call>,
     /// Counts foreign prunes: each kills the pulls in flight on the containerd store.
     pub(super) prunes: u64,
@@ -87,6 +88,7 @@ impl State {
             opens_to_lose: VecDeque::new(),
             faults: VecDeque::new(),
             removal_faults: VecDeque::new(),
+            tag_faults: VecDeque::new(),
             log: Vec::new(),
             prunes: 0,
             releases: 0,

@@ -64,8 +64,11 @@ async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
     if job.begun.elapsed() < ANSWER_AGE {
         return allowed(job.name, job.target, shows, &job.inventory);
     }
-    if job.target.away {
-        return allowed(job.name, job.target, None, &*run.look().await?);
+    let inventory = run.look().await?;
+    let seen = allowed(job.name, job.target, shows, &inventory);
+    if job.target.away || matches!(seen, Ok(Naming::ByLocalTag)) {
+        // whatever the tag shows by now
+        return seen;
     }
     match run.ctx.registry.resolve(&job.name.to_reference()).await {
         Ok(now) => shows = Some(now.digest),
@@ -73,7 +76,6 @@ async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
         // the pull by the tag will tell
         Err(error) => tracing::debug!(image = %job.name, %error, "could not ask for the tag once more"),
     }
-    let inventory = run.look().await?;
     allowed(job.name, job.target, shows, &inventory)
 }
 

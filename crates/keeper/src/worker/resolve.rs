@@ -1,11 +1,14 @@
 //! What a name is to stand for: the digest, what the registry's tag shows, and the image behind it.
 
+use std::future::ready;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use layerkeeper_core::plan::{Naming, naming};
 use layerkeeper_core::{Bytes, Digest, ImageManifest, ImageName, Inventory, Reference};
 use layerkeeper_engine::EngineError;
-use layerkeeper_registry::Error as RegistryError;
+use layerkeeper_registry::{Error as RegistryError, Fetched, Resolved};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -74,7 +77,8 @@ pub(crate) async fn resolve(
     inventory: &Inventory,
 ) -> Result<Target, JobError> {
     let (begun, wanted) = (Instant::now(), wish.digest());
-    let mut target = match ctx.registry.resolve(&name.to_reference()).await {
+    let (shown, early) = ask(ctx, name, wanted, inventory).await;
+    let mut target = match shown {
         Ok(shown) => Target {
             tag_shows: Some(shown.digest),
             overhead: shown.moved,
@@ -89,10 +93,37 @@ pub(crate) async fn resolve(
         Err(error) => stand_in(ctx, name, wanted, inventory, error).await?,
     };
     if target.unreachable.is_none() {
-        read_manifest(ctx, name, wish, &mut target, inventory).await?;
+        read_manifest(ctx, name, wish, &mut target, inventory, early).await?;
     }
     target.took = begun.elapsed();
     Ok(target)
+}
+
+/// A manifest that is on its way.
+type Early<'e> = Pin<Box<dyn Future<Output = Result<Fetched, RegistryError>> + Send + 'e>>;
+
+/// Asks what the tag shows, with as few round trips one after the other as there can be: beside the manifest of a digest
+/// that is known, or by the tag's manifest itself where it is new here, and will be wanted.
+async fn ask<'e>(
+    ctx: &'e Context,
+    name: &ImageName,
+    wanted: Option<Digest>,
+    inventory: &'e Inventory,
+) -> (Result<Resolved, RegistryError>, Option<Early<'e>>) {
+    let (registry, tag) = (&ctx.registry, name.to_reference());
+    let Some(digest) = wanted else {
+        let shown = match inventory.named(name) {
+            Some(_) => registry.resolve(&tag).await,
+            None => registry.resolve_by_get(&tag).await,
+        };
+        return (shown, None);
+    };
+    let by_digest = name.repository.by_digest(digest);
+    let early: Early<'e> = Box::pin(async move { registry.image(&by_digest, &inventory.engine.platform).await });
+    match select(pin!(registry.resolve(&tag)), early).await {
+        Either::Left((shown, early)) => (shown, Some(early)),
+        Either::Right((fetched, shown)) => (shown.await, Some(Box::pin(ready(fetched)))),
+    }
 }
 
 /// The daemon cannot reach the registry; the engine, with its own proxy or mirrors, maybe can.
@@ -217,6 +248,7 @@ async fn read_manifest(
     wish: Wanted,
     target: &mut Target,
     inventory: &Inventory,
+    early: Option<Early<'_>>,
 ) -> Result<(), JobError> {
     let platform = &inventory.engine.platform;
     let may_be_inside = matches!(wish, Wanted::Content(_));
@@ -233,7 +265,12 @@ async fn read_manifest(
         }
     }
     let reference: Reference = name.repository.by_digest(target.digest);
-    match ctx.registry.image(&reference, platform).await {
+    let fetched = match early {
+        // of the digest that was wanted, which is still the target's
+        Some(early) => early.await,
+        None => ctx.registry.image(&reference, platform).await,
+    };
+    match fetched {
         Ok(fetched) => {
             target.overhead += fetched.moved;
             target.manifest = Some(fetched.image);

@@ -132,7 +132,7 @@ async fn what_a_failed_attempt_moved_is_wasted_and_told_apart() {
     assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
 }
 
-/// The pull by digest succeeds and the one that makes the name does not. The next take of the job finds the content here,
+/// The pull by digest succeeds and the tag that makes the name does not. The next take of the job finds the content here,
 /// or, where somebody was quicker, gone again. Either way the record tells of every byte that moved.
 #[tokio::test]
 async fn what_a_pull_moved_stays_in_the_record_whatever_fails_after_it() {
@@ -141,12 +141,12 @@ async fn what_a_pull_moved_stays_in_the_record_whatever_fails_after_it() {
         let first = ground.ship("app:sha-1").await.outcome.pull.unwrap().downloaded_bytes;
         let digest = ground.publish("app:sha-2", &app("app:sha-2"));
         let trouble = || EngineError::RegistryUnreachable("connection reset".to_owned());
-        ground.engine.spoil_next_pull(Fault::FailAt(usize::MAX, trouble()));
-        ground.engine.spoil_next_pull(Fault::Refuse(trouble()));
+        ground.engine.spoil_next_tag(trouble());
         let request = DeployRequest { image: name("app:sha-2"), digest: None, over_limit: false };
         let id = ground.keeper.deploy(request, 0).await.unwrap().job.id;
         let row = || async { ground.keeper.job(&id).await.unwrap().unwrap() };
         while row().await.outcome.error.is_none() {
+            assert!(!row().await.job.state.is_final(), "{:?}", row().await.outcome);
             tokio::task::yield_now().await;
         }
         let waiting = row().await;
@@ -326,16 +326,12 @@ async fn a_rollback_by_the_platforms_digest_needs_no_registry_even_after_a_resta
 
 /// Between the pull by digest and the naming pull, hours may go by.
 #[tokio::test]
-async fn a_failed_naming_pull_and_an_abandoned_digest_are_listed_with_what_they_hold() {
+async fn a_naming_that_failed_and_an_abandoned_digest_are_listed_with_what_they_hold() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
     ground.ship("app:sha-1").await;
     ground.publish("app:sha-2", &app("app:sha-2"));
-    // the pull by digest succeeds
     let no = || EngineError::RegistryUnreachable("no".to_owned());
-    ground.engine.spoil_next_pull(Fault::FailAt(usize::MAX, no()));
-    for _ in 0..3 {
-        ground.engine.spoil_next_pull(Fault::Refuse(no()));
-    }
+    (0..4).for_each(|_| ground.engine.spoil_next_tag(no()));
     let row = ground.deploy("app:sha-2", None).await;
     assert_eq!(row.job.state, JobState::Failed, "{:?}", row.outcome);
     ground.engine.clear_faults();

@@ -14,6 +14,7 @@ const LONGEST_MANIFEST: u64 = 4 << 20;
 const LONGEST_CONFIG: u64 = 8 << 20;
 
 /// A manifest's or index's bytes, checked, with the type that the registry gave them.
+#[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) bytes: Vec<u8>,
     pub(crate) media_type: String,
@@ -26,7 +27,7 @@ impl Session<'_> {
         let response = match self.ask(Method::HEAD, &path, media_type::ACCEPT_MANIFESTS).await {
             Ok(response) => response,
             // some proxies before registries know no HEAD
-            Err(Error::Server { status: 405 | 501, .. }) => return self.resolve_by_get(&path).await,
+            Err(Error::Server { status: 405 | 501, .. }) => return self.resolve_and_read().await,
             Err(error) => return Err(error),
         };
         let named = digest_header(response.headers());
@@ -36,15 +37,21 @@ impl Session<'_> {
             }
             (Selector::Digest(wanted), _) => *wanted,
             (Selector::Tag(_), Some(named)) => named,
-            (Selector::Tag(_), None) => return self.resolve_by_get(&path).await,
+            (Selector::Tag(_), None) => return self.resolve_and_read().await,
         };
         let size = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let media_type = content_type(response.headers());
         Ok((Resolved { digest, media_type, size: size.map(Bytes), moved: Bytes::ZERO }, None))
     }
 
-    async fn resolve_by_get(&self, path: &str) -> Result<(Resolved, Option<Raw>), Error> {
-        let response = self.ask(Method::GET, path, media_type::ACCEPT_MANIFESTS).await?;
+    async fn resolve_and_read(&self) -> Result<(Resolved, Option<Raw>), Error> {
+        self.resolve_by_get().await.map(|(resolved, raw)| (resolved, Some(raw)))
+    }
+
+    /// By GET alone; what was read comes with it.
+    pub(crate) async fn resolve_by_get(&self) -> Result<(Resolved, Raw), Error> {
+        let path = format!("manifests/{}", self.reference.selector);
+        let response = self.ask(Method::GET, &path, media_type::ACCEPT_MANIFESTS).await?;
         let named = digest_header(response.headers());
         let what = format!("the manifest of {}", self.reference);
         let raw = self.read(response, &what, LONGEST_MANIFEST).await?;
@@ -57,7 +64,7 @@ impl Session<'_> {
         }
         let size = Bytes(raw.bytes.len() as u64);
         let (digest, media_type) = (Digest::of(&raw.bytes), raw.media_type.clone());
-        Ok((Resolved { digest, media_type, size: Some(size), moved: size }, Some(raw)))
+        Ok((Resolved { digest, media_type, size: Some(size), moved: size }, raw))
     }
 
     /// A manifest or index by digest; what was read is added to `moved`.

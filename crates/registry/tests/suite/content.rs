@@ -73,6 +73,29 @@ async fn what_was_read_once_does_not_move_again() {
 }
 
 #[tokio::test]
+async fn what_a_tag_was_resolved_by_is_not_read_again() {
+    let (shelf, stored) = one_image();
+    let stub = serve(shelf.clone()).await;
+    let ground = Ground::new();
+    let resolved = ground.client.resolve_by_get(&reference(&stub.host(), "v1")).await.unwrap();
+    assert_eq!((resolved.digest, resolved.moved), (stored.digest, Bytes(stored.size)));
+    let by_digest = reference(&stub.host(), &stored.digest.to_string());
+    let fetched = ground.client.image(&by_digest, &amd64()).await.unwrap();
+    assert_eq!(fetched.moved, fetched.image.config.size);
+    let config = format!("GET /v2/acme/app/blobs/{}", fetched.image.config.digest);
+    assert_eq!(stub.lines(), ["GET /v2/acme/app/manifests/v1", &config]);
+
+    // a registry that is broken behind its tags still says what they show
+    let stub = Stub::start(move |request| match request.method.as_str() {
+        "HEAD" => shelf.answer(request),
+        _ => Answer::new(500),
+    })
+    .await;
+    let resolved = Ground::new().client.resolve_by_get(&reference(&stub.host(), "v1")).await.unwrap();
+    assert_eq!((resolved.digest, resolved.moved), (stored.digest, Bytes::ZERO));
+}
+
+#[tokio::test]
 async fn wrong_bytes_are_refused_by_both_digests() {
     let (mut shelf, stored) = one_image();
     let path = format!("manifests/{}", stored.digest);

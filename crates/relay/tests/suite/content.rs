@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use layerkeeper_core::Bytes;
 use layerkeeper_relay::{Limit, Probe, Settings};
-use layerkeeper_testkit::{Agent, Auth, Registry, TokenServer};
+use layerkeeper_testkit::{Agent, Auth, Line, Registry, TokenServer, Traits};
 
-use crate::{Ground, MB, Open};
+use crate::{Ground, MB, Open, at};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_layer_comes_once_and_as_it_is() {
@@ -81,8 +81,33 @@ async fn a_measurement_reads_no_more_than_it_may() {
         let told = ground.relays.measure(&road).await.unwrap();
         assert!(told.bytes == Bytes(400_000) && told.rate > 0.0, "{told:?}");
     }
-    let asked = ground.proxy.passed().into_iter().filter_map(|request| request.range).count();
-    assert_eq!(asked, 5);
+    let asked: Vec<_> = ground.proxy.passed().into_iter().filter_map(|request| request.range).collect();
+    assert_eq!(asked.len(), 9, "each of four connections is made by a byte first: {asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_way_to_the_registry_changes_nothing_of_what_is_measured() {
+    let ground = Ground::new();
+    let pushed = ground.push(&[20 * MB]);
+    for (round_trip, rate) in [(50, 4), (200, 4), (200, 2)] {
+        let traits = Traits { rate: Some(rate * MB), round_trip: Duration::from_millis(round_trip) };
+        let line = Line::start(&ground.registry.host(), traits).unwrap();
+        let measure = async |connections: usize| {
+            let road = Probe {
+                repository: at(&line.host(), &pushed.name.repository),
+                blob: pushed.layers[0].blob,
+                size: pushed.layers[0].size,
+                connections,
+                bytes: Bytes(450_000 * connections as u64),
+                time: Duration::from_secs(20),
+            };
+            ground.relays.measure(&road).await.unwrap().rate / MB as f64
+        };
+        let (one, four) = (measure(1).await, measure(4).await);
+        let told = format!("{rate} MB/s, {round_trip} ms: one gives {one:.2}, four give {four:.2}");
+        assert!((0.7..1.6).contains(&(one / rate as f64)), "{told}");
+        assert!((2.5..6.0).contains(&(four / one)), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

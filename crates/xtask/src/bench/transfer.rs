@@ -6,7 +6,6 @@ mod hashing;
 mod host;
 mod images;
 mod judge;
-mod line;
 mod link;
 
 use anyhow::{Result, ensure};

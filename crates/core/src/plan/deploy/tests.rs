@@ -70,9 +70,9 @@ fn an_index_and_its_platforms_manifest_are_one_content() {
 }
 
 #[test]
-fn the_tag_is_pulled_only_while_it_shows_the_digest() {
+fn the_tag_of_a_name_that_is_taken_is_pulled_only_while_it_shows_the_digest() {
     let host = Host::keeping(1).named("v1", "sha-1");
-    let how = |shows: Option<&str>| how_named(&host, "sha-2", "v2", shows);
+    let how = |shows: Option<&str>| how_named(&host, "sha-1", "v2", shows);
     assert_eq!(how(Some("v2")), Naming::ByPull);
     assert_eq!(how(Some("v1")), Naming::ByLocalTag);
     assert_eq!(how(None), Naming::ByLocalTag);
@@ -87,6 +87,14 @@ fn a_name_that_a_container_was_made_from_is_not_moved_by_a_local_tag() {
     assert_eq!(how("v2", Some("v1")), Naming::Forbidden("web".to_owned()));
     assert_eq!(how("v2", Some("v2")), Naming::ByPull, "a move by a pull keeps the old content");
     assert_eq!(how("v1", None), Naming::ByLocalTag, "nothing moves away");
+}
+
+#[test]
+fn a_name_that_is_new_here_needs_no_registry() {
+    let host = Host::keeping(1).named("v1", "sha-1");
+    for shows in [Some("v2"), Some("v1"), None] {
+        assert_eq!(how_named(&host, "sha-2", "v2", shows), Naming::ByLocalTag);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ const WORTH_MEASURING: u64 = 100_000_000;
 /// Each of the two measurements takes no longer, and the larger reads no more than this part of what is to be fetched. With
 /// few connections each brings enough to tell by; if they give more than one, the relay finds out how many more are worth it.
 const MEASURING_TIME: Duration = Duration::from_millis(1500);
-const MEASURING_PART: u64 = 300;
+const MEASURING_PART: u64 = 200;
 const MEASURING_CONNECTIONS: usize = 4;
 
 /// What is known of a registry and of its mirrors; where nothing is and much is to be fetched, it is measured by a few bytes of

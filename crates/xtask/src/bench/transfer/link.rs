@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use layerkeeper_testkit::Registry;
+use layerkeeper_testkit::{Line, Registry, Traits};
 
 use super::front::Front;
 use super::images::Kind;
-use super::line::{Line, Traits};
 
 /// Of a capped link, in all; more than three connections need, less than an engine unpacks.
 const CAP: u64 = 20;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{JoinHandle, Scope};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use crate::error::{Doing, Result};
 
 const CHUNK: usize = 32 * 1024;
 /// What may be under way in one direction of a connection: 160 MB/s at 100 ms.
@@ -51,8 +51,8 @@ type Chunk = (Instant, Vec<u8>);
 impl Line {
     /// Towards `to` (`HOST:PORT`), from a loopback port.
     pub fn start(to: &str, traits: Traits) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("no loopback port")?;
-        let address = listener.local_addr()?;
+        let listener = TcpListener::bind("127.0.0.1:0").doing(|| "a loopback port for a line".to_owned())?;
+        let address = listener.local_addr().doing(|| "a line's address".to_owned())?;
         let shared =
             Arc::new(Shared { traits, to: to.to_owned(), down: AtomicBool::new(false), open: Mutex::default() });
         let ours = shared.clone();
@@ -86,7 +86,7 @@ impl Shared {
                     break;
                 }
                 if let Err(error) = self.connect(scope, client) {
-                    eprintln!("bench: a connection of the line failed: {error:#}");
+                    eprintln!("testkit: a connection of a line failed: {error}");
                 }
             }
             self.cut();
@@ -94,9 +94,9 @@ impl Shared {
     }
 
     fn connect<'s>(&'s self, scope: &'s Scope<'s, '_>, client: TcpStream) -> Result<()> {
-        let server = TcpStream::connect(&self.to).with_context(|| format!("cannot reach {}", self.to))?;
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
+        let server = TcpStream::connect(&self.to).doing(|| format!("a connection to {}", self.to))?;
+        client.set_nodelay(true).doing(|| "TCP_NODELAY".to_owned())?;
+        server.set_nodelay(true).doing(|| "TCP_NODELAY".to_owned())?;
         let (client, server) = (Arc::new(client), Arc::new(server));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|stream| stream.strong_count() > 0);
