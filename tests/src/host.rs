@@ -1,8 +1,8 @@
 //! A deploy server in miniature: a keeper of its own over a real engine, a real registry client and a real database.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use layerkeeper_core::plan::TransferMode;
@@ -45,8 +45,12 @@ pub struct Host {
     store: Store,
     settings: Settings,
     spool: Place,
+    at: Arc<Mutex<Option<Hook>>>,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// Is told of each step of a job, before it.
+type Hook = Box<dyn FnMut(&'static str) + Send>;
 
 /// Where the relay's spool is; it goes with the last server that uses it, where it is our own.
 #[derive(Clone)]
@@ -134,6 +138,8 @@ impl Host {
         let told = settings.clone();
         let docker = Arc::new(Docker::connect(&engine.host()).expect("an engine's address"));
         let client = Client::new(client).expect("a registry client");
+        let at: Arc<Mutex<Option<Hook>>> = Arc::default();
+        let hook = at.clone();
         let parts = Parts {
             engine: docker.clone(),
             registry: Arc::new(client.clone()),
@@ -141,7 +147,11 @@ impl Host {
             store: store.clone(),
             clock: clock.clone(),
             disks: Arc::new(SystemDisks),
-            at: Arc::new(|_| {}),
+            at: Arc::new(move |point| {
+                if let Some(hook) = hook.lock().expect("no test panics in it").as_mut() {
+                    hook(point);
+                }
+            }),
             settings,
             retention: Retention::default(),
             version: "test",
@@ -149,7 +159,7 @@ impl Host {
         let keeper = Keeper::new(parts).await.expect("a keeper");
         let running = keeper.clone();
         let task = tokio::spawn(async move { running.run(|| {}).await.expect("the keeper runs") });
-        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, settings: told, spool, task }
+        Self { keeper, engine: docker, registry: registry.to_owned(), clock, store, settings: told, spool, at, task }
     }
 
     /// As above, for a registry that needs nothing special.
@@ -160,6 +170,11 @@ impl Host {
     /// As above, by the registry's address or that of what stands before it.
     pub async fn plain_at(engine: &Engine, registry: &str) -> Self {
         Self::new(engine, registry, |_, _| {}).await
+    }
+
+    /// From now on this is called at each of the worker's points, before what comes after it.
+    pub fn at_each_point(&self, hook: impl FnMut(&'static str) + Send + 'static) {
+        *self.at.lock().expect("no test panics in it") = Some(Box::new(hook));
     }
 
     /// `acme/TEXT` at the registry.

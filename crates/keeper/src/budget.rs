@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use layerkeeper_core::{Platform, Reference, Timestamp};
+use layerkeeper_core::{Bytes, Platform, Reference, Timestamp};
 use layerkeeper_engine::Login;
 use layerkeeper_registry::{Error, Fetched, Resolved};
 
@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_secs(900);
 #[derive(Debug, Clone)]
 struct Pause {
     failures: u32,
+    since: Timestamp,
     until: Timestamp,
     error: Error,
 }
@@ -61,19 +62,31 @@ impl Budgeted {
         pause.map_or(Ok(()), |pause| Err(pause.error.asked_to_wait(pause.until - now)))
     }
 
-    fn learn<T>(&self, registry: &str, result: Result<T, Error>) -> Result<T, Error> {
+    /// Asks, and learns from the answer.
+    async fn ask<T>(&self, registry: &str, question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let asked = self.clock.now();
+        let result = question.await;
+        self.learn(registry, asked, result)
+    }
+
+    /// Of questions that were under way beside each other a failure counts once, and no success takes its pause away.
+    fn learn<T>(&self, registry: &str, asked: Timestamp, result: Result<T, Error>) -> Result<T, Error> {
+        let mut pauses = self.pauses();
+        let known = pauses.get(registry);
+        let is_news = known.is_none_or(|pause| pause.since <= asked || !pause.lasts(self.clock.now()));
         match &result {
             // the registry was not even asked
             Err(Error::Credentials { .. }) => {}
             Err(error) if error.is_transient() => {
-                let mut pauses = self.pauses();
-                let failures = pauses.get(registry).map_or(1, |pause| pause.failures.saturating_add(1));
+                let failures = known.map_or(1, |pause| pause.failures.saturating_add(u32::from(is_news)));
                 let wait = error.retry_after().unwrap_or_else(|| full_jitter(failures));
-                let until = self.clock.now().plus(wait);
+                let since = self.clock.now();
                 tracing::debug!(registry, failures, wait_ms = wait.as_millis() as u64, %error, "asks this registry nothing for a while");
-                pauses.insert(registry.to_owned(), Pause { failures, until, error: error.clone() });
+                let pause = Pause { failures, since, until: since.plus(wait), error: error.clone() };
+                pauses.insert(registry.to_owned(), pause);
             }
-            _ => drop(self.pauses().remove(registry)),
+            _ if is_news => drop(pauses.remove(registry)),
+            _ => {}
         }
         result
     }
@@ -84,19 +97,23 @@ impl Registry for Budgeted {
     async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
         let registry = reference.repository.registry();
         self.in_pause(registry)?;
-        self.learn(registry, self.registries.resolve(reference).await)
+        self.ask(registry, self.registries.resolve(reference)).await
     }
 
     async fn resolve_by_get(&self, reference: &Reference) -> Result<Resolved, Error> {
         let registry = reference.repository.registry();
         self.in_pause(registry)?;
-        self.learn(registry, self.registries.resolve_by_get(reference).await)
+        self.ask(registry, self.registries.resolve_by_get(reference)).await
     }
 
     async fn image(&self, reference: &Reference, platform: &Platform) -> Result<Fetched, Error> {
-        // follows a `resolve`, and what was read before needs no registry
-        let registry = reference.repository.registry();
-        self.learn(registry, self.registries.image(reference, platform).await)
+        // follows a `resolve`, or goes beside one that is asked first
+        let asked = self.clock.now();
+        match self.registries.image(reference, platform).await {
+            // from memory: nobody was asked
+            Ok(fetched) if fetched.moved == Bytes::ZERO => Ok(fetched),
+            result => self.learn(reference.repository.registry(), asked, result),
+        }
     }
 
     async fn login(&self, registry: &str) -> Result<Option<Login>, Error> {
@@ -110,4 +127,55 @@ fn full_jitter(failures: u32) -> Duration {
     let share =
         if getrandom::fill(&mut random).is_ok() { f64::from(u16::from_le_bytes(random)) / 65536.0 } else { 0.5 };
     most.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use layerkeeper_core::Digest;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Answers a tag late, and refuses a manifest soon.
+    #[derive(Default)]
+    struct Halting {
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Registry for Halting {
+        async fn resolve(&self, _: &Reference) -> Result<Resolved, Error> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(60)).await;
+            Ok(Resolved { digest: Digest::of(b"x"), media_type: String::new(), size: None, moved: Bytes::ZERO })
+        }
+
+        async fn image(&self, _: &Reference, _: &Platform) -> Result<Fetched, Error> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(20)).await;
+            let retry_after = Some(Duration::from_secs(600));
+            Err(Error::TooManyRequests { registry: "ghcr.io".to_owned(), retry_after, detail: Default::default() })
+        }
+
+        async fn login(&self, _: &str) -> Result<Option<Login>, Error> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test]
+    async fn of_questions_beside_each_other_one_failure_counts_once_and_no_success_ends_its_pause() {
+        let halting = Arc::new(Halting::default());
+        let budgeted = Budgeted::new(halting.clone(), Arc::new(SystemClock));
+        let reference: Reference = "ghcr.io/acme/app:1".parse().unwrap();
+        let platform = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+        let image = || budgeted.image(&reference, &platform);
+        let (shown, one, other) = tokio::join!(budgeted.resolve(&reference), image(), image());
+        assert!(shown.is_ok() && one.is_err() && other.is_err());
+        assert_eq!(budgeted.pauses()["ghcr.io"].failures, 1);
+        assert!(matches!(budgeted.resolve(&reference).await, Err(Error::TooManyRequests { .. })));
+        assert_eq!(halting.asked.load(Ordering::SeqCst), 3, "nobody asks in the pause");
+    }
 }

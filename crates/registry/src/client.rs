@@ -106,7 +106,7 @@ impl Client {
         let question = async {
             let session = self.session(reference).await?;
             match session.resolve_by_get().await {
-                Err(error) if error.is_server_error() => session.resolve().await,
+                Err(error) if error.is_server_error() && error.retry_after().is_none() => session.resolve().await,
                 Err(error) => self.anew(&session, error).await?.resolve().await,
                 Ok((resolved, raw)) => Ok((resolved, Some(raw))),
             }
@@ -165,7 +165,8 @@ impl Client {
         if let Some(image) = self.inner.images.get(&key) {
             return Ok(image);
         }
-        let is_it = |latest: &mut (Repository, Digest, _)| (&latest.0, latest.1) == (&session.reference.repository, digest);
+        let is_it =
+            |latest: &mut (Repository, Digest, _)| (&latest.0, latest.1) == (&session.reference.repository, digest);
         let latest = self.latest().take_if(is_it).map(|(.., raw)| raw);
         let raw = match raw.or(latest) {
             Some(raw) => raw,

@@ -224,7 +224,9 @@ impl Desk {
         // while a whole answer is read nobody else is sent for any of it, so this was the one that read it
         blob.whole = false;
         if lacks {
-            blob.absent.insert(source);
+            if blob.absent.insert(source) {
+                self.sources.lacks(source, digest);
+            }
             blob.look = None;
         }
         blob.landed(source, &fetched);

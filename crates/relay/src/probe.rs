@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use layerkeeper_core::{Bytes, Digest, Repository};
 use futures_util::future::join_all;
+use layerkeeper_core::{Bytes, Digest, Repository};
 use layerkeeper_registry::{Blob, Client, Error as SourceError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -20,9 +20,9 @@ pub struct Probe {
     pub size: Bytes,
     /// So many connections at once.
     pub connections: usize,
-    /// So much is read at most, over all of them.
+    /// So much is read at most, over all of them; and, where there are several, a byte more for each.
     pub bytes: Bytes,
-    /// For so long at most.
+    /// For so long at most; and, where there are several, as long again until they are connected.
     pub time: Duration,
 }
 
@@ -37,41 +37,56 @@ pub struct Measured {
 }
 
 /// What came over one connection.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Came {
-    bytes: u64,
-    /// Since the first of them, and when the first and the last came.
-    after_first: u64,
-    between: Option<(Instant, Instant)>,
+    /// Bytes, and when they came.
+    chunks: Vec<(Instant, u64)>,
+    /// It had all that it asked for.
+    whole: bool,
 }
 
 impl Came {
-    fn take(&mut self, bytes: u64, now: Instant) {
-        self.bytes += bytes;
-        match &mut self.between {
-            Some((_, last)) => {
-                self.after_first += bytes;
-                *last = now;
-            }
-            None => self.between = Some((now, now)),
-        }
+    fn bytes(&self) -> u64 {
+        self.chunks.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// From its first bytes on it brings something; until it has all, or until the measurement ends.
+    fn going(&self, end: Instant) -> Option<(Instant, Instant)> {
+        let ((first, _), (last, _)) = (self.chunks.first()?, self.chunks.last()?);
+        Some((*first, if self.whole { *last } else { end }))
+    }
+
+    /// What came after the first bytes, and by then.
+    fn within(&self, from: Instant, until: Instant) -> u64 {
+        let later = self.chunks.iter().skip(1).filter(|(at, _)| *at > from && *at <= until);
+        later.map(|(_, bytes)| bytes).sum()
     }
 }
 
-/// Bytes per second of all together: what one gives on average while it brings something, and so many times as there are.
-/// Those that share a road are slow together; those that do not may begin when they like, for each is taken by its own time.
-/// Where nothing came after the first bytes, by the time from the request on.
-fn rate<'c>(all: impl Iterator<Item = &'c Came> + Clone, begun: Instant) -> f64 {
-    let going = all.clone().filter_map(|came| Some((came.after_first, came.between?)));
-    let (mut lanes, mut after, mut time) = (0, 0, Duration::ZERO);
-    let mut end = begun;
-    for (bytes, (first, last)) in going {
-        (lanes, after, time) = (lanes + 1, after + bytes, time + (last - first));
-        end = end.max(last);
+/// Bytes per second of all connections together, measured from `begun` to `end`: what came while all of them were bringing
+/// something, for those that share a road are slow together. Where they hardly meet, as one began much later than another, it
+/// is what one gives on average, so many times as there are. Where nothing came after the first bytes, all that came, by the
+/// time from the request on.
+fn rate(all: &[Came], begun: Instant, end: Instant) -> f64 {
+    let going: Vec<(Instant, Instant)> = all.iter().filter_map(|came| came.going(end)).collect();
+    let times = || going.iter().map(|(first, last)| *last - *first);
+    let per_second = |bytes: u64, time: Duration| bytes as f64 / time.as_secs_f64();
+    let (first, last) = (going.iter().map(|(first, _)| *first).max(), going.iter().map(|(_, last)| *last).min());
+    if let (Some(first), Some(last)) = (first, last)
+        && last > first
+        && times().min().is_some_and(|shortest| (last - first) * 2 >= shortest)
+    {
+        let together = all.iter().map(|came| came.within(first, last)).sum();
+        return per_second(together, last - first);
     }
+    let time: Duration = times().sum();
+    let after = all.iter().filter_map(|came| Some(came.within(came.chunks.first()?.0, end))).sum::<u64>();
     match time {
-        time if after > 0 && !time.is_zero() => f64::from(lanes) * after as f64 / time.as_secs_f64(),
-        _ => all.map(|came| came.bytes).sum::<u64>() as f64 / (end - begun).as_secs_f64().max(1e-3),
+        time if after > 0 && !time.is_zero() => per_second(after, time) * going.len() as f64,
+        _ => {
+            let last = all.iter().filter_map(|came| came.chunks.last()).map(|(at, _)| *at).max().unwrap_or(end);
+            per_second(all.iter().map(Came::bytes).sum(), (last - begun).max(Duration::from_millis(1)))
+        }
     }
 }
 
@@ -85,9 +100,13 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     let start = |at: u64| (at * (probe.size.0 / connections)).min(probe.size.0.saturating_sub(each));
     let blobs: Vec<(u64, Blob)> =
         (0..connections).map(|at| (start(at), client.blob(&probe.repository, probe.blob))).collect();
+    let mut bytes = 0;
     if connections > 1 {
         // that they come up one after the other must not make them read one after the other
-        let _ = timeout(probe.time, connect(&blobs)).await;
+        bytes += timeout(probe.time, connect(&blobs)).await.unwrap_or(Ok(0))?;
+        if bytes == 0 {
+            return Ok(Measured { bytes: Bytes::ZERO, rate: 0.0 });
+        }
     }
     let came: Arc<[Mutex<Came>]> = (0..connections).map(|_| Mutex::default()).collect();
     let mut tasks = JoinSet::new();
@@ -99,9 +118,11 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
             let mut left = each;
             while let Some(chunk) = piece.chunk().await? {
                 let bytes = chunk.len() as u64;
-                lock(&came[lane]).take(bytes, Instant::now());
                 left = left.saturating_sub(bytes);
-                if left == 0 {
+                let mut came = lock(&came[lane]);
+                came.chunks.push((Instant::now(), bytes));
+                came.whole = left == 0;
+                if came.whole {
                     break;
                 }
             }
@@ -119,21 +140,39 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     // what has come by then is what is measured
     let _ = timeout(probe.time, all).await;
     tasks.abort_all();
-    let came: Vec<Came> = came.iter().map(|came| *lock(came)).collect();
-    let bytes = Bytes(came.iter().map(|came| came.bytes).sum());
-    let rate = rate(came.iter(), begun);
+    let end = Instant::now();
+    let came: Vec<Came> = came.iter().map(|came| lock(came).clone()).collect();
+    let read: u64 = came.iter().map(Came::bytes).sum();
     match failed {
-        Some(error) if bytes == Bytes::ZERO => Err(error),
-        _ => Ok(Measured { bytes, rate }),
+        Some(error) if read == 0 => Err(error),
+        _ => Ok(Measured { bytes: Bytes(bytes + read), rate: rate(&came, begun, end) }),
     }
 }
 
-/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob.
-async fn connect(blobs: &[(u64, Blob)]) {
+/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob. Gives what was read.
+///
+/// # Errors
+/// The first error, where none of them gave anything.
+async fn connect(blobs: &[(u64, Blob)]) -> Result<u64, SourceError> {
     let answers = join_all(blobs.iter().map(|(start, blob)| blob.read(Some((*start, 1))))).await;
-    for mut piece in answers.into_iter().flatten().filter(|piece| !piece.is_whole) {
-        // one that was read to its end leaves its connection to the next
-        while let Ok(Some(_)) = piece.chunk().await {}
+    let (mut read, mut failed) = (0, None);
+    for answer in answers {
+        match answer {
+            // one that was read to its end leaves its connection to the next; of a whole blob the first bytes are enough
+            Ok(mut piece) => {
+                while let Ok(Some(chunk)) = piece.chunk().await {
+                    read += chunk.len() as u64;
+                    if piece.is_whole {
+                        break;
+                    }
+                }
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        Some(error) if read == 0 => Err(error),
+        _ => Ok(read),
     }
 }
 
@@ -145,41 +184,54 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Connections that each take so long to be set up, one a little longer than the other, and then bring 1000 bytes every
-    /// tenth of a second, one after the other where they share one road.
-    fn measured(connections: u64, (setup, later): (f64, f64), shared: bool) -> f64 {
+    /// Connections that each bring 1000 bytes every so many tenths of a second from some time on, ten times or fewer.
+    fn lanes(of: &[(f64, f64, usize)]) -> f64 {
         let begun = Instant::now();
-        let lane = |lane: u64| {
-            let mut came = Came::default();
-            for chunk in 0..10 {
-                let turn = if shared { chunk * connections + lane } else { chunk };
-                let at = setup + later * lane as f64 + turn as f64 / 10.0;
-                came.take(1000, begun + Duration::from_secs_f64(at));
-            }
-            came
+        let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
+        let lane = |(from, every, chunks): &(f64, f64, usize)| Came {
+            chunks: (0..*chunks).map(|chunk| (at(from + every * chunk as f64 / 10.0), 1000)).collect(),
+            whole: *chunks == 10,
         };
-        let all: Vec<Came> = (0..connections).map(lane).collect();
-        rate(all.iter(), begun)
+        rate(&of.iter().map(lane).collect::<Vec<_>>(), begun, at(20.0))
+    }
+
+    fn about(rate: f64, wanted: f64) -> bool {
+        (rate / wanted - 1.0).abs() < 0.15
     }
 
     #[test]
-    fn what_setting_up_takes_does_not_count_and_a_shared_road_gives_no_more() {
-        let about = |rate: f64, wanted: f64| (rate / wanted - 1.0).abs() < 0.1;
-        for setup in [(0.0, 0.0), (5.0, 0.0), (0.5, 2.0)] {
-            assert!(about(measured(1, setup, false), 10_000.0));
-            assert!(about(measured(4, setup, false), 40_000.0), "{}", measured(4, setup, false));
-        }
+    fn what_setting_up_takes_does_not_count() {
         for setup in [0.0, 5.0] {
-            assert!(about(measured(4, (setup, 0.0), true), 10_000.0), "{}", measured(4, (setup, 0.0), true));
+            assert!(about(lanes(&[(setup, 1.0, 10)]), 10_000.0));
+            let four: Vec<_> = (0..4).map(|lane| (setup + 0.05 * f64::from(lane), 1.0, 10)).collect();
+            assert!(about(lanes(&four), 40_000.0), "{}", lanes(&four));
         }
+        // one after the other, as over a long way
+        let four: Vec<_> = (0..4).map(|lane| (2.0 * f64::from(lane), 1.0, 10)).collect();
+        assert!(about(lanes(&four), 40_000.0), "{}", lanes(&four));
+    }
+
+    #[test]
+    fn those_that_share_a_road_give_no_more_together_however_they_share_it() {
+        // 10,000 bytes per second in all, a fourth to each
+        let four: Vec<_> = (0..4).map(|lane| (0.1 * f64::from(lane), 4.0, 10)).collect();
+        assert!(about(lanes(&four), 10_000.0), "{}", lanes(&four));
+        // 4, 3, 2 and 1 tenths of it: who is done first leaves its share to the others only after that
+        let uneven = [(0.0, 2.5, 10), (0.0, 3.33, 7), (0.0, 5.0, 5), (0.0, 10.0, 2)];
+        assert!(about(lanes(&uneven), 10_000.0), "{}", lanes(&uneven));
+    }
+
+    #[test]
+    fn a_connection_that_stands_still_is_none() {
+        let one_flows = [(0.0, 1.0, 10), (0.0, 1.0, 1), (0.0, 1.0, 1), (0.0, 1.0, 1)];
+        assert!(about(lanes(&one_flows), 10_000.0), "{}", lanes(&one_flows));
     }
 
     #[test]
     fn what_came_at_once_is_measured_from_the_request_on() {
         let begun = Instant::now();
-        let mut came = Came::default();
-        came.take(5000, begun + Duration::from_millis(500));
-        assert_eq!(rate([came].iter(), begun), 10_000.0);
-        assert_eq!(rate([Came::default()].iter(), begun), 0.0);
+        let came = Came { chunks: vec![(begun + Duration::from_millis(500), 5000)], whole: true };
+        assert_eq!(rate(&[came], begun, begun + Duration::from_secs(2)), 10_000.0);
+        assert_eq!(rate(&[Came::default()], begun, begun + Duration::from_secs(2)), 0.0);
     }
 }

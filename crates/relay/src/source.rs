@@ -53,6 +53,10 @@ pub(crate) struct Source {
     rate: Option<f64>,
     measured: u32,
     failures: u32,
+    /// What it last failed of.
+    failed_of: Option<String>,
+    /// A blob that it does not have, and how many those are.
+    lacks: Option<(String, usize)>,
     rests_until: Option<Instant>,
     /// Requests under way.
     asked: usize,
@@ -80,6 +84,8 @@ impl Source {
             rate: None,
             measured: 0,
             failures: 0,
+            failed_of: None,
+            lacks: None,
             rests_until: None,
             asked: 0,
             came: 0,
@@ -204,6 +210,12 @@ impl Sources {
         self.all[at].asked += 1;
     }
 
+    /// It was asked for a blob and does not have it.
+    pub fn lacks(&mut self, at: usize, blob: Digest) {
+        let (_, count) = self.all[at].lacks.get_or_insert_with(|| (blob.short(), 0));
+        *count += 1;
+    }
+
     /// Takes down how a piece came. Gives true where this source lacks the blob.
     pub fn fetched(&mut self, at: usize, fetched: &Fetched, now: Instant) -> bool {
         let source = &mut self.all[at];
@@ -252,10 +264,13 @@ impl Sources {
         self.all.iter().enumerate().map(reason).collect()
     }
 
-    /// Sources that were passed over or are left alone for their slowness, a sentence each.
+    /// Sources that were passed over, are left alone for their slowness, gave nothing but failures or lack blobs, a sentence each.
     pub fn remarks(&self) -> Vec<String> {
         let best = self.best_rate().unwrap_or(0.0);
         let remark = |source: &Source| match (&source.passed_over, source.rate) {
+            (None, None) if source.came == 0 && source.failed_of.is_some() => {
+                source.failed_of.as_ref().map(|why| format!("{} gave nothing: {why}", source.name()))
+            }
             (Some(why), _) => Some(format!("{} was passed over: it {why}", source.name())),
             (None, Some(rate)) if source.is_slow(best) => Some(format!(
                 "{} was passed over: it gives {}/s for each connection, where another gives {}/s",
@@ -263,7 +278,10 @@ impl Sources {
                 Bytes(rate as u64),
                 Bytes(best as u64)
             )),
-            (None, _) => None,
+            (None, _) => source.lacks.as_ref().map(|(blob, count)| match count {
+                1 => format!("{} was passed over for a blob: it does not have {blob}", source.name()),
+                _ => format!("{} was passed over for {count} blobs: it does not have {blob} and others", source.name()),
+            }),
         };
         self.all.iter().filter_map(remark).collect()
     }
@@ -288,6 +306,7 @@ impl Source {
 
     /// A failure that gave some bytes all the same is a bad road, not a dead end.
     fn failed(&mut self, error: &SourceError, gave: bool, now: Instant) {
+        self.failed_of = Some(error.to_string());
         if !error.is_transient() {
             return self.pass_over(format!("refuses: {error}"));
         }

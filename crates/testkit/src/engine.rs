@@ -24,7 +24,8 @@ use crate::process::{Process, Program};
 use crate::scratch::Scratch;
 use crate::tree;
 
-/// `$dir` is ours, `$tree` the Debian tree to stand on, `$data` the data root. A tmpfs takes what is written elsewhere.
+/// `$dir` is ours, `$tree` the Debian tree to stand on, `$data` the data root. A tmpfs takes what is written elsewhere,
+/// but for `/etc/docker`, where engines before 23 keep the key that their ID is made of: with another ID one would be another.
 const PREPARE: &str = r#"
 mount -t tmpfs -o mode=755 tmpfs "$LK_DIR/ns"
 mkdir "$LK_DIR/ns/upper" "$LK_DIR/ns/work" "$LK_DIR/ns/root"
@@ -34,8 +35,8 @@ mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
-mkdir -p "$root/etc/docker"
-mount -t tmpfs -o mode=755 tmpfs "$root/etc/docker"
+mkdir -p "$root/etc/docker" "$LK_DIR/etc-docker"
+mount --bind "$LK_DIR/etc-docker" "$root/etc/docker"
 mkdir -p "$root$LK_DIR"
 mount --rbind "$LK_DIR" "$root$LK_DIR"
 mkdir -p "$root$LK_DATA"

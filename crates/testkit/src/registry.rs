@@ -140,6 +140,11 @@ impl Registry {
         self.process.stop();
     }
 
+    /// Kills it (KILL); the storage stays as it is.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
     /// Starts it again on the same port and storage.
     pub fn start_again(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY;

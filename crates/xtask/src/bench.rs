@@ -101,11 +101,8 @@ fn write(command: &str, mut sections: Vec<Section>) -> Result<()> {
     } else {
         page =
             fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}; without a name all is measured"))?;
-        let mut told = format!("Measured apart from the rest, by `{}` on {}.", command.trim(), machine::today()?);
-        let machine = machine::machine()?;
-        if !page.contains(&machine) {
-            told = format!("{told} {machine}");
-        }
+        let (command, machine) = (command.trim(), machine::machine()?);
+        let told = format!("Measured apart from the rest, by `{command}` on {}. {machine}", machine::today()?);
         sections.iter_mut().for_each(|section| section.text(told.clone()));
     }
     for section in &sections {

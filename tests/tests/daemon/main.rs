@@ -14,6 +14,7 @@ mod pin;
 mod points;
 mod prometheus;
 mod quarter;
+mod relay_kill;
 mod reload;
 mod schedule;
 mod secrets;

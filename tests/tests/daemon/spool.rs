@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use layerkeeper_core::Bytes;
 use layerkeeper_testkit::eventually::eventually_blocking;
-use layerkeeper_testkit::{Auth, Disk, EngineKind, Engines, Image, Proxy, Registry};
+use layerkeeper_testkit::{Auth, Disk, Engine, EngineKind, Engines, Image, Proxy, Registry};
 use layerkeeper_tests::chain::layer;
 use layerkeeper_tests::daemon::Daemon;
 
@@ -17,12 +17,16 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_state_disk_that_fills_up_in_mid_relay_costs_time_and_not_the_deploy() {
+    (21..).zip(EngineKind::ALL).for_each(|(number, kind)| on(Engines::of(kind), number));
+}
+
+fn on(engine: &Engine, number: u64) {
     let registry = Registry::start(Auth::Open).unwrap();
-    let image = Image::new().layer(layer(280, 21, 1, Bytes(9 * MB))).layer(layer(280, 21, 2, Bytes(3 * MB)));
+    let image = Image::new().layer(layer(280, number, 1, Bytes(9 * MB))).layer(layer(280, number, 2, Bytes(3 * MB)));
     image.push(&registry, "acme/app:sha-1").unwrap();
     let proxy = Proxy::start(&registry.host()).unwrap();
     let rest = format!("[pull]\ntransfer = \"relay\"\n{}", runtimes(&proxy.host(), &["app"]));
-    let mut daemon = Daemon::up(&Engines::of(EngineKind::A).host(), &rest);
+    let mut daemon = Daemon::up(&engine.host(), &rest);
     daemon.signal("TERM");
     assert_eq!(daemon.exit_code(Duration::from_secs(15)), Some(0), "{}", daemon.log());
     let disk = Disk::ext4(Bytes(48 << 20), None).unwrap();

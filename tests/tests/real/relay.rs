@@ -301,7 +301,7 @@ async fn a_layer_that_the_spool_may_not_hold_goes_the_engines_way_from_the_first
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_is_restarted_in_mid_pull_goes_on_where_it_was() {
+async fn an_engine_that_is_killed_in_mid_pull_goes_on_where_it_was() {
     for kind in EngineKind::ALL {
         let mut engine = Engine::start(kind).unwrap();
         let registry = Registry::start(Auth::Open).unwrap();
@@ -312,7 +312,7 @@ async fn an_engine_that_is_restarted_in_mid_pull_goes_on_where_it_was() {
         let mark = registry.mark();
         let job = host.ask("sha-1", None).await.job.id;
         eventually(Duration::from_secs(60), async || proxy.is_holding()).await;
-        engine.stop();
+        engine.kill9();
         engine.start_again().unwrap();
         proxy.release();
         let row = host.end(&job).await;

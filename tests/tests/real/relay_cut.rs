@@ -28,7 +28,7 @@ async fn a_registry_that_is_killed_in_mid_relay_is_waited_for_and_what_came_stay
         proxy.hold_after(Bytes(6 * MB));
         let job = host.ask("sha-1", None).await.job.id;
         eventually(LONG, async || proxy.is_holding()).await;
-        registry.stop();
+        registry.kill9();
         proxy.release();
         registry.start_again().unwrap();
         let row = host.end(&job).await;

@@ -338,7 +338,7 @@ async fn a_second_blob_of_known_content_that_came_without_us_is_known_too() {
 }
 
 /// What `overhead_bytes` stands for: the manifests and configs that the daemon read to resolve the tag, and those that
-/// the engine reads for a pull by digest. The naming pull by tag, pings and tokens are not counted.
+/// the engine reads for a pull by digest. A naming pull by tag, pings and tokens are not counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_overhead_is_what_manifests_and_configs_took() {
     on_each(|engine, number| async move {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use layerkeeper_core::plan::{Naming, naming};
 use layerkeeper_core::{Bytes, Digest, Image, ImageName, Inventory};
+use layerkeeper_engine::EngineError;
 use layerkeeper_registry::Error as RegistryError;
 use layerkeeper_store::Superseded;
 use layerkeeper_store::record::AttemptRecord;
 
 use crate::job_error::JobError;
 use crate::worker::bring::{Job, check};
-use crate::worker::provenance::{settle_first, vouch_also};
+use crate::worker::provenance::{settle_first, vouch_also, vouched_for};
 use crate::worker::pull::{Pulled, pull};
 use crate::worker::resolve::Target;
 use crate::worker::run::Run;
@@ -51,7 +52,12 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
     vouch_also(run, job, content).await?;
     let source = job.name.repository.by_digest(job.target.digest);
     run.changes();
-    run.ctx.engine.tag(&source, job.name).await?;
+    // it was here a moment ago: somebody removed it, and the next take pulls it again
+    let gone = |error| match error {
+        EngineError::NotFound(cause) => EngineError::Vanished(cause),
+        error => error,
+    };
+    run.ctx.engine.tag(&source, job.name).await.map_err(gone)?;
     let image = run.ctx.engine.image(&name).await?;
     check(image.as_ref(), job, &job.name.to_string())?;
     image.ok_or_else(|| JobError::Unverified(format!("{} is not on the engine", job.name)))
@@ -61,12 +67,18 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
 /// have created a container from the name.
 async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
     let mut shows = job.target.tag_shows;
+    // its name brings the registry's word with it, where only ours stands for the content
+    let unconfirmed = vouched_for(run.ctx, job);
+    let by_pull = |how, shows| match how {
+        Naming::ByLocalTag if unconfirmed && shows == Some(job.target.digest) => Naming::ByPull,
+        how => how,
+    };
     if job.begun.elapsed() < ANSWER_AGE {
-        return allowed(job.name, job.target, shows, &job.inventory);
+        return Ok(by_pull(allowed(job.name, job.target, shows, &job.inventory)?, shows));
     }
     let inventory = run.look().await?;
     let seen = allowed(job.name, job.target, shows, &inventory);
-    if job.target.away || matches!(seen, Ok(Naming::ByLocalTag)) {
+    if job.target.away || !unconfirmed && matches!(seen, Ok(Naming::ByLocalTag)) {
         // whatever the tag shows by now
         return seen;
     }
@@ -76,7 +88,7 @@ async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
         // the pull by the tag will tell
         Err(error) => tracing::debug!(image = %job.name, %error, "could not ask for the tag once more"),
     }
-    allowed(job.name, job.target, shows, &inventory)
+    Ok(by_pull(allowed(job.name, job.target, shows, &inventory)?, shows))
 }
 
 /// How the name is made, if it may be.

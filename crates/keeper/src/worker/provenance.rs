@@ -57,6 +57,12 @@ pub(super) async fn vouch_also(run: &Run<'_>, job: &Job<'_>, content: &Image) ->
     }
 }
 
+/// Does our word stand for this digest of the repository, under whatever name?
+pub(super) fn vouched_for(ctx: &Context, job: &Job<'_>) -> bool {
+    let of = (&job.name.repository, job.target.digest);
+    ctx.vouched.all().iter().any(|record| (&record.name.repository, record.digest) == of)
+}
+
 /// Pulls what we vouch for from its registry, by its digest: about a kilobyte, and the engine knows it by its own word.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! a crash loses at most the last two seconds' knowledge of what moved. Where the engine pulls from the relay, the relay
 //! tells what came.
 
+mod left;
 mod pace;
 mod unpacking;
 
@@ -23,6 +24,7 @@ use crate::follow::Progress;
 use crate::job_error::JobError;
 use crate::worker::run::Run;
 use crate::worker::transfer::{MEASURED, keep_pace};
+use left::left;
 use pace::Pace;
 use unpacking::Unpacking;
 
@@ -210,10 +212,7 @@ impl<'h> Hand<'h> {
         let snapshot = self.relayed.map(|relayed| relayed.relay.snapshot());
         let moved = self.moved().0;
         self.pace.look(Instant::now(), moved);
-        // what lay in the spool moved earlier
-        let resumed = snapshot.iter().flat_map(|s| s.blobs.values()).map(|blob| blob.resumed.0).sum::<u64>();
-        let expected = self.expected.as_ref().map(|expected| expected.fetch_bytes_most);
-        let left = expected.map(|expected| expected.saturating_sub(moved + resumed));
+        let left = self.expected.as_ref().map(|expected| left(expected, &self.progress, snapshot.as_ref()));
         let progress = Progress::pulling(self.name.to_string(), &self.progress, snapshot.as_ref());
         run.pulling(progress.at_pace(self.pace.rate(), left));
     }

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, OptionFuture, join, select};
 use layerkeeper_core::plan::{Naming, naming};
 use layerkeeper_core::{Bytes, Digest, ImageManifest, ImageName, Inventory, Reference};
 use layerkeeper_engine::EngineError;
@@ -120,6 +120,7 @@ async fn ask<'e>(
     };
     let by_digest = name.repository.by_digest(digest);
     let early: Early<'e> = Box::pin(async move { registry.image(&by_digest, &inventory.engine.platform).await });
+    // the tag first: while the registry is to be left alone nothing is asked beside it
     match select(pin!(registry.resolve(&tag)), early).await {
         Either::Left((shown, early)) => (shown, Some(early)),
         Either::Right((fetched, shown)) => (shown.await, Some(Box::pin(ready(fetched)))),
@@ -250,25 +251,25 @@ async fn read_manifest(
     inventory: &Inventory,
     early: Option<Early<'_>>,
 ) -> Result<(), JobError> {
-    let platform = &inventory.engine.platform;
-    let may_be_inside = matches!(wish, Wanted::Content(_));
-    if let Some(shown) = target.tag_shows.filter(|shown| may_be_inside && *shown != target.digest) {
-        // the wanted digest may be the platform's manifest inside the tag's index: the same content
-        let by_tag = name.repository.by_digest(shown);
-        if let Ok(fetched) = ctx.registry.image(&by_tag, platform).await {
-            target.overhead += fetched.moved;
-            if fetched.image.is_known_as(target.digest) {
-                target.digest = shown;
-                target.manifest = Some(fetched.image);
-                return Ok(());
-            }
+    let (registry, platform) = (&ctx.registry, &inventory.engine.platform);
+    // the wanted digest may be the platform's manifest inside the tag's index: the same content
+    let may_be_inside = |shown: &Digest| matches!(wish, Wanted::Content(_)) && *shown != target.digest;
+    let index = target.tag_shows.filter(may_be_inside).map(|shown| name.repository.by_digest(shown));
+    let index = OptionFuture::from(index.as_ref().map(|index| registry.image(index, platform)));
+    let (index, early) = join(index, OptionFuture::from(early)).await;
+    if let Some(Ok(index)) = index {
+        target.overhead += index.moved;
+        if index.image.is_known_as(target.digest) {
+            target.overhead += early.and_then(Result::ok).map(|early| early.moved).unwrap_or_default();
+            target.digest = index.image.resolved;
+            target.manifest = Some(index.image);
+            return Ok(());
         }
     }
     let reference: Reference = name.repository.by_digest(target.digest);
     let fetched = match early {
-        // of the digest that was wanted, which is still the target's
-        Some(early) => early.await,
-        None => ctx.registry.image(&reference, platform).await,
+        Some(early) => early,
+        None => registry.image(&reference, platform).await,
     };
     match fetched {
         Ok(fetched) => {

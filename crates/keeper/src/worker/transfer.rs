@@ -345,3 +345,6 @@ pub(crate) fn hurry(ctx: &Context) {
     let settings = ctx.settings();
     ctx.transfers.limit.set(settings.transfer.max_rate.map(|rate| rate.0));
 }
+
+#[cfg(test)]
+mod tests;

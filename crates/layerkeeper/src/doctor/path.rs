@@ -26,8 +26,10 @@ pub struct PathSeen {
     pub caches: Vec<(String, Result<(), String>)>,
     /// What the configuration says (`transfer`).
     pub mode: TransferMode,
-    /// Why the engine cannot pull from this host's loopback, if so.
+    /// Why the relay cannot be used for this image, if so.
     pub hindrance: Option<&'static str>,
+    /// A rate is set (`max_rate`), which only the relay keeps to.
+    pub limited: bool,
 }
 
 /// What a place gave, in bytes per second over one connection and over [`MANY`]; or why it gave nothing.
@@ -110,6 +112,9 @@ fn chosen(seen: &PathSeen, rates: Rates) -> Finding {
             Finding::ok("path.ok", format!("{measured}; auto takes the relay, which asks the cache"))
         }
         (TransferMode::Auto, Way::Relay) => Finding::ok("path.ok", format!("{measured}; auto takes the relay")),
+        (TransferMode::Auto, Way::Engine) if seen.limited && hindrance.is_none() => {
+            Finding::ok("path.ok", format!("{measured}; auto takes the relay, as only it keeps to max_rate"))
+        }
         (TransferMode::Auto, Way::Engine) => match hindrance {
             Some(hindrance) => Finding::ok("path.ok", format!("{measured}; no relay, as {hindrance}")),
             None => Finding::ok("path.ok", format!("{measured}; auto leaves it to the engine")),
@@ -172,6 +177,7 @@ mod tests {
             caches: Vec::new(),
             mode: TransferMode::Auto,
             hindrance: None,
+            limited: false,
         }
     }
 
@@ -187,6 +193,8 @@ mod tests {
         assert!(what.starts_with("ghcr.io: one connection gives 4.00 MB/s, 8 give 30.0 MB/s; all 400 MB"), "{what}");
         assert!(what.ends_with("auto takes the relay"), "{what}");
         assert!(judged(&seen(100.0, 110.0)).2.ends_with("auto leaves it to the engine"));
+        let limited = PathSeen { limited: true, ..seen(100.0, 110.0) };
+        assert!(judged(&limited).2.ends_with("only it keeps to max_rate"), "{}", judged(&limited).2);
         let remote = PathSeen { hindrance: Some("the engine is on another host"), ..seen(4.0, 30.0) };
         assert!(judged(&remote).2.ends_with("no relay, as the engine is on another host"), "{}", judged(&remote).2);
     }

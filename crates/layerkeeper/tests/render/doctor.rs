@@ -119,6 +119,7 @@ fn path(mode: TransferMode) -> PathSeen {
         caches: Vec::new(),
         mode,
         hindrance: None,
+        limited: false,
     }
 }
 

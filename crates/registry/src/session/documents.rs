@@ -55,6 +55,7 @@ impl Session<'_> {
         let named = digest_header(response.headers());
         let what = format!("the manifest of {}", self.reference);
         let raw = self.read(response, &what, LONGEST_MANIFEST).await?;
+        self.unless_signed(&raw)?;
         let wanted = match &self.reference.selector {
             Selector::Digest(digest) => Some(*digest),
             Selector::Tag(_) => named,
@@ -77,12 +78,17 @@ impl Session<'_> {
         };
         let raw = self.read(response, &what, LONGEST_MANIFEST).await?;
         *moved += Bytes(raw.bytes.len() as u64);
-        // a signed manifest of version 1 has the digest of its payload, which is not what came
-        if media_type::kind(&raw.media_type) == Some(media_type::Kind::Schema1) {
-            return Err(Error::not_an_image(self.reference, NotAnImage::Schema1));
-        }
+        self.unless_signed(&raw)?;
         verified(&raw.bytes, digest, &what)?;
         Ok(raw)
+    }
+
+    /// A signed manifest of version 1 has the digest of its payload, which is not what came.
+    fn unless_signed(&self, raw: &Raw) -> Result<(), Error> {
+        match media_type::kind(&raw.media_type) {
+            Some(media_type::Kind::Schema1) => Err(Error::not_an_image(self.reference, NotAnImage::Schema1)),
+            _ => Ok(()),
+        }
     }
 
     /// The image behind a manifest or index that was read.

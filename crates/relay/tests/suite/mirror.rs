@@ -75,7 +75,11 @@ async fn a_mirror_that_does_not_have_it_costs_nothing() {
     mirror.add(Fault::answer(404));
     let open = ground.mirrored(&mirror, &pushed).await;
     open.layer(0).await;
-    assert_eq!(open.close().await.came(), pushed.layer_bytes());
+    let snapshot = open.close().await;
+    assert_eq!(snapshot.came(), pushed.layer_bytes());
+    let named =
+        format!("{} was passed over for a blob: it does not have {}", mirror.host(), pushed.layers[0].blob.short());
+    assert_eq!(snapshot.remarks, [named]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,6 +109,8 @@ async fn a_mirror_that_never_answers_holds_up_one_connection_for_a_while_and_no_
     within(20, open.layer(0)).await;
     let snapshot = open.close().await;
     assert_eq!(snapshot.sources[0].1, pushed.layer_bytes(), "{snapshot:#?}");
+    let told = format!("{} gave nothing: ", mirror.host());
+    assert!(snapshot.remarks.len() == 1 && snapshot.remarks[0].starts_with(&told), "{:?}", snapshot.remarks);
     assert!((1..=2).contains(&mirror.passed().len()), "{:?}", mirror.passed());
 }
 

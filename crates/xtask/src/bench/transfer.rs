@@ -35,7 +35,7 @@ pub enum Extent {
 impl Extent {
     /// Where one `docker pull` takes a quarter of an hour, there are no more rounds.
     fn long_rounds(self) -> usize {
-        if self == Self::All { 3 } else { 1 }
+        if self == Self::All { usize::MAX } else { 1 }
     }
 }
 
@@ -101,7 +101,7 @@ fn told(images: &Images, Wish { extent, mode, only }: Wish) -> String {
     let mut text = format!(
         "`docker pull` and `layerkeeper deploy REF --follow` in turn, from the start of the command to its end, which of the two \
          goes first alternating, the image removed and the disk synced in between. `transfer = \"{mode}\"`; a new daemon for each \
-         link learns it by one pull that does not count. The images: {}, files of which {unpacked}, gzip as Docker packs; {}, on \
+         link learns it by one pull, of which only the bytes count. The images: {}, files of which {unpacked}, gzip as Docker packs; {}, on \
          a host that has the version before; {} of incompressible content. Before the registry stands nginx, whose access log \
          tells the bytes, heads and all; blobs it gives by itself from the registry's files. A limit per connection is nginx's `limit_rate`, and the same rate once more by a TCP \
          proxy before it: nginx lets the first of each answer go at once, as much as its buffers hold (at 1 MB/s, 512 KB came \

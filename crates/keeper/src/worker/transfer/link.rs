@@ -37,10 +37,12 @@ async fn since(ctx: &Context, registry: &str) -> (Link, Timestamp) {
 /// With less to fetch, measuring first would cost more than it tells.
 const WORTH_MEASURING: u64 = 100_000_000;
 
-/// Each of the two measurements takes no longer, and the larger reads no more than this part of what is to be fetched. With
-/// few connections each brings enough to tell by; if they give more than one, the relay finds out how many more are worth it.
+/// A measurement reads for no longer than this, and no more than this part of what is to be fetched; all of a pull together no
+/// more than that part. With few connections each brings enough to tell by; if they give more than one, the relay finds out how
+/// many more are worth it.
 const MEASURING_TIME: Duration = Duration::from_millis(1500);
 const MEASURING_PART: u64 = 200;
+const MEASURING_PART_IN_ALL: u64 = 133;
 const MEASURING_CONNECTIONS: usize = 4;
 
 /// What is known of a registry and of its mirrors; where nothing is and much is to be fetched, it is measured by a few bytes of
@@ -52,15 +54,17 @@ pub(super) async fn known_or_measured(
     repository: &Repository,
     wanted: &[(Digest, Bytes)],
 ) -> (Link, Bytes) {
+    let mirrors = settings.mirrors_of(repository);
     let mut probes = Probes {
         ctx,
         wanted,
+        part: part(mirrors.len() as u64),
         connections: settings.connections.min(settings.connections_per_registry).min(MEASURING_CONNECTIONS),
         moved: Bytes::ZERO,
     };
     let mut link = probes.origin(repository).await;
-    for mirror in settings.mirrors_of(repository) {
-        let (many, connections) = probes.mirror(&mirror).await;
+    for mirror in &mirrors {
+        let (many, connections) = probes.mirror(mirror).await;
         if many > link.many {
             (link.many, link.connections) = (many, connections);
         }
@@ -68,10 +72,17 @@ pub(super) async fn known_or_measured(
     (link, probes.moved)
 }
 
+/// What part of all is read by many connections: of the registry and of each mirror, and a fourth of it over one.
+fn part(mirrors: u64) -> u64 {
+    MEASURING_PART.max((MEASURING_PART_IN_ALL * (5 + 4 * mirrors)).div_ceil(4))
+}
+
 /// Measurements for one pull.
 struct Probes<'p> {
     ctx: &'p Context,
     wanted: &'p [(Digest, Bytes)],
+    /// Many connections read so small a part of it.
+    part: u64,
     connections: usize,
     moved: Bytes,
 }
@@ -117,7 +128,7 @@ impl Probes<'_> {
         let (blob, size) = *self.wanted.iter().max_by_key(|(_, size)| *size)?;
         let total: u64 = self.wanted.iter().map(|(_, size)| size.0).sum();
         // as much over each
-        let bytes = Bytes(total / MEASURING_PART * connections as u64 / MEASURING_CONNECTIONS as u64);
+        let bytes = Bytes(total / self.part * connections as u64 / MEASURING_CONNECTIONS as u64);
         let road = Probe { repository: repository.clone(), blob, size, connections, bytes, time: MEASURING_TIME };
         match self.ctx.transfers.relays()?.measure(&road).await {
             Ok(measured) => {
@@ -184,6 +195,12 @@ async fn save(ctx: &Context, registry: &str, link: Link, at: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn measuring_never_reads_a_hundredth_of_what_is_to_be_fetched() {
+        let read = |mirrors: u64| (1.25 + mirrors as f64) / part(mirrors) as f64;
+        assert!((0..20).all(|mirrors| (0.006..0.008).contains(&read(mirrors))), "{:?}", (0..20).map(read));
+    }
 
     #[test]
     fn what_came_from_several_tells_nothing_of_one() {

@@ -49,8 +49,10 @@ pub(super) async fn look(
         hindrance: match (settings.engine_is_here, inventory.engine.rootless) {
             (false, _) => Some("the engine is on another host"),
             (_, true) => Some("the engine runs rootless, and has a loopback of its own"),
+            (true, false) if largest.1 > settings.spool_max => Some("its largest layer is larger than spool_max"),
             (true, false) => None,
         },
+        limited: settings.max_rate.is_some(),
     })
 }
 

@@ -48,6 +48,8 @@ pub struct Case {
     pub image: String,
     /// `docker pull`, layerkeeper; round by round.
     pub rounds: Vec<(Pull, Ours)>,
+    /// Bytes of the pull of it by which the daemon had learnt the link.
+    pub learnt_by: Option<u64>,
 }
 
 /// Both ends of a link.
@@ -60,10 +62,12 @@ pub struct Host<'a> {
     images: &'a Images,
     link: Link,
     patience: Patience,
+    /// Bytes of the pull by which the daemon learnt the link.
+    learnt_by: u64,
 }
 
 impl<'a> Host<'a> {
-    /// Lays the link, starts a daemon that knows nothing of it, and lets it learn it by a pull that does not count.
+    /// Lays the link, starts a daemon that knows nothing of it, and lets it learn it by a pull whose time does not count.
     pub fn start(
         (link, mode): (Link, &str),
         engine: &'a Engine,
@@ -81,8 +85,9 @@ impl<'a> Host<'a> {
             more: &format!("\n[registry]\ninsecure = [\"{host}\"]\n\n[pull]\ntransfer = \"{mode}\"\n"),
             profile: "release",
         })?;
-        let host = Self { server, road, engine, registry, images, link, patience };
+        let mut host = Self { server, road, engine, registry, images, link, patience, learnt_by: 0 };
         let first = host.ours(Kind::Cold)?;
+        host.learnt_by = first.pull.bytes;
         eprintln!(
             "bench: {}: the first pull took {:.1} s by {}: {}",
             link.named(),
@@ -127,7 +132,8 @@ impl<'a> Host<'a> {
             self.remove(&self.before()?)?;
         }
         let missing = self.images.missing(kind).0;
-        Ok(Case { link: self.link, kind, missing, image: self.images.named(kind), rounds: measured })
+        let learnt_by = (kind == Kind::Cold).then_some(self.learnt_by);
+        Ok(Case { link: self.link, kind, missing, image: self.images.named(kind), rounds: measured, learnt_by })
     }
 
     /// The version before the next, by the registry's own address.
