@@ -33,7 +33,8 @@ async fn a_new_tag_is_asked_for_once_and_named_without_a_question() {
             // beside the manifest, of a digest that is known
             wanted.extend(named.then(|| format!("HEAD manifests/{tag}")));
             wanted.push(config);
-            (ours.sort(), wanted.sort());
+            ours.sort();
+            wanted.sort();
             assert_eq!(ours, wanted);
 
             let engines = asked(&registry, mark, Agent::Engine);

@@ -12,6 +12,7 @@ mod journal;
 mod keep;
 mod limit;
 mod metrics;
+mod naming;
 mod prune;
 mod quarter;
 mod room;
