@@ -6,6 +6,7 @@ mod cache;
 mod conformance;
 mod connections;
 mod content;
+mod endless;
 mod fault;
 mod http2;
 mod mirror;
