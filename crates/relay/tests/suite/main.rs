@@ -9,6 +9,7 @@ mod content;
 mod endless;
 mod fault;
 mod http2;
+mod lies;
 mod mirror;
 mod resume;
 mod storage;
