@@ -10,6 +10,7 @@ mod endless;
 mod fault;
 mod http2;
 mod lies;
+mod lifetime;
 mod mirror;
 mod resume;
 mod storage;
