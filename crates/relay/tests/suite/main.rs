@@ -6,8 +6,11 @@ mod cache;
 mod conformance;
 mod connections;
 mod content;
+mod endless;
 mod fault;
 mod http2;
+mod lies;
+mod lifetime;
 mod mirror;
 mod resume;
 mod storage;
@@ -83,8 +86,14 @@ impl Ground {
     }
 
     async fn open(&self, pushed: &Pushed) -> Open {
-        let relay = self.relays.open(self.order(pushed), &self.settings).await.unwrap();
-        Open { relay, pushed: pushed.clone() }
+        self.open_at(&self.proxy.host(), pushed).await
+    }
+
+    /// A relay whose origin is the server at this host.
+    async fn open_at(&self, host: &str, pushed: &Pushed) -> Open {
+        let mut order = self.order(pushed);
+        order.repository = at(host, &pushed.name.repository);
+        Open { relay: self.relays.open(order, &self.settings).await.unwrap(), pushed: pushed.clone() }
     }
 }
 
@@ -108,16 +117,19 @@ fn at(host: &str, repository: &Repository) -> Repository {
 impl Open {
     /// A request as the engine makes it, with the pull's own credentials.
     async fn ask(&self, method: &'static str, path: &str, headers: &[(&str, &str)]) -> Response {
-        let (username, password) = self.relay.credentials();
-        let key = base64(&format!("{username}:{password}"));
         let mut headers: Vec<(String, String)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        headers.push(("Authorization".to_owned(), format!("Basic {key}")));
+        headers.push(("Authorization".to_owned(), self.authorization()));
         self.ask_as_is(method, path, headers).await
     }
 
+    fn authorization(&self) -> String {
+        let (username, password) = self.relay.credentials();
+        format!("Basic {}", base64(&format!("{username}:{password}")))
+    }
+
     async fn ask_as_is(&self, method: &'static str, path: &str, headers: Vec<(String, String)>) -> Response {
-        let (host, path) = (self.relay.repository().registry().to_owned(), path.to_owned());
+        let (host, path) = (self.host(), path.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
             let server = Server::tcp(host);
             let mut request = server.request(method, &path);
@@ -127,6 +139,11 @@ impl Open {
             request.send().unwrap()
         });
         asked.await.unwrap()
+    }
+
+    /// Where the relay listens.
+    fn host(&self) -> String {
+        self.relay.repository().registry().to_owned()
     }
 
     async fn blob(&self, digest: Digest) -> Response {

@@ -17,7 +17,7 @@ impl Ground {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_faster_source_gives_most_of_it_and_the_slow_one_is_named() {
+async fn a_mirror_that_is_faster_than_the_origin_gives_most_of_it_and_each_blob_knows_from_whom() {
     let ground = Ground::new();
     let pushed = ground.push(&[40 * MB]);
     let mirror = Proxy::start(&ground.registry.host()).unwrap();
@@ -28,6 +28,26 @@ async fn the_faster_source_gives_most_of_it_and_the_slow_one_is_named() {
     let (origin, near) = (snapshot.sources[0].1, snapshot.sources[1].1);
     assert!(near > Bytes(30 * MB) && origin < Bytes(10 * MB), "{snapshot:#?}");
     assert_eq!(snapshot.blobs[&pushed.layers[0].blob].from, [(0, origin), (1, near)], "each blob knows from whom");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_faster_source_gives_most_of_it_and_the_slow_one_is_named() {
+    let ground = Ground::new();
+    // so many pieces that the mirror, of which one is had first, gets its second one: that is when it counts as slow
+    let pushed = ground.push(&[8 * MB, 8 * MB, 8 * MB, 8 * MB]);
+    let mirror = Proxy::start(&ground.registry.host()).unwrap();
+    mirror.throttle(Some(Bytes(300_000)));
+    let open = ground.mirrored(&mirror, &pushed).await;
+    for at in 0..pushed.layers.len() {
+        within(30, open.layer(at)).await;
+    }
+    let snapshot = open.close().await;
+    let (origin, slow) = (snapshot.sources[0].1, snapshot.sources[1].1);
+    assert!(slow > Bytes::ZERO && slow < Bytes(4 * MB), "{snapshot:#?}");
+    assert_eq!(origin + slow, pushed.layer_bytes(), "{snapshot:#?}");
+    let [named] = snapshot.remarks.as_slice() else { panic!("{snapshot:#?}") };
+    let slow = format!("{} was passed over: it gives ", mirror.host());
+    assert!(named.starts_with(&slow) && named.contains(" for each connection, where another gives "), "{named}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
