@@ -8,27 +8,33 @@ use bytes::Bytes as Chunk;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+};
 use hyper::{Response, StatusCode};
 use layerkeeper_core::Digest;
 use tokio::sync::oneshot;
 
 use super::range::{Asked, asked};
-use super::refusal::{Code, of_source, refuse};
+use super::refusal::{Code, no_digest, of_source, refuse};
 use super::{Body, Counter, empty};
 use crate::desk::{Ask, Message};
 use crate::fetching::Ready;
 use crate::spool::BLOCK;
 
 pub(super) async fn answer(counter: &Arc<Counter>, digest: &str, headers: &HeaderMap, head: bool) -> Response<Body> {
-    let Ok(digest) = digest.parse::<Digest>() else {
-        return refuse(Code::DigestInvalid, "a digest is sha256: and 64 lower-case hexadecimal digits");
+    let digest = match digest.parse::<Digest>() {
+        Ok(digest) => digest,
+        Err(_) if digest.starts_with("uploads/") => return refuse(Code::NotFound, "the relay is for pulls only"),
+        Err(_) => return no_digest(digest, Code::BlobUnknown),
     };
     let size = match size(counter, digest).await {
         Ok(size) => size,
         Err(refusal) => return refusal,
     };
-    let range = match asked(headers.get(RANGE).and_then(|value| value.to_str().ok()), size) {
+    // of a HEAD nothing is a part, and no answer has a validator that If-Range could match (RFC 9110, 14.2 and 13.1.5)
+    let range = headers.get(RANGE).filter(|_| !head && !headers.contains_key(IF_RANGE));
+    let range = match asked(range.and_then(|value| value.to_str().ok()), size) {
         Asked::Whole => 0..size,
         Asked::Part(range) => range,
         Asked::Beyond => return beyond(size),

@@ -7,15 +7,13 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use layerkeeper_core::{Digest, Reference, Repository};
 use layerkeeper_registry::{Document, Error as SourceError};
 
-use super::refusal::{Code, of_source, refuse};
+use super::refusal::{Code, no_digest, of_source, refuse};
 use super::{Body, Counter, empty, full};
 
 pub(super) async fn answer(counter: &Counter, reference: &str, head: bool) -> Response<Body> {
     let document = match reference.parse::<Digest>() {
         Ok(digest) => by_digest(counter, digest).await,
-        Err(_) if reference.contains(':') => {
-            return refuse(Code::DigestInvalid, "a digest is sha256: and 64 lower-case hexadecimal digits");
-        }
+        Err(_) if reference.contains(':') => return no_digest(reference, Code::ManifestUnknown),
         Err(_) => by_tag(counter, reference).await,
     };
     let document = match document {

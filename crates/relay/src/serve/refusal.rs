@@ -1,6 +1,6 @@
 //! Refusals, in the words of the OCI distribution specification 1.1 ("Error Codes").
 
-use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use layerkeeper_registry::Error as SourceError;
 
@@ -49,11 +49,27 @@ impl Code {
 pub(crate) fn refuse(code: Code, message: &str) -> Response<Body> {
     let body = serde_json::json!({"errors": [{"code": code.word(), "message": message}]});
     let mut response = json(code.status(), &body.to_string());
-    if code == Code::Unauthorized {
-        let challenge = HeaderValue::from_static("Basic realm=\"layerkeeper\"");
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    let headers = response.headers_mut();
+    match code {
+        Code::Unauthorized => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"layerkeeper\""));
+        }
+        Code::Unsupported => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        _ => {}
     }
     response
+}
+
+/// What is no digest of ours: where it is one of another algorithm (the image specification registers sha512) it is a digest
+/// of what is not there.
+pub(crate) fn no_digest(text: &str, unknown: Code) -> Response<Body> {
+    let is_hex = |text: &str| text.len() == 128 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match text.strip_prefix("sha512:") {
+        Some(hex) if is_hex(hex) => refuse(unknown, "what is pulled has no digests but by sha256"),
+        _ => refuse(Code::DigestInvalid, "a digest is sha256: and 64 lower-case hexadecimal digits"),
+    }
 }
 
 /// What a source's error is to the engine: what is not there is not there, all else is a bad road.

@@ -43,6 +43,17 @@ async fn error_codes_1_blob_unknown_is_404() {
     open.refuses(&blob(Digest::of(b"unknown")), 404, "BLOB_UNKNOWN").await;
 }
 
+/// "Pulling Blobs" and "Pulling Manifests": "If the [blob, manifest] is not found in the registry, the response code MUST be
+/// `404 Not Found`", also where its digest is one of another algorithm that is registered.
+#[tokio::test(flavor = "multi_thread")]
+async fn pulling_by_a_digest_of_another_algorithm_must_answer_404() {
+    let (_ground, open) = opened().await;
+    let digest = format!("sha512:{}", "0".repeat(128));
+    open.refuses(&blob(&digest), 404, "BLOB_UNKNOWN").await;
+    open.refuses(&manifest(&digest), 404, "MANIFEST_UNKNOWN").await;
+    open.refuses(&blob(&digest[..100]), 400, "DIGEST_INVALID").await;
+}
+
 /// code-4: "provided digest did not match uploaded content"; nothing matches what is no digest, so it is said for that, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn error_codes_4_what_is_no_digest_is_400_digest_invalid_and_not_asked_for() {

@@ -18,6 +18,8 @@ async fn is_unsupported(method: &str, path: impl Fn(&Open) -> String, body: &[u8
     let refused = request.header("Content-Type", "application/octet-stream").body(body).send().unwrap();
     assert_eq!(refusal(&refused), (status, "UNSUPPORTED".to_owned()), "{method} {path}");
     assert_eq!(refused.header("location"), None, "there is nowhere to go on");
+    // RFC 9110, 15.5.6: "The origin server MUST generate an Allow header field in a 405 response"
+    assert_eq!(refused.header("allow"), (status == 405).then_some("GET, HEAD"), "{method} {path}");
     assert_eq!(ground.proxy.passed(), [], "nothing of it reaches the origin");
     assert_eq!(ground.relays.spool().entries(), [], "nothing of it is kept");
     for reference in open.references() {
@@ -63,6 +65,12 @@ async fn pushing_manifests_end_7_to_put_a_manifest_is_unsupported() {
 async fn listing_tags_end_8_is_unsupported() {
     is_unsupported("GET", |_| "/v2/acme/app/tags/list".to_owned(), b"", 404).await;
     is_unsupported("GET", |_| "/v2/acme/app/tags/list?n=1&last=0".to_owned(), b"", 404).await;
+}
+
+/// "Pushing a blob in chunks", end-13: `GET /v2/<name>/blobs/uploads/<reference>`, whose failure is 404 ("Endpoints").
+#[tokio::test(flavor = "multi_thread")]
+async fn pushing_blobs_end_13_to_ask_how_far_an_upload_is_is_unsupported() {
+    is_unsupported("GET", |_| format!("{UPLOADS}1"), b"", 404).await;
 }
 
 /// "Deleting tags", end-9: "If tag deletion is disabled, the registry MUST respond with either a `400 Bad Request` or a
