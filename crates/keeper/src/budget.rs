@@ -81,8 +81,11 @@ impl Budgeted {
                 let failures = known.map_or(1, |pause| pause.failures.saturating_add(u32::from(is_news)));
                 let wait = error.retry_after().unwrap_or_else(|| full_jitter(failures));
                 let since = self.clock.now();
+                let until = since.plus(wait);
+                // nor does it take from the pause what was asked for meanwhile
+                let until = known.filter(|_| !is_news).map_or(until, |pause| pause.until.max(until));
                 tracing::debug!(registry, failures, wait_ms = wait.as_millis() as u64, %error, "asks this registry nothing for a while");
-                let pause = Pause { failures, since, until: since.plus(wait), error: error.clone() };
+                let pause = Pause { failures, since, until, error: error.clone() };
                 pauses.insert(registry.to_owned(), pause);
             }
             _ if is_news => drop(pauses.remove(registry)),

@@ -103,7 +103,7 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     let mut bytes = 0;
     if connections > 1 {
         // that they come up one after the other must not make them read one after the other
-        bytes += timeout(probe.time, connect(&blobs)).await.unwrap_or(Ok(0))?;
+        bytes += connect(&blobs, probe.time).await?;
         if bytes == 0 {
             return Ok(Measured { bytes: Bytes::ZERO, rate: 0.0 });
         }
@@ -149,18 +149,19 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     }
 }
 
-/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob. Gives what was read.
+/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob; none is waited for
+/// any longer than this. Gives what was read.
 ///
 /// # Errors
 /// The first error, where none of them gave anything.
-async fn connect(blobs: &[(u64, Blob)]) -> Result<u64, SourceError> {
-    let answers = join_all(blobs.iter().map(|(start, blob)| blob.read(Some((*start, 1))))).await;
+async fn connect(blobs: &[(u64, Blob)], time: Duration) -> Result<u64, SourceError> {
+    let answers = blobs.iter().map(|(start, blob)| timeout(time, blob.read(Some((*start, 1)))));
     let (mut read, mut failed) = (0, None);
-    for answer in answers {
+    for answer in join_all(answers).await.into_iter().flatten() {
         match answer {
             // one that was read to its end leaves its connection to the next; of a whole blob the first bytes are enough
             Ok(mut piece) => {
-                while let Ok(Some(chunk)) = piece.chunk().await {
+                while let Ok(Ok(Some(chunk))) = timeout(time, piece.chunk()).await {
                     read += chunk.len() as u64;
                     if piece.is_whole {
                         break;

@@ -22,7 +22,9 @@ fn a_daemon_that_is_killed_in_mid_relay_goes_on_where_it_was() {
         proxy.hold_after(Bytes(6 * MB));
         let mark = registry.mark();
         let job = daemon.notify(&format!("{}/acme/app:sha-1", proxy.host())).unwrap();
-        eventually_blocking(Duration::from_secs(60), || proxy.is_holding());
+        let spooled = || daemon.json("/v1/status")["spool_bytes"].as_u64().unwrap();
+        let is_here = || if proxy.is_holding() && spooled() >= 5 * MB { Ok(()) } else { Err(spooled()) };
+        eventually_blocking(Duration::from_secs(60), is_here);
         daemon.kill9();
         proxy.release();
         daemon.start_again();

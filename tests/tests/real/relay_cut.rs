@@ -72,3 +72,29 @@ async fn where_the_real_name_cannot_be_pulled_the_relays_name_holds_the_content_
     })
     .await;
 }
+
+/// The daemon reaches the registry and the engine does not, for long: what the relay brought is named here, and confirmed later.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_engine_alone_cannot_ask_the_registry_the_deploy_succeeds_and_is_confirmed_later() {
+    on_each(|engine, number| async move {
+        let registry = Registry::start(Auth::Open).unwrap();
+        let proxy = Proxy::start(&registry.host()).unwrap();
+        let pushed = version(number + 170, 1).push(&registry, "acme/app:sha-1").unwrap();
+        proxy.add(Fault::answer(503).on_path("/manifests/").when(is_engines));
+        let host = relaying(engine, &proxy.host()).await;
+        host.reload(|settings| settings.look_every = Duration::from_secs(1));
+        let row = host.deploy("sha-1", None).await;
+        assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
+        assert!(host.has("app:sha-1").await);
+        assert_eq!(
+            host.store().provenance().await.unwrap().len(),
+            1,
+            "the engine has yet to hear it from the registry"
+        );
+        proxy.clear();
+        eventually(LONG, async || host.store().provenance().await.unwrap().is_empty()).await;
+        let ours = || rows(engine, "/acme/app").into_iter().filter(|row| row.contains(&pushed.digest.to_string()));
+        eventually(LONG, async || ours().next().is_some() && ours().all(|row| row.starts_with(&proxy.host()))).await;
+    })
+    .await;
+}

@@ -90,6 +90,12 @@ async fn a_registry_that_is_killed_at_any_step_loses_no_deploy() {
             let killed = at_point(&host, point, move || victim.lock().unwrap().kill9());
             let job = host.ask(tag, None).await.job.id;
             eventually(LONG, async || killed.load(Ordering::SeqCst)).await;
+            // it stays away until a take of the job has failed of it, or has got by without it
+            let felt = async || {
+                let row = host.store().job(&job).await.unwrap().unwrap();
+                row.job.state.is_final() || row.outcome.error.is_some()
+            };
+            eventually(LONG, felt).await;
             registry.lock().unwrap().start_again().unwrap();
             let row = host.end(&job).await;
             assert_eq!(row.job.state, JobState::Succeeded, "{point}: {:?}", row.outcome);

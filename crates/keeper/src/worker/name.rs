@@ -24,13 +24,20 @@ const ANSWER_AGE: Duration = Duration::from_secs(5);
 pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image) -> Result<Image, JobError> {
     supersede(run, job, content).await?;
     let name = job.name.to_reference();
-    if judge(run, job).await? == Naming::ByPull {
+    let (how, is_free) = judge(run, job).await?;
+    if how == Naming::ByPull {
         let login = run.ctx.registry.login(job.name.repository.registry()).await?;
         let mut pulled = pull(run, job.name, &name, login.as_ref(), None, None).await?;
         run.outcome.moved_bytes += pulled.attempt.moved.0;
         if let Some(error) = pulled.error.take() {
             in_vain(run, job, &pulled);
-            return Err(error);
+            let is_there = !matches!(error, JobError::Engine(EngineError::Unreachable { .. }));
+            if !is_free || !is_there {
+                return Err(error);
+            }
+            // the content is here and the name is taken from nobody: the registry's word can come later
+            tracing::info!(image = %job.name, %error, "could not be named by a pull; is named here");
+            return by_local_tag(run, job, content).await;
         }
         if let Some(image) = run.ctx.engine.image(&name).await? {
             if check(Some(&image), job, &job.name.to_string()).is_ok() {
@@ -48,6 +55,11 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
             job.name
         ));
     }
+    by_local_tag(run, job, content).await
+}
+
+async fn by_local_tag(run: &mut Run<'_>, job: &Job<'_>, content: &Image) -> Result<Image, JobError> {
+    let name = job.name.to_reference();
     still_free(run, job).await?;
     vouch_also(run, job, content).await?;
     let source = job.name.repository.by_digest(job.target.digest);
@@ -63,15 +75,15 @@ pub(super) async fn give_name(run: &mut Run<'_>, job: &Job<'_>, content: &Image)
     image.ok_or_else(|| JobError::Unverified(format!("{} is not on the engine", job.name)))
 }
 
-/// How the name is made. The pull may have taken an hour, in which the tag may have moved at the registry, or somebody may
-/// have created a container from the name.
-async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
+/// How the name is made, and whether a local tag would do as well. The pull may have taken an hour, in which the tag may have
+/// moved at the registry, or somebody may have created a container from the name.
+async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<(Naming, bool), JobError> {
     let mut shows = job.target.tag_shows;
     // its name brings the registry's word with it, where only ours stands for the content
     let unconfirmed = vouched_for(run.ctx, job);
     let by_pull = |how, shows| match how {
-        Naming::ByLocalTag if unconfirmed && shows == Some(job.target.digest) => Naming::ByPull,
-        how => how,
+        Naming::ByLocalTag if unconfirmed && shows == Some(job.target.digest) => (Naming::ByPull, true),
+        how => (how, false),
     };
     if job.begun.elapsed() < ANSWER_AGE {
         return Ok(by_pull(allowed(job.name, job.target, shows, &job.inventory)?, shows));
@@ -80,7 +92,7 @@ async fn judge(run: &mut Run<'_>, job: &Job<'_>) -> Result<Naming, JobError> {
     let seen = allowed(job.name, job.target, shows, &inventory);
     if job.target.away || !unconfirmed && matches!(seen, Ok(Naming::ByLocalTag)) {
         // whatever the tag shows by now
-        return seen;
+        return Ok((seen?, false));
     }
     match run.ctx.registry.resolve(&job.name.to_reference()).await {
         Ok(now) => shows = Some(now.digest),

@@ -131,8 +131,8 @@ impl Disks for Platter {
     }
 }
 
-/// What happens once, in the very moment between an estimate and its pull.
-type Deed = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+/// What happens once, in the very moment when a job comes to a point.
+type Deeds = Arc<Mutex<Vec<(&'static str, Box<dyn FnOnce() + Send>)>>>;
 
 pub struct Ground {
     pub engine: Fake,
@@ -140,7 +140,7 @@ pub struct Ground {
     pub keeper: Keeper,
     pub clock: Arc<Wound>,
     pub disk: Arc<Platter>,
-    pub once_estimated: Deed,
+    deeds: Deeds,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -219,10 +219,10 @@ impl Ground {
         let clock = Arc::new(Wound { at: AtomicI64::new(1_800_000_000_000), after_boot: AtomicI64::new(0) });
         let (total, others) = (AtomicU64::new(1_000_000_000_000), AtomicU64::new(0));
         let disk = Arc::new(Platter { engine: engine.clone(), total, others });
-        let deed = Deed::default();
-        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, (settings, &deed)).await;
+        let deeds = Deeds::default();
+        let keeper = keeper(door(engine.clone()), &shelf, store, &clock, &disk, (settings, &deeds)).await;
         let task = tokio::spawn(run(keeper.clone()));
-        let ground = Self { engine, shelf, clock, disk, once_estimated: deed, task, keeper };
+        let ground = Self { engine, shelf, clock, disk, deeds, task, keeper };
         ground.publish("base:1", &base());
         ground.publish("cache-python:1", &python());
         ground
@@ -236,17 +236,22 @@ impl Ground {
     /// The same, with another configuration.
     pub async fn restarted_with(&self, store: Store, settings: Settings) -> Self {
         self.task.abort();
-        let (engine, told) = (Arc::new(self.engine.clone()), (settings, &self.once_estimated));
+        let (engine, told) = (Arc::new(self.engine.clone()), (settings, &self.deeds));
         let keeper = keeper(engine, &self.shelf, store, &self.clock, &self.disk, told).await;
         Self {
             engine: self.engine.clone(),
             shelf: self.shelf.clone(),
             clock: self.clock.clone(),
             disk: self.disk.clone(),
-            once_estimated: self.once_estimated.clone(),
+            deeds: self.deeds.clone(),
             task: tokio::spawn(run(keeper.clone())),
             keeper,
         }
+    }
+
+    /// When a job next comes to this point, this is done.
+    pub fn once_at(&self, point: &'static str, deed: impl FnOnce() + Send + 'static) {
+        self.deeds.lock().unwrap().push((point, Box::new(deed)));
     }
 
     /// As by SIGTERM: the daemon ends by itself.
@@ -367,12 +372,12 @@ async fn keeper(
     store: Store,
     clock: &Arc<Wound>,
     disk: &Arc<Platter>,
-    (settings, deed): (Settings, &Deed),
+    (settings, deeds): (Settings, &Deeds),
 ) -> Keeper {
-    let deed = deed.clone();
+    let deeds = deeds.clone();
     let at = move |point: &str| {
-        let due = (point == "estimated").then(|| deed.lock().unwrap().take());
-        due.flatten().into_iter().for_each(|deed| deed());
+        let due: Vec<_> = deeds.lock().unwrap().extract_if(.., |(at, _)| *at == point).collect();
+        due.into_iter().for_each(|(_, deed)| deed());
     };
     let parts = Parts {
         engine,

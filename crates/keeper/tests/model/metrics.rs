@@ -65,7 +65,7 @@ async fn by_how_much_an_estimate_was_wrong_is_in_the_record_and_counted() {
     assert_eq!((counted(&ground, &of("sum")).await, counted(&ground, &of("count")).await), (Some(0), Some(1)));
 
     let engine = ground.engine.clone();
-    *ground.once_estimated.lock().unwrap() = Some(Box::new(move || engine.foreign_prune_unheard()));
+    ground.once_at("estimated", move || engine.foreign_prune_unheard());
     let pull = ground.ship("app:sha-2").await.outcome.pull.unwrap();
     let estimate = pull.estimate.unwrap();
     assert_eq!((estimate.fetch_bytes_least, estimate.fetch_bytes_most), (20_000_000, 20_000_000));

@@ -1,7 +1,8 @@
 //! Between a pull by its digest and its name.
 
 use layerkeeper_core::{JobState, StoreKind};
-use layerkeeper_engine::{Engine, EngineError};
+use layerkeeper_engine::Engine;
+use layerkeeper_engine::fake::Call;
 
 use crate::ground::{Ground, app, name, policy};
 
@@ -11,15 +12,24 @@ use crate::ground::{Ground, app, name, policy};
 async fn content_that_is_taken_away_before_it_has_its_name_comes_again() {
     let ground = Ground::new(StoreKind::Graphdriver, policy()).await;
     ground.ship("app:sha-1").await;
-    ground.publish("app:sha-2", &app("app:sha-2"));
-    ground.engine.spoil_next_tag(EngineError::NotFound("No such image: app@sha256:…".to_owned()));
+    let image = name("app:sha-2");
+    let by_digest = image.repository.by_digest(ground.publish("app:sha-2", &app("app:sha-2")));
+    let pulls = |ground: &Ground| {
+        let log = ground.engine.log();
+        log.iter().filter(|call| matches!(call, Call::Pull { reference, .. } if *reference == by_digest)).count()
+    };
+    let taken = |ground: &Ground| {
+        let (engine, reference) = (ground.engine.clone(), by_digest.clone());
+        ground.once_at("verified", move || drop(engine.foreign_remove(&reference).unwrap()));
+    };
+    taken(&ground);
     let row = ground.deploy("app:sha-2", None).await;
     assert_eq!(row.job.state, JobState::Succeeded, "{:?}", row.outcome);
-    assert!(ground.engine.image(&name("app:sha-2").to_reference()).await.unwrap().is_some());
+    assert_eq!(pulls(&ground), 2);
     // and of what is to heal: no tombstone, as for one that the registry no longer has
-    ground.engine.spoil_next_tag(EngineError::NotFound("No such image: app@sha256:…".to_owned()));
-    ground.engine.foreign_remove(&name("app:sha-2").to_reference()).unwrap();
-    let is_back =
-        async |ground: &Ground| ground.engine.image(&name("app:sha-2").to_reference()).await.unwrap().is_some();
+    taken(&ground);
+    ground.engine.foreign_remove(&image.to_reference()).unwrap();
+    let is_back = async |ground: &Ground| ground.engine.image(&image.to_reference()).await.unwrap().is_some();
     ground.until("it is back", is_back).await;
+    assert_eq!(pulls(&ground), 3);
 }

@@ -107,7 +107,10 @@ fn chosen(seen: &PathSeen, rates: Rates) -> Finding {
         (TransferMode::Engine, Way::Engine) => {
             Finding::ok("path.ok", format!("{measured}; transfer = \"engine\" takes the engine's own pull"))
         }
-        (TransferMode::Relay, _) => Finding::ok("path.ok", format!("{measured}; transfer = \"relay\" takes the relay")),
+        (TransferMode::Relay, _) => match hindrance {
+            Some(hindrance) => Finding::ok("path.ok", format!("{measured}; no relay, as {hindrance}")),
+            None => Finding::ok("path.ok", format!("{measured}; transfer = \"relay\" takes the relay")),
+        },
         (TransferMode::Auto, Way::Relay) if cached => {
             Finding::ok("path.ok", format!("{measured}; auto takes the relay, which asks the cache"))
         }
@@ -193,6 +196,8 @@ mod tests {
         assert!(what.starts_with("ghcr.io: one connection gives 4.00 MB/s, 8 give 30.0 MB/s; all 400 MB"), "{what}");
         assert!(what.ends_with("auto takes the relay"), "{what}");
         assert!(judged(&seen(100.0, 110.0)).2.ends_with("auto leaves it to the engine"));
+        let no_relay = PathSeen { hindrance: Some("x"), mode: TransferMode::Relay, ..seen(100.0, 110.0) };
+        assert!(judged(&no_relay).2.ends_with("no relay, as x"), "{}", judged(&no_relay).2);
         let limited = PathSeen { limited: true, ..seen(100.0, 110.0) };
         assert!(judged(&limited).2.ends_with("only it keeps to max_rate"), "{}", judged(&limited).2);
         let remote = PathSeen { hindrance: Some("the engine is on another host"), ..seen(4.0, 30.0) };

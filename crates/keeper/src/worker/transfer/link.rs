@@ -55,10 +55,14 @@ pub(super) async fn known_or_measured(
     wanted: &[(Digest, Bytes)],
 ) -> (Link, Bytes) {
     let mirrors = settings.mirrors_of(repository);
+    let mut unknown = 0;
+    for mirror in &mirrors {
+        unknown += u64::from(known(ctx, mirror.registry()).await.many.is_none());
+    }
     let mut probes = Probes {
         ctx,
         wanted,
-        part: part(mirrors.len() as u64),
+        part: part(unknown),
         connections: settings.connections.min(settings.connections_per_registry).min(MEASURING_CONNECTIONS),
         moved: Bytes::ZERO,
     };
@@ -72,7 +76,8 @@ pub(super) async fn known_or_measured(
     (link, probes.moved)
 }
 
-/// What part of all is read by many connections: of the registry and of each mirror, and a fourth of it over one.
+/// What part of all is read by many connections: of the registry and of each mirror that is to be measured, and a fourth of it
+/// over one.
 fn part(mirrors: u64) -> u64 {
     MEASURING_PART.max((MEASURING_PART_IN_ALL * (5 + 4 * mirrors)).div_ceil(4))
 }
