@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use layerkeeper_core::{Bytes, Platform, Reference, Timestamp};
+use layerkeeper_core::{Bytes, Platform, Reference, Selector, Timestamp};
 use layerkeeper_engine::Login;
 use layerkeeper_registry::{Error, Fetched, Resolved};
 
@@ -113,8 +113,10 @@ impl Registry for Budgeted {
         // follows a `resolve`, or goes beside one that is asked first
         let asked = self.clock.now();
         match self.registries.image(reference, platform).await {
-            // from memory: nobody was asked
-            Ok(fetched) if fetched.moved == Bytes::ZERO => Ok(fetched),
+            // from memory: nobody was asked, but for what a tag shows
+            Ok(fetched) if fetched.moved == Bytes::ZERO && matches!(reference.selector, Selector::Digest(_)) => {
+                Ok(fetched)
+            }
             result => self.learn(reference.repository.registry(), asked, result),
         }
     }

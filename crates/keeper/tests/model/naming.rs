@@ -31,5 +31,5 @@ async fn content_that_is_taken_away_before_it_has_its_name_comes_again() {
     ground.engine.foreign_remove(&image.to_reference()).unwrap();
     let is_back = async |ground: &Ground| ground.engine.image(&image.to_reference()).await.unwrap().is_some();
     ground.until("it is back", is_back).await;
-    assert_eq!(pulls(&ground), 3);
+    assert_eq!(pulls(&ground), 4);
 }
