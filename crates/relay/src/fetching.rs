@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +15,7 @@ use tokio::time::Instant;
 use crate::error::RelayError;
 use crate::gaps::Gaps;
 use crate::piece::Fetched;
-use crate::spool::{Piece, Spooled, at};
-
-/// So much is hashed at once.
-const BLOCK: usize = 1 << 20;
+use crate::spool::{Piece, Spooled, at, each_block};
 
 /// A blob that is in the spool, whole and verified.
 #[derive(Debug, Clone)]
@@ -229,14 +225,8 @@ async fn hash(
         };
         let file = file.clone();
         let hashed = tokio::task::spawn_blocking(move || -> std::io::Result<(Context, u64)> {
-            let mut block = vec![0; BLOCK];
-            while done < until {
-                let most = usize::try_from(until - done).unwrap_or(BLOCK).min(BLOCK);
-                file.read_exact_at(&mut block[..most], done)?;
-                sha.update(&block[..most]);
-                done += most as u64;
-            }
-            Ok((sha, done))
+            each_block(&file, done..until, |block| sha.update(block))?;
+            Ok((sha, until))
         });
         let hashed = hashed.await.map_err(std::io::Error::other).and_then(|hashed| hashed);
         (sha, done) = hashed.map_err(|e| at(&path, e))?;

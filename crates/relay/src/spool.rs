@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use layerkeeper_core::{Bytes, Digest};
+use rustix::buffer::spare_capacity;
 
 use crate::error::RelayError;
 
@@ -210,15 +211,35 @@ fn read_record(record: &[u8]) -> Option<Piece> {
 
 pub(crate) fn crc_of(file: &File, range: &Range<u64>) -> io::Result<u32> {
     let mut crc = crc32fast::Hasher::new();
-    let mut block = vec![0; BLOCK];
-    let mut at = range.start;
+    each_block(file, range.clone(), |block| crc.update(block))?;
+    Ok(crc.finalize())
+}
+
+/// Reads this range, block by block. Blocks.
+pub(crate) fn each_block(file: &File, range: Range<u64>, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let (mut block, mut at) = (Vec::with_capacity(BLOCK), range.start);
     while at < range.end {
         let most = usize::try_from(range.end - at).unwrap_or(BLOCK).min(BLOCK);
-        file.read_exact_at(&mut block[..most], at)?;
-        crc.update(&block[..most]);
+        read_block(file, at, most, &mut block)?;
+        take(&block);
         at += most as u64;
     }
-    Ok(crc.finalize())
+    Ok(())
+}
+
+/// Fills the block with so many bytes from there on. Blocks.
+pub(crate) fn read_block(file: &File, at: u64, length: usize, block: &mut Vec<u8>) -> io::Result<()> {
+    block.clear();
+    block.reserve_exact(length);
+    while block.len() < length {
+        // into what has not been written to: to clear it first would cost as much as half the reading
+        let from = at + block.len() as u64;
+        if rustix::io::pread(file, spare_capacity(block), from)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    block.truncate(length);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `GET` and `HEAD /v2/NAME/blobs/DIGEST`: from the spool, once it is whole and verified.
 
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes as Chunk;
@@ -20,7 +19,7 @@ use super::refusal::{Code, no_digest, of_source, refuse};
 use super::{Body, Counter, empty};
 use crate::desk::{Ask, Message};
 use crate::fetching::Ready;
-use crate::spool::BLOCK;
+use crate::spool::{BLOCK, read_block};
 
 pub(super) async fn answer(counter: &Arc<Counter>, digest: &str, headers: &HeaderMap, head: bool) -> Response<Body> {
     let digest = match digest.parse::<Digest>() {
@@ -108,8 +107,8 @@ fn body(counter: Arc<Counter>, digest: Digest, ready: Ready, range: Range<u64>) 
             }
             let length = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
             let read = tokio::task::spawn_blocking(move || {
-                let mut block = vec![0; length];
-                file.read_exact_at(&mut block, at).map(|()| block)
+                let mut block = Vec::new();
+                read_block(&file, at, length, &mut block).map(|()| block)
             });
             let block = read.await.map_err(std::io::Error::other).and_then(|read| read);
             let next = at + length as u64;
