@@ -2,7 +2,8 @@
 //!
 //! After a failure that may pass, nobody asks that registry again before its pause is over: what it asked us to wait, else
 //! anywhere between 0 and 2 s, 4 s, 8 s … a minute, by the failures in a row. Who asks meanwhile gets the same failure
-//! again, at once. Any answer ends the pause, be it that there is no such tag.
+//! again, at once; only who was given its answer to one question still asks the next, for the manifest behind it. Any answer
+//! ends the pause, be it that there is no such tag, but for one to a question that was asked before the pause.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,8 +83,10 @@ impl Budgeted {
                 let wait = error.retry_after().unwrap_or_else(|| full_jitter(failures));
                 let since = self.clock.now();
                 let until = since.plus(wait);
-                // nor does it take from the pause what was asked for meanwhile
-                let until = known.filter(|_| !is_news).map_or(until, |pause| pause.until.max(until));
+                if known.is_some_and(|pause| !is_news && pause.until >= until) {
+                    // nor does it take from the pause what was asked for meanwhile
+                    return result;
+                }
                 tracing::debug!(registry, failures, wait_ms = wait.as_millis() as u64, %error, "asks this registry nothing for a while");
                 let pause = Pause { failures, since, until, error: error.clone() };
                 pauses.insert(registry.to_owned(), pause);
@@ -177,9 +180,14 @@ mod tests {
         let reference: Reference = "ghcr.io/acme/app:1".parse().unwrap();
         let platform = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
         let image = || budgeted.image(&reference, &platform);
+        let begun = SystemClock.now();
         let (shown, one, other) = tokio::join!(budgeted.resolve(&reference), image(), image());
         assert!(shown.is_ok() && one.is_err() && other.is_err());
         assert_eq!(budgeted.pauses()["ghcr.io"].failures, 1);
+        assert!(matches!(budgeted.resolve(&reference).await, Err(Error::TooManyRequests { .. })));
+        // one that was asked beside them, and that fails of less, leaves what they were told
+        let gone = Error::Unreachable { registry: "ghcr.io".to_owned(), cause: "timed out".to_owned() };
+        assert!(budgeted.learn::<()>("ghcr.io", begun, Err(gone)).is_err());
         assert!(matches!(budgeted.resolve(&reference).await, Err(Error::TooManyRequests { .. })));
         assert_eq!(halting.asked.load(Ordering::SeqCst), 3, "nobody asks in the pause");
     }

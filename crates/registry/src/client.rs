@@ -84,7 +84,8 @@ impl Client {
     /// What the reference resolves to now: by HEAD, or by GET where the registry leaves the digest out of its answer.
     ///
     /// # Errors
-    /// Everything but [`Error::NotAnImage`] and [`Error::NoPlatform`]: the content is not looked at.
+    /// Everything but [`Error::NoPlatform`]: of the content no more is looked at than that it is no signed manifest of version 1,
+    /// and that only where it is read.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
         let question = async {
             let session = self.session(reference).await?;

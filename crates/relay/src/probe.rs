@@ -1,5 +1,6 @@
 //! Measures a road: what one connection gives, and what many do. What is read is thrown away.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub struct Probe {
     pub size: Bytes,
     /// So many connections at once.
     pub connections: usize,
-    /// So much is read at most, over all of them; and, where there are several, a byte more for each.
+    /// So much is read at most, over all of them; and, where there are several, a byte more for each. (Of whoever sends more than
+    /// it was asked for, what has come with that.)
     pub bytes: Bytes,
     /// For so long at most; and, where there are several, as long again until they are connected.
     pub time: Duration,
@@ -77,7 +79,9 @@ fn rate(all: &[Came], begun: Instant, end: Instant) -> f64 {
         && times().min().is_some_and(|shortest| (last - first) * 2 >= shortest)
     {
         let together = all.iter().map(|came| came.within(first, last)).sum();
-        return per_second(together, last - first);
+        if together > 0 {
+            return per_second(together, last - first);
+        }
     }
     let time: Duration = times().sum();
     let after = all.iter().filter_map(|came| Some(came.within(came.chunks.first()?.0, end))).sum::<u64>();
@@ -149,32 +153,36 @@ pub async fn probe(client: &Client, probe: &Probe) -> Result<Measured, SourceErr
     }
 }
 
-/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob; none is waited for
-/// any longer than this. Gives what was read.
+/// Asks for a byte over each, all at once, so that there is a connection for each to whoever has the blob; this takes no longer
+/// than `time`. Gives what was read.
 ///
 /// # Errors
 /// The first error, where none of them gave anything.
 async fn connect(blobs: &[(u64, Blob)], time: Duration) -> Result<u64, SourceError> {
-    let answers = blobs.iter().map(|(start, blob)| timeout(time, blob.read(Some((*start, 1)))));
-    let (mut read, mut failed) = (0, None);
-    for answer in join_all(answers).await.into_iter().flatten() {
-        match answer {
-            // one that was read to its end leaves its connection to the next; of a whole blob the first bytes are enough
-            Ok(mut piece) => {
-                while let Ok(Ok(Some(chunk))) = timeout(time, piece.chunk()).await {
-                    read += chunk.len() as u64;
-                    if piece.is_whole {
-                        break;
-                    }
-                }
-            }
-            Err(error) => failed = failed.or(Some(error)),
+    let read = AtomicU64::new(0);
+    let answers = blobs.iter().map(|(start, blob)| timeout(time, first_byte(blob, *start, &read)));
+    let failed = join_all(answers).await.into_iter().flatten().find_map(Result::err);
+    match (failed, read.into_inner()) {
+        (Some(error), 0) => Err(error),
+        (_, read) => Ok(read),
+    }
+}
+
+/// An answer that is read to its end leaves its connection to the next one. Of one that is longer than was asked for, the first
+/// bytes are enough.
+async fn first_byte(blob: &Blob, start: u64, read: &AtomicU64) -> Result<(), SourceError> {
+    let mut piece = blob.read(Some((start, 1))).await?;
+    let mut came = 0;
+    while came <= 1
+        && let Some(chunk) = piece.chunk().await?
+    {
+        came += chunk.len();
+        read.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        if piece.is_whole {
+            break;
         }
     }
-    match failed {
-        Some(error) if read == 0 => Err(error),
-        _ => Ok(read),
-    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -231,8 +239,11 @@ mod tests {
     #[test]
     fn what_came_at_once_is_measured_from_the_request_on() {
         let begun = Instant::now();
-        let came = Came { chunks: vec![(begun + Duration::from_millis(500), 5000)], whole: true };
-        assert_eq!(rate(&[came], begun, begun + Duration::from_secs(2)), 10_000.0);
+        for whole in [true, false] {
+            let came = Came { chunks: vec![(begun + Duration::from_millis(500), 5000)], whole };
+            assert_eq!(rate(&[came.clone()], begun, begun + Duration::from_secs(2)), 10_000.0);
+            assert_eq!(rate(&vec![came; 4], begun, begun + Duration::from_secs(2)), 40_000.0);
+        }
         assert_eq!(rate(&[Came::default()], begun, begun + Duration::from_secs(2)), 0.0);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use layerkeeper_core::plan::{Link, TransferMode};
 use layerkeeper_core::{Bytes, Digest, JobState};
-use layerkeeper_keeper::Progress;
+use layerkeeper_keeper::{Phase, Progress};
 use layerkeeper_store::{Options, Store};
 use layerkeeper_testkit::{Auth, Engine, EngineKind, Engines, Image, Proxy, Registry, Scratch, eventually};
 use layerkeeper_tests::chain::layer;
@@ -39,11 +39,17 @@ async fn told_of(host: &Host, tag: &str, size: Bytes) -> Vec<(Duration, Progress
     told
 }
 
-/// Bytes per second of the five seconds before, by what was told then.
+/// The first that was told of the pull: its pace counts from there.
+fn first(told: &[(Duration, Progress)]) -> &(Duration, Progress) {
+    told.iter().find(|(_, progress)| progress.phase == Phase::Pulling).unwrap()
+}
+
+/// Bytes per second of the five seconds before, by what was told then; at most since the pull began.
 fn pace(told: &[(Duration, Progress)], at: Duration) -> u64 {
     let until = told.iter().rfind(|(then, _)| *then <= at).unwrap();
+    let first = first(told);
     let earlier = |then: &Duration| *then + Duration::from_secs(5) <= at;
-    let since = told.iter().rfind(|(then, _)| earlier(then)).or(told.first()).unwrap();
+    let since = told.iter().rfind(|(then, _)| earlier(then)).filter(|(then, _)| *then >= first.0).unwrap_or(first);
     let bytes = until.1.moved_bytes - since.1.moved_bytes;
     (bytes as f64 / (until.0 - since.0).as_secs_f64().max(1e-3)) as u64
 }
@@ -75,7 +81,9 @@ async fn the_rate_and_the_time_left_are_right() {
         proxy.throttle_each(Some(Bytes(2 * MB)));
         let told = told_of(&host, "sha-2", size).await;
         let (end, _) = told.last().unwrap();
-        let is_middle = |at: &Duration| *at > Duration::from_millis(2500) && *at + Duration::from_secs(1) < *end;
+        let (begun, _) = first(&told);
+        let is_middle =
+            |at: &Duration| *at > *begun + Duration::from_millis(2500) && *at + Duration::from_secs(1) < *end;
         let middle: Vec<_> = told.iter().filter(|(at, _)| is_middle(at)).collect();
         assert!(middle.len() >= 5, "{told:?}");
         let mut off = Vec::new();

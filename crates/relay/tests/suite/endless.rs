@@ -1,24 +1,31 @@
-//! Answers without an end: a head that never stops, and redirects in a circle. What is read of them is bounded, and they are
-//! given up.
+//! Answers without an end: a head or a body that never stops, and redirects in a circle. What is read of them is bounded, and
+//! they are given up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use layerkeeper_core::Digest;
+use layerkeeper_core::{Bytes, Digest};
+use layerkeeper_relay::Probe;
 use layerkeeper_testkit::{Fault, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::{Ground, MB, within};
+use crate::{Ground, MB, at, within};
 
 /// A head of many lines, and one of a single line.
 const MANY_LINES: &str = "X-Fill: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
 const ONE_LINE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
+/// Chunks of a body, each of 64 bytes.
+const CHUNKS: &str = "40\r\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
+
 /// More than can be written of such a head: what the client reads, and what lies in the sockets' buffers when it hangs up.
 const MOST: u64 = MB;
+
+/// Of a blob, as its server says.
+const SIZE: u64 = 20 * MB;
 
 /// A source that only fails is asked so often.
 const TIMES: u64 = 6;
@@ -26,7 +33,7 @@ const TIMES: u64 = 6;
 /// Requests that a circle of redirects costs: one, and as many again as are followed.
 const STEPS: usize = 6;
 
-/// A server whose head has no end; it ends when this is dropped.
+/// A server whose head, or body, has no end; it ends when this is dropped.
 struct Endless {
     host: String,
     seen: Arc<Seen>,
@@ -56,7 +63,7 @@ impl Endless {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let seen = counted.clone();
-                connections.spawn(async move { fill_head(stream, fill, &seen).await });
+                connections.spawn(async move { answer(stream, fill, &seen).await });
             }
         });
         Self { host, seen, task }
@@ -78,7 +85,7 @@ impl Drop for Endless {
     }
 }
 
-async fn fill_head(mut stream: TcpStream, fill: &str, seen: &Seen) {
+async fn answer(mut stream: TcpStream, fill: &str, seen: &Seen) {
     let mut raw = Vec::new();
     while !raw.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut raw).await.unwrap() == 0 {
@@ -86,13 +93,41 @@ async fn fill_head(mut stream: TcpStream, fill: &str, seen: &Seen) {
         }
     }
     seen.requests.fetch_add(1, Ordering::Relaxed);
+    let head = if fill == CHUNKS {
+        let raw = String::from_utf8(raw).unwrap();
+        let (_, range) = raw.split_once("bytes=").unwrap();
+        let range = range.lines().next().unwrap();
+        format!(
+            "HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\nContent-Range: bytes {range}/{SIZE}\r\n\r\n"
+        )
+    } else {
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Fill: ".to_owned()
+    };
     let fill = fill.repeat(256);
-    let mut next = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Fill: ".as_slice();
+    let mut next = head.as_bytes();
     while let Ok(written) = stream.write(next).await {
         seen.written.fetch_add(written as u64, Ordering::Relaxed);
         next = fill.as_bytes();
     }
     seen.gone.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A measurement asks for a byte first, to have its connections made, and is sent more than it can ever read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_measurement_of_who_sends_without_an_end_has_one() {
+    let ground = Ground::new();
+    let origin = Endless::start(CHUNKS).await;
+    let road = Probe {
+        repository: at(&origin.host, &"ghcr.io/acme/app".parse().unwrap()),
+        blob: Digest::of(b"x"),
+        size: Bytes(SIZE),
+        connections: 4,
+        bytes: Bytes(400_000),
+        time: Duration::from_secs(60),
+    };
+    let told = within(30, ground.relays.measure(&road)).await.unwrap();
+    assert!((400_000..MB).contains(&told.bytes.0) && told.rate > 0.0, "{told:?}");
+    origin.was_asked(8).await;
 }
 
 /// A blob whose origin sends such a head is given up, and the relay with it.
