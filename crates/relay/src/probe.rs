@@ -241,7 +241,7 @@ mod tests {
         let begun = Instant::now();
         for whole in [true, false] {
             let came = Came { chunks: vec![(begun + Duration::from_millis(500), 5000)], whole };
-            assert_eq!(rate(&[came.clone()], begun, begun + Duration::from_secs(2)), 10_000.0);
+            assert_eq!(rate(std::slice::from_ref(&came), begun, begun + Duration::from_secs(2)), 10_000.0);
             assert_eq!(rate(&vec![came; 4], begun, begun + Duration::from_secs(2)), 40_000.0);
         }
         assert_eq!(rate(&[Came::default()], begun, begun + Duration::from_secs(2)), 0.0);

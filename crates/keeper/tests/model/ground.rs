@@ -18,6 +18,7 @@ use layerkeeper_keeper::{Clock, DeployRequest, Disks, FileSystem, Keeper, Parts,
 use layerkeeper_registry::{Error, Fetched, Resolved};
 use layerkeeper_store::{JobRow, Options, Retention, Store};
 
+use crate::deeds::Deeds;
 pub use crate::settings::settings;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -130,9 +131,6 @@ impl Disks for Platter {
         Ok(FileSystem { free: Bytes(total.saturating_sub(used)), total: Bytes(total), ..FileSystem::default() })
     }
 }
-
-/// What happens once, in the very moment when a job comes to a point.
-type Deeds = Arc<Mutex<Vec<(&'static str, Box<dyn FnOnce() + Send>)>>>;
 
 pub struct Ground {
     pub engine: Fake,
@@ -251,7 +249,7 @@ impl Ground {
 
     /// When a job next comes to this point, this is done.
     pub fn once_at(&self, point: &'static str, deed: impl FnOnce() + Send + 'static) {
-        self.deeds.lock().unwrap().push((point, Box::new(deed)));
+        self.deeds.add(point, deed);
     }
 
     /// As by SIGTERM: the daemon ends by itself.
@@ -375,10 +373,6 @@ async fn keeper(
     (settings, deeds): (Settings, &Deeds),
 ) -> Keeper {
     let deeds = deeds.clone();
-    let at = move |point: &str| {
-        let due: Vec<_> = deeds.lock().unwrap().extract_if(.., |(at, _)| *at == point).collect();
-        due.into_iter().for_each(|(_, deed)| deed());
-    };
     let parts = Parts {
         engine,
         registry: Arc::new(shelf.clone()),
@@ -386,7 +380,7 @@ async fn keeper(
         store,
         clock: clock.clone(),
         disks: disk.clone(),
-        at: Arc::new(at),
+        at: Arc::new(move |point: &str| deeds.at(point)),
         settings,
         retention: Retention::default(),
         version: "test",

@@ -3,6 +3,7 @@
 
 mod budget;
 mod corridor;
+mod deeds;
 mod deploy;
 mod estimate;
 mod expect;
